@@ -1,0 +1,1 @@
+//! Where frames come from: a capture file, a packet ring, or pnet.

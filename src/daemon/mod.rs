@@ -1,0 +1,1 @@
+//! Threads, channels, reload, watchdog, shutdown.

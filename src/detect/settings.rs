@@ -1,0 +1,325 @@
+//! What the core is tuned by. `config` builds these from the TOML file; the core never sees the file.
+
+use std::time::Duration;
+
+use ipnetwork::IpNetwork;
+
+use crate::detect::evidence::Score;
+use crate::time::Timestamp;
+use crate::wire::Address;
+use crate::wire::frame::Transport;
+
+/// A list of networks, matched without allocation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks {
+    entries: Vec<(u128, u128)>,
+    written: Vec<IpNetwork>,
+}
+
+impl Networks {
+    /// Builds the matcher; the order is kept for display.
+    #[must_use]
+    pub fn new(networks: Vec<IpNetwork>) -> Self {
+        let entries = networks
+            .iter()
+            .map(|network| {
+                let width =
+                    if network.is_ipv4() { 96 + u32::from(network.prefix()) } else { u32::from(network.prefix()) };
+                let mask = if width == 0 { 0 } else { u128::MAX << (128 - width) };
+                (Address::from(network.ip()).bits() & mask, mask)
+            })
+            .collect();
+        Networks { entries, written: networks }
+    }
+
+    /// Whether `address` lies in one of them.
+    #[must_use]
+    pub fn contains(&self, address: Address) -> bool {
+        self.entries.iter().any(|&(value, mask)| address.bits() & mask == value)
+    }
+
+    /// The first entry that holds `address`, as it was written.
+    #[must_use]
+    pub fn entry(&self, address: Address) -> Option<IpNetwork> {
+        let at = self.entries.iter().position(|&(value, mask)| address.bits() & mask == value)?;
+        self.written.get(at).copied()
+    }
+
+    /// As they were written.
+    #[must_use]
+    pub fn written(&self) -> &[IpNetwork] {
+        &self.written
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+/// A set of services: a transport and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Services {
+    tcp: Box<[u64; 1024]>,
+    udp: Box<[u64; 1024]>,
+    written: Vec<(Transport, u16)>,
+}
+
+impl Services {
+    /// From a list of (TCP or UDP, port); other transports are passed over.
+    #[must_use]
+    pub fn new(list: &[(Transport, u16)]) -> Self {
+        let mut services = Services { tcp: Box::new([0; 1024]), udp: Box::new([0; 1024]), written: list.to_vec() };
+        for &(transport, port) in list {
+            let map = match transport {
+                Transport::Tcp => &mut services.tcp,
+                Transport::Udp => &mut services.udp,
+                Transport::Icmp | Transport::Other => continue,
+            };
+            if let Some(word) = map.get_mut(usize::from(port >> 6)) {
+                *word |= 1 << (port & 63);
+            }
+        }
+        services
+    }
+
+    /// Whether it holds this TCP port.
+    #[must_use]
+    pub fn has_tcp(&self, port: u16) -> bool {
+        self.tcp.get(usize::from(port >> 6)).is_some_and(|word| word >> (port & 63) & 1 == 1)
+    }
+
+    /// Whether it holds this UDP port.
+    #[must_use]
+    pub fn has_udp(&self, port: u16) -> bool {
+        self.udp.get(usize::from(port >> 6)).is_some_and(|word| word >> (port & 63) & 1 == 1)
+    }
+
+    /// As they were written.
+    #[must_use]
+    pub fn written(&self) -> &[(Transport, u16)] {
+        &self.written
+    }
+}
+
+impl Default for Services {
+    fn default() -> Self {
+        Services::new(&[])
+    }
+}
+
+/// A named exemption: which hosts may do which services' fan-out, why, whose, until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// Its name, unique in the config.
+    pub name: String,
+    /// Who has it.
+    pub hosts: Networks,
+    /// The services on which first contacts and their failures are no evidence; `None` is every service.
+    pub services: Option<Services>,
+    /// SMB1 with new peers is no evidence.
+    pub smb1: bool,
+    /// Remote execution on new peers is no evidence.
+    pub remote_execution: bool,
+    /// Who answers for it.
+    pub owner: String,
+    /// Why it is needed.
+    pub reason: String,
+    /// When it ends; `None` is never.
+    pub until: Option<Timestamp>,
+}
+
+/// A fan-out window: at `limit` distinct first contacts within `length`, an alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Its length.
+    pub length: Duration,
+    /// Its threshold.
+    pub limit: u32,
+}
+
+/// The weights of evidence, in nats; DESIGN.md's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weights {
+    /// First contact failed.
+    pub failure: Score,
+    /// First contact to a dark address failed.
+    pub dark: Score,
+    /// ARP request or neighbour solicitation for a dark address, unanswered.
+    pub arp: Score,
+    /// Decoy: completed handshake.
+    pub decoy: Score,
+    /// Decoy: bare SYN.
+    pub decoy_touch: Score,
+    /// SMB1 negotiated with a new peer.
+    pub smb1: Score,
+    /// Exploit signature after a completed handshake.
+    pub exploit: Score,
+    /// Admin share plus remote-execution call on a new peer.
+    pub remote_execution: Score,
+    /// First contact answered by a known server (negative).
+    pub known_server: Score,
+    /// First contact answered by anyone else.
+    pub answered: Score,
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Weights {
+            failure: Score(1100),
+            dark: Score(3300),
+            arp: Score(1650),
+            decoy: Score(9900),
+            decoy_touch: Score(5000),
+            smb1: Score(2000),
+            exploit: Score(9900),
+            remote_execution: Score(5000),
+            known_server: Score(-1390),
+            answered: Score(0),
+        }
+    }
+}
+
+/// Table sizes, per daemon; shards split the per-shard ones evenly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacities {
+    /// Hosts with state.
+    pub hosts: usize,
+    /// (source, destination) pairs remembered.
+    pub contacts: usize,
+    /// Addresses whose liveness is known.
+    pub addresses: usize,
+    /// Attempts waiting for an answer.
+    pub attempts: usize,
+    /// SMB and DCE/RPC connections followed.
+    pub streams: usize,
+}
+
+impl Default for Capacities {
+    fn default() -> Self {
+        Capacities { hosts: 65_536, contacts: 1_048_576, addresses: 262_144, attempts: 65_536, streams: 16_384 }
+    }
+}
+
+/// Everything the detector is tuned by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Whose hosts are watched and may be contained.
+    pub protected: Networks,
+    /// The lateral services.
+    pub lateral: Services,
+    /// Bait addresses.
+    pub decoys: Networks,
+    /// Exemptions.
+    pub roles: Vec<Role>,
+    /// Score at which a host alarms.
+    pub threshold: Score,
+    /// Score from which a host is watched.
+    pub watch: Score,
+    /// The threshold never falls below this, chains and cooperation together.
+    pub threshold_floor: Score,
+    /// By how many hundredths each contained host lowers everyone's threshold.
+    pub cooperation_percent: u32,
+    /// The score falls by one nat in this time.
+    pub decay: Duration,
+    /// Evidence weights.
+    pub weights: Weights,
+    /// An attempt without an answer for so long has failed.
+    pub answer_timeout: Duration,
+    /// With more attempts pending than this, the source's pending attempts fail at once.
+    pub pending_limit: u32,
+    /// Fan-out on lateral services.
+    pub lateral_windows: Vec<Window>,
+    /// Fan-out on any port.
+    pub any_windows: Vec<Window>,
+    /// How long a (source, destination) pair is remembered.
+    pub contact_memory: Duration,
+    /// How long a segment must have been watched before an address nobody saw is dark.
+    pub dark_learning: Duration,
+    /// Connections found running are learnt, not counted, for so long after the first packet.
+    pub start_up_grace: Duration,
+    /// How long a host that an alarmed host reached counts as exposed.
+    pub chain_memory: Duration,
+    /// From so many distinct sources failing on a destination that served lately, it is an outage.
+    pub outage_sources: u32,
+    /// Table sizes.
+    pub capacities: Capacities,
+    /// Look into SMB and DCE/RPC.
+    pub inspect_smb: bool,
+}
+
+/// The services worms spread over: DESIGN.md's table of words.
+pub const LATERAL_TCP: [u16; 11] = [22, 23, 135, 139, 445, 1433, 3389, 5900, 5985, 5986, 2323];
+
+impl Default for Settings {
+    fn default() -> Self {
+        let protected = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"];
+        let window = |secs, limit| Window { length: Duration::from_secs(secs), limit };
+        Settings {
+            protected: Networks::new(protected.iter().filter_map(|text| text.parse().ok()).collect()),
+            lateral: Services::new(&LATERAL_TCP.map(|port| (Transport::Tcp, port))),
+            decoys: Networks::default(),
+            roles: Vec::new(),
+            threshold: Score(9900),
+            watch: Score(5000),
+            threshold_floor: Score(5000),
+            cooperation_percent: 20,
+            decay: Duration::from_secs(600),
+            weights: Weights::default(),
+            answer_timeout: Duration::from_millis(300),
+            pending_limit: 3,
+            lateral_windows: vec![
+                window(10, 10),
+                window(60, 15),
+                window(600, 30),
+                window(3600, 60),
+                window(28_800, 120),
+            ],
+            any_windows: vec![window(10, 120), window(60, 300), window(600, 1000)],
+            contact_memory: Duration::from_secs(86_400),
+            dark_learning: Duration::from_secs(600),
+            start_up_grace: Duration::ZERO,
+            chain_memory: Duration::from_secs(3600),
+            outage_sources: 3,
+            capacities: Capacities::default(),
+            inspect_smb: true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_match_both_families() {
+        let networks = Settings::default().protected;
+        for (text, inside) in [
+            ("10.255.1.2", true),
+            ("172.15.255.255", false),
+            ("172.31.0.1", true),
+            ("8.8.8.8", false),
+            ("fd00::1", true),
+            ("2001:db8::1", false),
+            ("::10.0.0.1", false),
+        ] {
+            assert_eq!(networks.contains(text.parse().unwrap()), inside, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_zero_prefix_of_one_family_does_not_hold_the_other() {
+        let v4 = Networks::new(vec!["0.0.0.0/0".parse().unwrap()]);
+        assert!(v4.contains("1.2.3.4".parse().unwrap()));
+        assert!(!v4.contains("2001:db8::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn services_tell_transports_apart() {
+        let services = Services::new(&[(Transport::Tcp, 445), (Transport::Udp, 1434), (Transport::Tcp, 65535)]);
+        assert!(services.has_tcp(445) && !services.has_udp(445));
+        assert!(services.has_udp(1434) && !services.has_tcp(1434));
+        assert!(services.has_tcp(65535) && !services.has_tcp(0));
+    }
+}

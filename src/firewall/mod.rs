@@ -1,0 +1,1 @@
+//! The kernel's firewall: ruleset text, elements, reconciliation.

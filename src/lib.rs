@@ -1,0 +1,29 @@
+//! Firedoor shuts a gateway's firewall on a host that spreads like a worm.
+//!
+//! The way of a packet, and with it the map of this crate:
+//!
+//! ```text
+//!  capture ──► wire ──► track ──► detect ──►│ alarm │──► respond ──► firewall
+//!  (ring,     (Frame)  (hosts,   (evidence, │       │   (decision)  (nftables)
+//!   pnet,               contacts) score)    │       │      │
+//!   file)    one shard a thread, no locks ──┘       └─ one control task ─► store, observe
+//! ```
+//!
+//! `wire`, `track`, `detect` and `respond` do no I/O, read no clock, spawn nothing and know no runtime: time is an
+//! argument. `cli` and `daemon` are the only places that know everything.
+
+pub mod capture;
+pub mod config;
+pub mod detect;
+pub mod firewall;
+pub mod lab;
+pub mod observe;
+pub mod respond;
+pub mod store;
+pub mod sys;
+pub mod time;
+pub mod track;
+pub mod wire;
+
+pub mod cli;
+pub mod daemon;

@@ -1,0 +1,1 @@
+//! What the daemon shows: snapshot, metrics, admin API.

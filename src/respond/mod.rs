@@ -1,0 +1,10 @@
+//! Alarms to decisions: policy, ladder, breaker, exemptions.
+//!
+//! No I/O and no clock, like the rest of the core: a [`Responder`] takes alarms, orders and the time, and gives
+//! [`Action`]s for the daemon to carry out.
+
+pub mod decision;
+pub mod settings;
+
+pub use decision::{Action, By, Decision, Directive, Mode, Verdict};
+pub use settings::Settings;

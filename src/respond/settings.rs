@@ -1,0 +1,92 @@
+//! What decisions are tuned by. `config` builds these from the TOML file.
+
+use std::time::Duration;
+
+use crate::detect::settings::Networks;
+use crate::respond::decision::Mode;
+
+/// One rung of the ladder: how long a decision lasts. `None` is until released by hand.
+pub type Rung = Option<Duration>;
+
+/// The circuit breaker on automatic decisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// Most hosts contained or isolated at once.
+    pub most_at_once: u32,
+    /// Most contained or isolated at once, in hundredths of the hosts seen in the host's zone.
+    pub most_percent_of_zone: u32,
+    /// Prefix length that makes a zone, IPv4.
+    pub zone_prefix_v4: u8,
+    /// Prefix length that makes a zone, IPv6.
+    pub zone_prefix_v6: u8,
+    /// Most decisions a minute.
+    pub most_a_minute: u32,
+    /// Exploit-grade evidence passes a tripped breaker.
+    pub exploit_passes: bool,
+    /// Re-arms by itself after this; `None` is by command only.
+    pub rearm_after: Option<Duration>,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Breaker {
+            most_at_once: 50,
+            most_percent_of_zone: 30,
+            zone_prefix_v4: 24,
+            zone_prefix_v6: 64,
+            most_a_minute: 20,
+            exploit_passes: true,
+            rearm_after: None,
+        }
+    }
+}
+
+/// Everything the responder is tuned by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Monitor or enforce.
+    pub mode: Mode,
+    /// Whose hosts may be contained.
+    pub protected: Networks,
+    /// Hosts no decision may drop, as configured.
+    pub never_contain: Networks,
+    /// The gateway's own addresses: never contained, configured or not.
+    pub own_addresses: Networks,
+    /// How long each step lasts: the last is repeated.
+    pub ladder: Vec<Rung>,
+    /// A repeat within this time is a step further.
+    pub repeat_within: Duration,
+    /// A host that tried lateral services within this time before its expiry is renewed, not released.
+    pub quiet_before_release: Duration,
+    /// From this step on, scan-grade alarms isolate instead of contain.
+    pub isolate_from_step: u8,
+    /// Exploit-grade alarms isolate at once.
+    pub isolate_on_exploit: bool,
+    /// The circuit breaker.
+    pub breaker: Breaker,
+    /// Most hosts the responder keeps a history of steps for.
+    pub remembered_hosts: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            mode: Mode::Monitor,
+            protected: crate::detect::Settings::default().protected,
+            never_contain: Networks::default(),
+            own_addresses: Networks::default(),
+            ladder: vec![
+                Some(Duration::from_secs(600)),
+                Some(Duration::from_secs(3600)),
+                Some(Duration::from_secs(86_400)),
+                None,
+            ],
+            repeat_within: Duration::from_secs(7 * 86_400),
+            quiet_before_release: Duration::from_secs(300),
+            isolate_from_step: 3,
+            isolate_on_exploit: true,
+            breaker: Breaker::default(),
+            remembered_hosts: 65_536,
+        }
+    }
+}

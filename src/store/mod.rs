@@ -1,0 +1,1 @@
+//! What the daemon keeps: the history of decisions in SQLite.

@@ -1,0 +1,2 @@
+//! The operating system: one family of system calls a file. The only `unsafe` code of the crate lives here.
+#![allow(unsafe_code)]

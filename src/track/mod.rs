@@ -1,0 +1,1 @@
+//! State of hosts, contacts and attempts in tables of fixed capacity.

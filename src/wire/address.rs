@@ -1,0 +1,156 @@
+//! Addresses as the tables key them: one 128-bit number for IPv4 and IPv6 alike.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+const V4_MAPPED: u128 = 0xffff_0000_0000;
+
+/// An IPv4 or IPv6 address; IPv4 is held IPv4-mapped (`::ffff:a.b.c.d`, RFC 4291 §2.5.5.2), so that one comparison and
+/// one hash serve both. Shows and parses in the usual notation of its family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address(u128);
+
+impl Address {
+    /// From the four octets of an IPv4 address, in network order.
+    #[must_use]
+    pub const fn v4(octets: [u8; 4]) -> Self {
+        Address(V4_MAPPED | u32::from_be_bytes(octets) as u128)
+    }
+
+    /// From the sixteen octets of an IPv6 address, in network order.
+    #[must_use]
+    pub const fn v6(octets: [u8; 16]) -> Self {
+        Address(u128::from_be_bytes(octets))
+    }
+
+    /// From the mapped 128-bit number that [`Address::bits`] gives.
+    #[must_use]
+    pub const fn from_bits(bits: u128) -> Self {
+        Address(bits)
+    }
+
+    /// The 128-bit number (IPv4 as IPv4-mapped).
+    #[must_use]
+    pub const fn bits(self) -> u128 {
+        self.0
+    }
+
+    /// Whether this is an IPv4 address.
+    #[must_use]
+    pub const fn is_v4(self) -> bool {
+        self.0 >> 32 == V4_MAPPED >> 32
+    }
+
+    /// The standard library's form.
+    #[must_use]
+    pub fn ip(self) -> IpAddr {
+        if self.is_v4() {
+            #[expect(clippy::cast_possible_truncation, reason = "the low 32 bits are the IPv4 address")]
+            IpAddr::V4(Ipv4Addr::from(self.0 as u32))
+        } else {
+            IpAddr::V6(Ipv6Addr::from(self.0))
+        }
+    }
+
+    /// An address that names one host: neither unspecified, multicast, broadcast nor loopback.
+    #[must_use]
+    pub fn is_unicast(self) -> bool {
+        match self.ip() {
+            IpAddr::V4(a) => {
+                !(a.is_unspecified() || a.is_multicast() || a.is_broadcast() || a.is_loopback() || a.octets()[0] == 0)
+            }
+            IpAddr::V6(a) => !(a.is_unspecified() || a.is_multicast() || a.is_loopback()),
+        }
+    }
+}
+
+impl From<IpAddr> for Address {
+    fn from(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(a) => Address::v4(a.octets()),
+            IpAddr::V6(a) => Address::v6(a.octets()),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ip().fmt(f)
+    }
+}
+
+impl FromStr for Address {
+    type Err = std::net::AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse::<IpAddr>().map(Address::from)
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// An IEEE 802 hardware address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mac(pub [u8; 6]);
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl Serialize for Mac {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_families_survive_text() {
+        for text in ["10.1.2.3", "255.255.255.255", "fe80::1", "2001:db8::ff00:42:8329", "::1"] {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_mapped_address_is_the_ipv4_address() {
+        let mapped = Address::v6([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1, 2, 3]);
+        assert_eq!(mapped, Address::v4([10, 1, 2, 3]));
+        assert!(mapped.is_v4());
+    }
+
+    #[test]
+    fn only_an_address_of_one_host_is_unicast() {
+        for (text, unicast) in [
+            ("10.0.0.1", true),
+            ("0.0.0.0", false),
+            ("0.1.2.3", false),
+            ("224.0.0.251", false),
+            ("255.255.255.255", false),
+            ("127.0.0.1", false),
+            ("fe80::1", true),
+            ("ff02::1", false),
+            ("::", false),
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap().is_unicast(), unicast, "{text}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Bytes to facts: what a frame says, without state, without I/O, without a panic.
+
+mod address;
+pub mod frame;
+
+pub use address::{Address, Mac};
+pub use frame::Frame;
