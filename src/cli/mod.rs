@@ -1,9 +1,128 @@
 //! One file a command: parse, call the library, print.
+//!
+//! A command is a module with `pub struct Args` (clap) and `pub fn run(args: &Args, global: &Global) ->
+//! anyhow::Result<ExitCode>`. To add one: declare its module below, and name it in [`commands!`]. The first line of
+//! the doc comment there is the line that `firedoor help` shows.
+//!
+//! Exit status: 0 fine, 1 failed, 2 wrong usage or input that cannot be read. What fails prints `error: …` and, where
+//! there is a mend, `help: …` on standard error.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+mod completions;
+pub mod failure;
+mod manual;
+pub mod output;
+
+pub use failure::Failure;
+pub use output::Output;
+
+/// Where the configuration is, unless `--config` says otherwise.
+pub const CONFIG: &str = "/etc/firedoor/firedoor.toml";
+/// Where the admin API listens, unless `--socket` says otherwise.
+pub const SOCKET: &str = "/run/firedoor/firedoor.sock";
+
+/// Options that every command knows.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Global {
+    /// The configuration file
+    #[arg(long, global = true, value_name = "PATH", default_value = CONFIG, help_heading = "Global options")]
+    pub config: PathBuf,
+    /// The running daemon's admin socket [default: /run/firedoor/firedoor.sock]
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
+    pub socket: Option<PathBuf>,
+    /// Print JSON, for machines
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+}
+
+impl Global {
+    /// The admin socket: as given, or where it is by default.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        self.socket.as_deref().unwrap_or(Path::new(SOCKET))
+    }
+}
+
+/// Shuts a gateway's firewall on a host that spreads like a worm.
+///
+/// Firedoor watches the traffic that crosses this gateway. A host that tries to reach many others over SMB, RDP, SSH
+/// and the like is contained: its traffic to those services is dropped, everything else keeps flowing.
+#[derive(Parser, Debug)]
+#[command(name = "firedoor", version, max_term_width = 100)]
+struct CommandLine {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Declares the commands: each name is the variant, and in small letters the module and what is typed.
+macro_rules! commands {
+    ($($(#[$attribute:meta])* $name:ident => $module:ident;)*) => {
+        #[derive(Subcommand, Debug)]
+        enum Command {
+            $($(#[$attribute])* $name($module::Args),)*
+        }
+
+        impl Command {
+            fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+                match self { $(Command::$name(args) => $module::run(&args, global),)* }
+            }
+        }
+    };
+}
+
+commands! {
+    /// Print the manual pages, in troff
+    #[command(hide = true)]
+    Manual => manual;
+    /// Print the completions of a shell
+    #[command(hide = true)]
+    Completions => completions;
+}
+
+/// The command line's grammar, for the manual and the completions.
+fn grammar() -> clap::Command {
+    CommandLine::command()
+}
 
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            // `--help` and `--version` are errors to clap, on standard output and with status 0. If printing fails,
+            // nobody is there to read.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(failure::USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match line.command.run(&line.global) {
+        Ok(status) => status,
+        Err(error) if output::reader_gone(&error) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_grammar_is_sound() {
+        super::grammar().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_does() {
+        for command in super::grammar().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+        }
+    }
 }
