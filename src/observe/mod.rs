@@ -1,1 +1,14 @@
-//! What the daemon shows: snapshot, metrics, admin API.
+//! What the daemon shows, and how it is asked to act: snapshot, host board, admin API, metrics, log.
+//!
+//! Everything that is shown comes from a few structs: [`snapshot::Status`] for the daemon, [`host`]'s views for hosts.
+//! `status`, the API, `--json` and the metrics all read these, so they cannot disagree. Everything that acts goes
+//! through one bounded queue of [`order::Request`]s to the control task.
+
+pub mod board;
+pub mod host;
+pub mod order;
+pub mod snapshot;
+
+pub use board::Board;
+pub use order::{Order, Orders, Refusal, Request};
+pub use snapshot::Status;

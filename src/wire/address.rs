@@ -119,6 +119,31 @@ impl Serialize for Mac {
     }
 }
 
+/// Not six colon-separated pairs of hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a hardware address is written as six pairs of hexadecimal digits, such as 02:00:5e:10:00:01")]
+pub struct BadMac;
+
+impl FromStr for Mac {
+    type Err = BadMac;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut octets = [0; 6];
+        let mut parts = text.split(':');
+        for octet in &mut octets {
+            let part = parts.next().filter(|part| part.len() == 2 && !part.starts_with('+')).ok_or(BadMac)?;
+            *octet = u8::from_str_radix(part, 16).map_err(|_| BadMac)?;
+        }
+        if parts.next().is_some() { Err(BadMac) } else { Ok(Mac(octets)) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Mac {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +160,17 @@ mod tests {
         let mapped = Address::v6([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1, 2, 3]);
         assert_eq!(mapped, Address::v4([10, 1, 2, 3]));
         assert!(mapped.is_v4());
+    }
+
+    #[test]
+    fn a_hardware_address_survives_text() {
+        let mac = Mac([0x02, 0, 0x5e, 0x10, 0, 0xff]);
+        assert_eq!(mac.to_string().parse::<Mac>(), Ok(mac));
+        for text in
+            ["", "02:00:5e:10:00", "02:00:5e:10:00:ff:00", "2:0:5e:10:0:ff", "02:00:5e:10:00:+f", "zz:00:00:00:00:00"]
+        {
+            assert_eq!(text.parse::<Mac>(), Err(BadMac), "{text}");
+        }
     }
 
     #[test]

@@ -3,5 +3,5 @@
 mod address;
 pub mod frame;
 
-pub use address::{Address, Mac};
+pub use address::{Address, BadMac, Mac};
 pub use frame::Frame;

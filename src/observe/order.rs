@@ -1,0 +1,184 @@
+//! What an engineer can have the daemon do, on its way from the API to the control task.
+//!
+//! The API checks form and permission, turns each request that changes something into a [`Request`], and waits a
+//! bounded time for the answer; the control task alone decides and acts. The queue between them is bounded: when it is
+//! full the engineer is told so, rather than made to wait.
+
+use std::time::Duration;
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+use super::host::ActView;
+use crate::respond::Verdict;
+use crate::wire::Address;
+
+/// Requests that may wait for the control task at once.
+pub const QUEUE: usize = 64;
+
+/// The largest network that `contain` and `isolate` accept, in addresses.
+pub const MOST_ADDRESSES: usize = 256;
+
+/// Whom an order is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// One host.
+    Host(Address),
+    /// Every host in a network: on release, those acted on; on contain or isolate, each of its addresses.
+    Network(IpNetwork),
+    /// Everybody who is acted on (release only).
+    All,
+}
+
+/// Which held decisions an order is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// One, by its id.
+    One(u64),
+    /// Each of them.
+    All,
+}
+
+/// What shall be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Contain or isolate.
+    Act {
+        /// [`Target::All`] does not occur here.
+        target: Target,
+        /// [`Verdict::Contain`] or [`Verdict::Isolate`].
+        verdict: Verdict,
+        /// For how long; `None` is until released.
+        duration: Option<Duration>,
+        /// Why: goes into the record.
+        reason: String,
+    },
+    /// Release.
+    Release {
+        /// Whom.
+        target: Target,
+        /// Why: goes into the record.
+        reason: String,
+    },
+    /// Carry out held decisions.
+    Confirm {
+        /// Which.
+        which: Which,
+    },
+    /// Discard held decisions.
+    Discard {
+        /// Which.
+        which: Which,
+    },
+    /// Read the configuration again.
+    Reload,
+    /// Arm the breaker again.
+    Rearm,
+    /// Put a network on the never-contain list until the daemon stops or it is removed: releases whom it covers.
+    Exempt {
+        /// The network.
+        network: IpNetwork,
+        /// Why: goes into the record.
+        reason: String,
+    },
+    /// Take a network that was added by command off the never-contain list.
+    Unexempt {
+        /// The network.
+        network: IpNetwork,
+        /// Why: goes into the record.
+        reason: String,
+    },
+}
+
+impl Order {
+    /// Its name in logs and metrics: a closed set.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Order::Act { verdict: Verdict::Isolate, .. } => "isolate",
+            Order::Act { .. } => "contain",
+            Order::Release { .. } => "release",
+            Order::Confirm { .. } => "confirm",
+            Order::Discard { .. } => "discard",
+            Order::Reload => "reload",
+            Order::Rearm => "rearm",
+            Order::Exempt { .. } => "exempt",
+            Order::Unexempt { .. } => "unexempt",
+        }
+    }
+}
+
+/// An order with who gave it and where the answer goes.
+#[derive(Debug)]
+pub struct Request {
+    /// What shall be done.
+    pub order: Order,
+    /// The user name of the socket's peer, as the kernel vouches for it; `uid N` where the user has no name.
+    pub by: String,
+    /// Where the answer goes; nobody may be waiting any more.
+    pub reply: oneshot::Sender<Result<Done, Refusal>>,
+}
+
+/// The sending end, held by the API.
+pub type Orders = mpsc::Sender<Request>;
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Done {
+    /// In a sentence.
+    pub message: String,
+    /// The decisions this made, in order.
+    pub decisions: Vec<ActView>,
+}
+
+/// Why an order was not carried out, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nobody may drop this host.
+    #[error("{host} is on the never-contain list ({entry})")]
+    NeverContain {
+        /// The host.
+        host: Address,
+        /// The entry that covers it.
+        entry: String,
+    },
+    /// Outside the protected networks.
+    #[error("{0} is not in the protected networks")]
+    NotProtected(Address),
+    /// Neither contained nor isolated.
+    #[error("nothing to release: {0} is neither contained nor isolated")]
+    NotActedOn(String),
+    /// No held decision has this id.
+    #[error("no held decision has the id {0}")]
+    NotHeld(u64),
+    /// This network was not added by command.
+    #[error("{0} was not added to the never-contain list by command")]
+    NotAdded(IpNetwork),
+    /// The new configuration was refused; the old one runs on.
+    #[error("the configuration was refused, the running one stays: {0}")]
+    Reload(String),
+    /// A table has no room.
+    #[error("{0}")]
+    Full(String),
+    /// The kernel or the disk refused.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Refusal {
+    /// What the engineer can do about it.
+    #[must_use]
+    pub const fn help(&self) -> &'static str {
+        match self {
+            Refusal::NeverContain { .. } => "take the entry off the list first, if the host really must be cut off",
+            Refusal::NotProtected(_) => "add its network to protected.networks and reload",
+            Refusal::NotActedOn(_) => "`firedoor hosts --acted` lists who is contained or isolated",
+            Refusal::NotHeld(_) => "`firedoor held` lists what waits",
+            Refusal::NotAdded(_) => "entries from the configuration file are removed there, then `firedoor reload`",
+            Refusal::Reload(_) => "`firedoor check` shows the line and what to do",
+            Refusal::Full(_) => "release hosts that need no action any more",
+            Refusal::Failed(_) => "see the daemon's log",
+        }
+    }
+}
