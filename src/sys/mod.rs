@@ -1,2 +1,5 @@
 //! The operating system: one family of system calls a file. The only `unsafe` code of the crate lives here.
 #![allow(unsafe_code)]
+
+pub mod links;
+pub mod namespace;
