@@ -16,6 +16,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use super::host::{NearMiss, WindowFill};
+use super::snapshot::Occupancy;
 use crate::detect::evidence::{Attachment, Evidence, Score};
 use crate::respond::Verdict;
 use crate::time::Timestamp;
@@ -223,6 +224,19 @@ impl Board {
     #[must_use]
     pub fn evicted(&self) -> (u64, u64) {
         (self.evicted.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
+    }
+
+    /// How full it is, as a table among the tables; refused publications count as evictions.
+    #[must_use]
+    pub fn occupancy(&self) -> Occupancy {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let (evicted, refused) = self.evicted();
+        Occupancy {
+            name: "board".to_owned(),
+            used: count(self.len()),
+            capacity: count(self.capacity),
+            evicted: evicted.saturating_add(refused),
+        }
     }
 
     /// Makes room once three quarters are used: drops the least suspicious hosts, the longest idle first, down to five

@@ -149,6 +149,17 @@ pub enum Class {
     Any,
 }
 
+impl Class {
+    /// Its name in JSON and metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Class::Lateral => "lateral",
+            Class::Any => "any",
+        }
+    }
+}
+
 /// How full one fan-out window is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowFill {
@@ -225,6 +236,19 @@ pub struct HostView {
     pub last_seen: Timestamp,
     /// The closest it came to a decision without one.
     pub near_miss: Option<NearMiss>,
+}
+
+/// An entry that a command put on the never-contain list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exempted {
+    /// The network.
+    pub network: ipnetwork::IpNetwork,
+    /// Who added it.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
 }
 
 /// Where an exemption comes from.

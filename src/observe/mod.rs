@@ -5,10 +5,17 @@
 //! through one bounded queue of [`order::Request`]s to the control task.
 
 pub mod board;
+pub mod counters;
 pub mod host;
+pub mod live;
+pub mod metrics;
 pub mod order;
+mod process;
 pub mod snapshot;
+pub mod tallies;
 
 pub use board::Board;
+pub use live::Live;
+pub use metrics::Metrics;
 pub use order::{Order, Orders, Refusal, Request};
 pub use snapshot::Status;

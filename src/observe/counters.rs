@@ -1,0 +1,331 @@
+//! Plain counters that capture threads bump and a scrape sums.
+//!
+//! Each shard has its own [`ShardCounters`], so that no two threads write one cache line; cells are relaxed atomics,
+//! set or added to once a batch rather than once a packet. What several shards count of one interface goes to that
+//! interface's [`InterfaceCounters`]. Labels are closed enums, and interfaces: the number of series is bounded.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::board::DIALECTS;
+use super::snapshot::{Occupancy, ShardView};
+use crate::detect::Signal;
+use crate::time::Timestamp;
+use crate::wire::frame::Undecoded;
+
+/// Most interfaces that are counted apart; further ones share the last one's counters.
+pub const MOST_INTERFACES: usize = 64;
+
+/// One number that one thread writes and others read.
+#[derive(Debug, Default)]
+pub struct Cell(AtomicU64);
+
+impl Cell {
+    /// Adds.
+    pub fn add(&self, n: u64) {
+        if n != 0 {
+            self.0.fetch_add(n, Ordering::Relaxed);
+        }
+    }
+
+    /// Puts up a total that is kept elsewhere.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// Reads.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One cell for each value of a closed set, by the value's position in it.
+#[derive(Debug)]
+pub struct Cells<const N: usize>([Cell; N]);
+
+impl<const N: usize> Default for Cells<N> {
+    fn default() -> Self {
+        Cells(std::array::from_fn(|_| Cell::default()))
+    }
+}
+
+impl<const N: usize> Cells<N> {
+    /// Adds to the cell at `position`; a position outside the set is nobody's.
+    pub fn add(&self, position: usize, n: u64) {
+        if let Some(cell) = self.0.get(position) {
+            cell.add(n);
+        }
+    }
+
+    /// Puts up the total of the cell at `position`.
+    pub fn set(&self, position: usize, n: u64) {
+        if let Some(cell) = self.0.get(position) {
+            cell.set(n);
+        }
+    }
+
+    /// Puts up all totals, in the set's order.
+    pub fn set_all(&self, totals: &[u64; N]) {
+        for (cell, total) in self.0.iter().zip(totals) {
+            cell.set(*total);
+        }
+    }
+
+    /// Reads the cell at `position`; 0 outside the set.
+    #[must_use]
+    pub fn get(&self, position: usize) -> u64 {
+        self.0.get(position).map_or(0, Cell::get)
+    }
+}
+
+macro_rules! labels {
+    ($(#[$doc:meta])* $name:ident { $($(#[$each:meta])* $variant:ident = $label:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[$each])* $variant,)*
+        }
+
+        impl $name {
+            /// Every value, in declaration order: its position is its cell.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
+
+            /// The metric label.
+            #[must_use]
+            pub const fn label(self) -> &'static str {
+                match self { $($name::$variant => $label,)* }
+            }
+        }
+    };
+}
+
+labels! {
+    /// What became of a first contact.
+    Outcome {
+        /// A SYN-ACK, or a payload in mid-stream.
+        Answered = "answered",
+        /// A RST.
+        Refused = "refused",
+        /// An ICMP error.
+        Unreachable = "unreachable",
+        /// No answer within the answer timeout.
+        Silent = "silent",
+        /// No answer yet, and too many attempts pending.
+        Overrun = "overrun",
+        /// Our own fuse dropped the SYN: fan-out, not failure.
+        Limited = "limited",
+    }
+}
+
+labels! {
+    /// Why evidence weighed nothing.
+    Unverified {
+        /// The source's address belongs on another interface.
+        Interface = "interface",
+        /// The source's hardware address is not the known one.
+        Mac = "mac",
+        /// No route back to the source leads through the interface it came in on.
+        ReversePath = "reverse_path",
+        /// Answers cannot be seen here: the sensor is blind on this path.
+        Blind = "blind",
+        /// Several sources fail on a destination that lately served.
+        Outage = "outage",
+    }
+}
+
+labels! {
+    /// A shard's tables of fixed capacity.
+    Table {
+        /// Hosts with state.
+        Hosts = "hosts",
+        /// (source, destination) pairs remembered.
+        Contacts = "contacts",
+        /// Addresses whose liveness is known.
+        Addresses = "addresses",
+        /// Attempts waiting for an answer.
+        Attempts = "attempts",
+        /// SMB and DCE/RPC connections followed.
+        Streams = "streams",
+    }
+}
+
+/// One capture thread's counters.
+#[derive(Debug, Default)]
+pub struct ShardCounters {
+    /// Packets taken.
+    pub packets: Cell,
+    /// Frames that could not be decoded, by [`Undecoded`].
+    pub undecoded: Cells<{ Undecoded::ALL.len() }>,
+    /// First contacts, by [`Outcome`].
+    pub first_contacts: Cells<{ Outcome::ALL.len() }>,
+    /// Evidence, by [`Signal`].
+    pub evidence: Cells<{ Signal::ALL.len() }>,
+    /// Evidence that weighed nothing, by [`Unverified`].
+    pub unverified: Cells<{ Unverified::ALL.len() }>,
+    /// Negotiations seen, by [`DIALECTS`].
+    pub dialects: Cells<{ DIALECTS.len() }>,
+    /// SMB3 sessions seen encrypted.
+    pub smb_encrypted: Cell,
+    /// SMB connections seen that require signing.
+    pub smb_signed: Cell,
+    /// Compressed SMB messages.
+    pub smb_compressed: Cell,
+    /// Hosts that came half way to a decision and fell back.
+    pub near_misses: Cell,
+    /// Alarms and facts that the control queue had no room for.
+    pub queue_drops: Cell,
+    /// Entries in use, by [`Table`].
+    pub used: Cells<{ Table::ALL.len() }>,
+    /// Entries there is room for, by [`Table`].
+    pub capacity: Cells<{ Table::ALL.len() }>,
+    /// Entries evicted, by [`Table`].
+    pub evicted: Cells<{ Table::ALL.len() }>,
+    /// Nanoseconds since the epoch at which the thread last showed that it runs.
+    pub alive: Cell,
+}
+
+/// What all shards count of one interface.
+#[derive(Debug, Default)]
+pub struct InterfaceCounters {
+    /// Its name.
+    pub name: String,
+    /// Packets that came in.
+    pub packets_in: Cell,
+    /// Packets that went out.
+    pub packets_out: Cell,
+    /// Packets the kernel dropped because a ring was full.
+    pub kernel_drops: Cell,
+    /// Nanoseconds since the epoch of the last packet.
+    pub last_packet: Cell,
+}
+
+/// All counters of the daemon.
+#[derive(Debug, Default)]
+pub struct Counters {
+    shards: Vec<Arc<ShardCounters>>,
+    interfaces: Mutex<Vec<Arc<InterfaceCounters>>>,
+}
+
+impl Counters {
+    /// For so many shards.
+    #[must_use]
+    pub fn new(shards: usize) -> Self {
+        Counters { shards: (0..shards).map(|_| Arc::default()).collect(), interfaces: Mutex::default() }
+    }
+
+    /// One shard's counters, for its thread to keep.
+    #[must_use]
+    pub fn shard(&self, shard: usize) -> Option<Arc<ShardCounters>> {
+        self.shards.get(shard).cloned()
+    }
+
+    /// An interface's counters, made at the first call; they outlive the interface, so that its totals never fall.
+    #[must_use]
+    pub fn interface(&self, name: &str) -> Arc<InterfaceCounters> {
+        let mut interfaces = self.interfaces.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = interfaces.iter().find(|known| known.name == name) {
+            return Arc::clone(known);
+        }
+        if let (true, Some(last)) = (interfaces.len() >= MOST_INTERFACES, interfaces.last()) {
+            return Arc::clone(last);
+        }
+        let new = Arc::new(InterfaceCounters { name: name.to_owned(), ..InterfaceCounters::default() });
+        interfaces.push(Arc::clone(&new));
+        new
+    }
+
+    /// Every interface ever counted.
+    #[must_use]
+    pub fn interfaces(&self) -> Vec<Arc<InterfaceCounters>> {
+        self.interfaces.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A sum over shards.
+    pub fn sum(&self, of: impl Fn(&ShardCounters) -> u64) -> u64 {
+        self.shards.iter().map(|shard| of(shard)).sum()
+    }
+
+    /// The shards, for the snapshot.
+    #[must_use]
+    pub fn shard_views(&self) -> Vec<ShardView> {
+        let hosts = Table::Hosts as usize;
+        (0..)
+            .zip(&self.shards)
+            .map(|(number, shard)| ShardView {
+                shard: number,
+                packets: shard.packets.get(),
+                hosts: shard.used.get(hosts),
+                queue_drops: shard.queue_drops.get(),
+                alive: Timestamp::from_nanos(shard.alive.get()),
+            })
+            .collect()
+    }
+
+    /// The shards' tables summed, for the snapshot.
+    #[must_use]
+    pub fn tables(&self) -> Vec<Occupancy> {
+        let table = |table: &Table| {
+            let at = *table as usize;
+            Occupancy {
+                name: table.label().to_owned(),
+                used: self.sum(|shard| shard.used.get(at)),
+                capacity: self.sum(|shard| shard.capacity.get(at)),
+                evicted: self.sum(|shard| shard.evicted.get(at)),
+            }
+        };
+        Table::ALL.iter().map(table).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_counted_at_its_position() {
+        for (position, signal) in Signal::ALL.iter().enumerate() {
+            assert_eq!(*signal as usize, position);
+        }
+        for (position, reason) in Undecoded::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, position);
+        }
+        for (position, outcome) in Outcome::ALL.iter().enumerate() {
+            assert_eq!(*outcome as usize, position);
+        }
+    }
+
+    #[test]
+    fn sums_run_over_all_shards() {
+        let counters = Counters::new(3);
+        for shard in 0..3 {
+            let shard = counters.shard(shard).unwrap();
+            shard.used.set(Table::Hosts as usize, 5);
+            shard.capacity.set(Table::Hosts as usize, 10);
+            shard.evidence.add(Signal::Dark as usize, 2);
+        }
+        assert_eq!(counters.sum(|shard| shard.evidence.get(Signal::Dark as usize)), 6);
+        let hosts = counters.tables().remove(0);
+        assert_eq!((hosts.name.as_str(), hosts.used, hosts.capacity), ("hosts", 15, 30));
+        assert!(counters.shard(3).is_none());
+    }
+
+    #[test]
+    fn an_interface_keeps_its_counters_and_their_number_is_bounded() {
+        let counters = Counters::new(1);
+        counters.interface("eth0").packets_in.add(7);
+        assert_eq!(counters.interface("eth0").packets_in.get(), 7);
+        for n in 0..1000 {
+            let _ = counters.interface(&format!("veth{n}"));
+        }
+        assert_eq!(counters.interfaces().len(), MOST_INTERFACES);
+    }
+
+    #[test]
+    fn a_position_outside_the_set_is_nobodys() {
+        let cells = Cells::<2>::default();
+        cells.add(2, 1);
+        cells.set(9, 1);
+        assert_eq!((cells.get(0), cells.get(1), cells.get(2)), (0, 0, 0));
+    }
+}

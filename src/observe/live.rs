@@ -1,0 +1,193 @@
+//! [`Live`]: the shared place where the running daemon puts what it shows.
+//!
+//! The control task writes, API and metrics read. A reader takes the latest published value and never waits for the
+//! control task; nothing here is on the packet path except [`Board::try_publish`] and the counters, which do not wait.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use super::board::{Board, Standing};
+use super::counters::Counters;
+use super::host::{ActView, Exempted, HeldView};
+
+use super::snapshot::Status;
+use super::tallies::Tallies;
+use crate::config::model::Config;
+use crate::respond::{Decision, Verdict};
+use crate::wire::Address;
+
+/// Decisions kept in memory for `why` and `/v1/decisions`; the history database has them all.
+pub const RECENT: usize = 1024;
+
+/// What the running daemon shows.
+#[derive(Debug)]
+pub struct Live {
+    /// The shared host table.
+    pub board: Board,
+    /// The capture threads' counters.
+    pub counters: Counters,
+    /// The control task's counters.
+    pub tallies: Tallies,
+    status: ArcSwap<Status>,
+    config: ArcSwap<Config>,
+    ruleset: ArcSwap<String>,
+    exempted: ArcSwap<Vec<Exempted>>,
+    held: ArcSwap<Vec<HeldView>>,
+    recent: Mutex<VecDeque<Arc<ActView>>>,
+}
+
+impl Live {
+    /// For a daemon that starts with this configuration; the board is as large as the host tables.
+    #[must_use]
+    pub fn new(config: Arc<Config>) -> Self {
+        Live {
+            board: Board::new(config.detect.capacities.hosts),
+            counters: Counters::new(config.capture.shards),
+            tallies: Tallies::new(),
+            status: ArcSwap::from_pointee(Status { mode: config.gateway.mode, ..Status::default() }),
+            config: ArcSwap::new(config),
+            ruleset: ArcSwap::default(),
+            exempted: ArcSwap::default(),
+            held: ArcSwap::default(),
+            recent: Mutex::default(),
+        }
+    }
+
+    /// The latest picture of the daemon.
+    #[must_use]
+    pub fn status(&self) -> Arc<Status> {
+        self.status.load_full()
+    }
+
+    /// Puts up a new picture of the daemon.
+    pub fn set_status(&self, status: Status) {
+        self.status.store(Arc::new(status));
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// After a reload: the configuration now in force.
+    pub fn set_config(&self, config: Arc<Config>) {
+        self.config.store(config);
+    }
+
+    /// The ruleset as it was last put into the kernel.
+    #[must_use]
+    pub fn ruleset(&self) -> Arc<String> {
+        self.ruleset.load_full()
+    }
+
+    /// After the ruleset was put into the kernel: its text.
+    pub fn set_ruleset(&self, text: String) {
+        self.ruleset.store(Arc::new(text));
+    }
+
+    /// What was put on the never-contain list by command.
+    #[must_use]
+    pub fn exempted(&self) -> Arc<Vec<Exempted>> {
+        self.exempted.load_full()
+    }
+
+    /// After a command changed the never-contain list: all that was added by command.
+    pub fn set_exempted(&self, exempted: Vec<Exempted>) {
+        self.exempted.store(Arc::new(exempted));
+    }
+
+    /// The decisions that wait for an engineer.
+    #[must_use]
+    pub fn held(&self) -> Arc<Vec<HeldView>> {
+        self.held.load_full()
+    }
+
+    /// After a decision was held, confirmed or dropped: all that wait now.
+    pub fn set_held(&self, held: Vec<HeldView>) {
+        self.held.store(Arc::new(held));
+    }
+
+    /// Shows a decision: counts it, keeps it among the recent ones, and puts it on the board.
+    pub fn record(&self, decision: &Decision) {
+        self.tallies.decided(decision);
+        self.remember(ActView::from(decision));
+        let standing = Standing {
+            verdict: decision.decision,
+            enforced: decision.enforced,
+            since: decision.at,
+            until: decision.until,
+            step: decision.step,
+        };
+        self.board.stand(decision.host, (decision.decision != Verdict::Release).then_some(standing));
+    }
+
+    /// Keeps a decision among the recent ones without counting it: at start, those of an earlier run.
+    pub fn remember(&self, act: ActView) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() >= RECENT {
+            recent.pop_front();
+        }
+        recent.push_back(Arc::new(act));
+    }
+
+    /// The recent decisions, latest first, at most `most`; about `host` only, if one is given.
+    #[must_use]
+    pub fn recent(&self, host: Option<Address>, most: usize) -> Vec<Arc<ActView>> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let about = |act: &&Arc<ActView>| host.is_none_or(|host| act.host == host);
+        recent.iter().rev().filter(about).take(most).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::evidence::{Attachment, Score};
+    use crate::respond::By;
+    use crate::time::Timestamp;
+
+    fn decision(host: Address, decision: Verdict) -> Decision {
+        Decision {
+            at: Timestamp::from_secs(1_700_000_000),
+            host,
+            decision,
+            score: Score(9900),
+            threshold: Score(9900),
+            destinations: 4,
+            grade: None,
+            until: None,
+            step: 1,
+            enforced: true,
+            reason: String::new(),
+            by: By::Firedoor,
+            attachment: Attachment::default(),
+            evidence: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_decision_is_counted_remembered_and_shown_on_the_board() {
+        let live = Live::new(Arc::new(Config::default()));
+        let host: Address = "10.0.0.7".parse().unwrap();
+        live.record(&decision(host, Verdict::Contain));
+        assert_eq!(live.board.get(host).unwrap().standing.unwrap().verdict, Verdict::Contain);
+        live.record(&decision(host, Verdict::Release));
+        assert_eq!(live.board.get(host), None, "a release ends the standing");
+        let recent: Vec<Verdict> = live.recent(Some(host), 10).iter().map(|act| act.decision).collect();
+        assert_eq!(recent, [Verdict::Release, Verdict::Contain]);
+        assert!(live.recent(Some("10.0.0.8".parse().unwrap()), 10).is_empty());
+    }
+
+    #[test]
+    fn the_recent_decisions_are_bounded() {
+        let live = Live::new(Arc::new(Config::default()));
+        let host: Address = "10.0.0.7".parse().unwrap();
+        for _ in 0..RECENT + 5 {
+            live.record(&decision(host, Verdict::Watch));
+        }
+        assert_eq!(live.recent(None, usize::MAX).len(), RECENT);
+    }
+}

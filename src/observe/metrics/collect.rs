@@ -1,0 +1,266 @@
+//! One scrape: reads [`Live`] and says it in Prometheus' samples.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+
+use super::families::{self, FAMILIES, Family};
+use crate::detect::Signal;
+use crate::observe::Live;
+use crate::observe::board::DIALECTS;
+use crate::observe::counters::{Outcome, Unverified};
+use crate::observe::host::Class;
+use crate::observe::process::Usage;
+use crate::observe::snapshot::{Blindness, Drift, Occupancy};
+use crate::respond::{Mode, Verdict};
+use crate::time::Timestamp;
+use crate::wire::frame::Undecoded;
+
+/// Shares of the threshold that `firedoor_hosts_near_threshold` counts hosts by, in thousandths.
+const NEAR: [(u32, &str); 4] = [(250, "0.25"), (500, "0.5"), (750, "0.75"), (900, "0.9")];
+
+/// Reads [`Live`] at each scrape.
+pub(super) struct Exported {
+    live: Arc<Live>,
+    descs: Vec<Desc>,
+}
+
+impl Exported {
+    pub(super) fn new(live: Arc<Live>) -> prometheus::Result<Self> {
+        let desc = |family: &Family| {
+            let labels = family.labels.iter().map(|label| (*label).to_owned()).collect();
+            Desc::new(family.name.to_owned(), family.help.to_owned(), labels, HashMap::new())
+        };
+        Ok(Exported { live, descs: FAMILIES.iter().map(desc).collect::<prometheus::Result<_>>()? })
+    }
+}
+
+impl Collector for Exported {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut scrape = Scrape::default();
+        capture(&mut scrape, &self.live);
+        detection(&mut scrape, &self.live);
+        near(&mut scrape, &self.live);
+        decisions(&mut scrape, &self.live);
+        tables(&mut scrape, &self.live);
+        daemon(&mut scrape, &self.live);
+        scrape.families
+    }
+}
+
+/// The families of one scrape.
+#[derive(Default)]
+struct Scrape {
+    families: Vec<MetricFamily>,
+}
+
+impl Scrape {
+    /// A family with its samples; none where there is no sample, which the text format does not know.
+    fn put<'a>(&mut self, family: &Family, samples: impl IntoIterator<Item = (Vec<&'a str>, f64)>) {
+        let metrics: Vec<Metric> = samples
+            .into_iter()
+            .map(|(values, number)| {
+                let pair = |(name, value): (&&str, &str)| {
+                    let mut pair = LabelPair::default();
+                    pair.set_name((*name).to_owned());
+                    pair.set_value(value.to_owned());
+                    pair
+                };
+                let mut pairs: Vec<LabelPair> = family.labels.iter().zip(values).map(pair).collect();
+                pairs.sort_by(|a, b| a.name().cmp(b.name()));
+                let mut metric = Metric::from_label(pairs);
+                if family.counter {
+                    let mut counter = Counter::default();
+                    counter.set_value(number);
+                    metric.set_counter(counter);
+                } else {
+                    let mut gauge = Gauge::default();
+                    gauge.set_value(number);
+                    metric.set_gauge(gauge);
+                }
+                metric
+            })
+            .collect();
+        if metrics.is_empty() {
+            return;
+        }
+        let mut out = MetricFamily::default();
+        out.set_name(family.name.to_owned());
+        out.set_help(family.help.to_owned());
+        out.set_field_type(if family.counter { MetricType::COUNTER } else { MetricType::GAUGE });
+        out.set_metric(metrics);
+        self.families.push(out);
+    }
+
+    /// A family without labels.
+    fn one(&mut self, family: &Family, number: f64) {
+        self.put(family, [(Vec::new(), number)]);
+    }
+}
+
+/// Prometheus knows only floats: exact up to 2^53.
+#[expect(clippy::cast_precision_loss, reason = "Prometheus' samples are floats")]
+const fn float(n: u64) -> f64 {
+    n as f64
+}
+
+fn truth(yes: bool) -> f64 {
+    if yes { 1.0 } else { 0.0 }
+}
+
+fn seconds(at: Timestamp) -> f64 {
+    float(at.millis()) / 1000.0
+}
+
+fn capture(scrape: &mut Scrape, live: &Live) {
+    let interfaces = live.counters.interfaces();
+    let each = || interfaces.iter().map(|interface| (interface.name.as_str(), interface));
+    scrape.put(
+        &families::PACKETS,
+        each().flat_map(|(name, of)| {
+            [(vec![name, "in"], float(of.packets_in.get())), (vec![name, "out"], float(of.packets_out.get()))]
+        }),
+    );
+    scrape.put(&families::KERNEL_DROPS, each().map(|(name, of)| (vec![name], float(of.kernel_drops.get()))));
+    let last = |at: u64| seconds(Timestamp::from_nanos(at));
+    scrape.put(&families::LAST_PACKET, each().map(|(name, of)| (vec![name], last(of.last_packet.get()))));
+    let status = live.status();
+    scrape.put(
+        &families::BLIND,
+        status.interfaces.iter().flat_map(|interface| {
+            let blind = interface.blind.as_ref().map(|blind| blind.reason);
+            Blindness::ALL.map(|reason| (vec![interface.name.as_str(), reason.label()], truth(blind == Some(reason))))
+        }),
+    );
+    let shards: Vec<(String, f64)> =
+        live.counters.shard_views().iter().map(|shard| (shard.shard.to_string(), seconds(shard.alive))).collect();
+    scrape.put(&families::SHARD_ALIVE, shards.iter().map(|(shard, alive)| (vec![shard.as_str()], *alive)));
+    let undecoded = |reason: Undecoded| live.counters.sum(|shard| shard.undecoded.get(reason as usize));
+    scrape.put(&families::UNDECODED, Undecoded::ALL.map(|reason| (vec![reason.label()], float(undecoded(reason)))));
+    scrape.one(&families::QUEUE_DROPS, float(live.counters.sum(|shard| shard.queue_drops.get())));
+}
+
+fn detection(scrape: &mut Scrape, live: &Live) {
+    let counters = &live.counters;
+    let outcome = |at: Outcome| float(counters.sum(|shard| shard.first_contacts.get(at as usize)));
+    scrape.put(&families::FIRST_CONTACTS, Outcome::ALL.iter().map(|at| (vec![at.label()], outcome(*at))));
+    let evidence = |at: Signal| float(counters.sum(|shard| shard.evidence.get(at as usize)));
+    scrape.put(&families::EVIDENCE, Signal::ALL.iter().map(|at| (vec![at.label()], evidence(*at))));
+    let unverified = |at: Unverified| float(counters.sum(|shard| shard.unverified.get(at as usize)));
+    scrape.put(&families::UNVERIFIED, Unverified::ALL.iter().map(|at| (vec![at.label()], unverified(*at))));
+    scrape.one(&families::NEAR_MISSES, float(counters.sum(|shard| shard.near_misses.get())));
+    let negotiated = |at: usize| float(counters.sum(|shard| shard.dialects.get(at)));
+    scrape
+        .put(&families::SMB_NEGOTIATIONS, DIALECTS.iter().enumerate().map(|(at, name)| (vec![*name], negotiated(at))));
+    scrape.one(&families::SMB_ENCRYPTED, float(counters.sum(|shard| shard.smb_encrypted.get())));
+    scrape.one(&families::SMB_SIGNED, float(counters.sum(|shard| shard.smb_signed.get())));
+    scrape.one(&families::SMB_COMPRESSED, float(counters.sum(|shard| shard.smb_compressed.get())));
+}
+
+/// What is read off the board, in one pass.
+fn near(scrape: &mut Scrape, live: &Live) {
+    let config = live.config();
+    let windows = |class, windows: &[crate::detect::settings::Window]| -> Vec<(Class, u64, String)> {
+        windows.iter().map(|window| (class, window.length.as_secs(), format!("{}s", window.length.as_secs()))).collect()
+    };
+    let mut keys = windows(Class::Lateral, &config.detect.lateral_windows);
+    keys.extend(windows(Class::Any, &config.detect.any_windows));
+    let mut fill = vec![0.0f64; keys.len()];
+    let mut nearest = 0;
+    let mut near = [0u64; NEAR.len()];
+    let mut dialects = [0u64; DIALECTS.len()];
+    live.board.each(|_, line| {
+        let Some(facts) = &line.facts else { return };
+        for (at, hosts) in dialects.iter_mut().enumerate() {
+            *hosts += u64::from((facts.smb.client | facts.smb.server) >> at & 1);
+        }
+        if line.standing.is_some_and(|standing| standing.verdict != Verdict::Watch) {
+            return;
+        }
+        let nearness = facts.nearness();
+        nearest = nearest.max(nearness);
+        for ((least, _), hosts) in NEAR.iter().zip(&mut near) {
+            *hosts += u64::from(nearness >= *least);
+        }
+        for window in &facts.windows {
+            let at = keys.iter().position(|(class, secs, _)| (*class, *secs) == (window.class, window.seconds));
+            if let Some(fullest) = at.and_then(|at| fill.get_mut(at)) {
+                *fullest = fullest.max(f64::from(window.count) / f64::from(window.limit.max(1)));
+            }
+        }
+    });
+    scrape.one(&families::NEAREST, f64::from(nearest) / 1000.0);
+    scrape.put(&families::NEAR_HOSTS, NEAR.iter().zip(near).map(|((_, label), hosts)| (vec![*label], float(hosts))));
+    scrape.put(
+        &families::WINDOW_FILL,
+        keys.iter().zip(fill).map(|((class, _, length), fill)| (vec![class.label(), length.as_str()], fill)),
+    );
+    scrape.put(&families::SMB_HOSTS, DIALECTS.iter().zip(dialects).map(|(name, hosts)| (vec![*name], float(hosts))));
+}
+
+fn decisions(scrape: &mut Scrape, live: &Live) {
+    let status = live.status();
+    scrape.one(&families::TRACKED, float(status.hosts.tracked));
+    scrape.one(&families::WATCHED, float(status.hosts.watched));
+    scrape.one(&families::CONTAINED, float(status.hosts.contained));
+    scrape.one(&families::ISOLATED, float(status.hosts.isolated));
+    scrape.one(&families::HELD, float(status.hosts.held));
+    scrape.one(&families::BREAKER_TRIPPED, truth(status.breaker.tripped.is_some()));
+    scrape.one(&families::BREAKER_TRIPS, float(status.breaker.trips));
+    let firewall = &status.firewall;
+    scrape.put(
+        &families::DROPPED,
+        [(vec!["contain"], float(firewall.contain_drops)), (vec!["isolate"], float(firewall.isolate_drops))],
+    );
+    scrape.one(&families::WOULD_DROP, float(firewall.would_drop));
+    scrape.put(
+        &families::FUSE,
+        [(vec!["dropped"], float(status.fuse.limited)), (vec!["would_drop"], float(status.fuse.would_limit))],
+    );
+    scrape.one(&families::RULESET_IN_PLACE, truth(firewall.in_place));
+    let repairs = |kind| firewall.repairs.iter().find(|repairs| repairs.kind == kind).map_or(0, |found| found.count);
+    scrape.put(&families::RULESET_REPAIRS, Drift::ALL.map(|kind| (vec![kind.label()], float(repairs(kind)))));
+}
+
+fn tables(scrape: &mut Scrape, live: &Live) {
+    let status = live.status();
+    scrape.put(&families::SET_ELEMENTS, status.sets.iter().map(|set| (vec![set.name.as_str()], float(set.used))));
+    scrape.put(&families::SET_CAPACITY, status.sets.iter().map(|set| (vec![set.name.as_str()], float(set.capacity))));
+    let mut tables = live.counters.tables();
+    tables.push(live.board.occupancy());
+    let each =
+        |of: fn(&Occupancy) -> u64| tables.iter().map(move |table| (vec![table.name.as_str()], float(of(table))));
+    scrape.put(&families::TABLE_ENTRIES, each(|table| table.used));
+    scrape.put(&families::TABLE_CAPACITY, each(|table| table.capacity));
+    scrape.put(&families::TABLE_EVICTIONS, each(|table| table.evicted));
+}
+
+fn daemon(scrape: &mut Scrape, live: &Live) {
+    let status = live.status();
+    scrape.put(&families::BUILD_INFO, [(vec![status.version.as_str()], 1.0)]);
+    scrape.one(&families::ENFORCING, truth(status.mode == Mode::Enforce));
+    scrape.one(&families::SNAPSHOT, seconds(status.at));
+    let config = &status.config;
+    scrape
+        .put(&families::RELOADS, [(vec!["ok"], float(config.reloads)), (vec!["failed"], float(config.failed_reloads))]);
+    scrape.one(&families::CONFIG_LOADED, seconds(config.loaded_at));
+    scrape.one(&families::CONFIG_CURRENT, truth(config.last_error.is_none()));
+    scrape.put(
+        &families::STORE_RECORDS,
+        [(vec!["written"], float(status.store.written)), (vec!["lost"], float(status.store.lost))],
+    );
+    scrape.one(&families::STORE_WAITING, float(status.store.waiting));
+    let usage = Usage::now();
+    scrape.one(&families::PROCESS_START, seconds(status.started));
+    let maybe = |number: Option<f64>| number.map(|number| (Vec::new(), number));
+    scrape.put(&families::PROCESS_CPU, maybe(usage.cpu_seconds));
+    scrape.put(&families::PROCESS_MEMORY, maybe(usage.resident_bytes.map(float)));
+    scrape.put(&families::PROCESS_THREADS, maybe(usage.threads.map(float)));
+    scrape.put(&families::PROCESS_FILES, maybe(usage.open_files.map(float)));
+}

@@ -1,0 +1,137 @@
+//! Prometheus metrics: what is exported, under which names.
+//!
+//! Names follow Prometheus' conventions (base units, `_total` for counters), prefix `firedoor_`. Every label is a
+//! closed enum or a protected interface's name, so the number of series is bounded: no address ever becomes a label.
+//! The control task counts its [`Tallies`](super::tallies::Tallies); all else is read at the scrape from [`Live`]: the
+//! shards' counters, the board and the latest [`Status`](super::Status). Every series exists from the start, at zero,
+//! so that `rate()` and alerts see the first event.
+
+mod collect;
+mod families;
+
+use std::sync::Arc;
+
+use prometheus::{Registry, TextEncoder};
+
+use super::live::Live;
+pub use families::{FAMILIES, Family};
+
+/// The registry of one daemon.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+}
+
+impl Metrics {
+    /// Registers everything that `live` shows.
+    ///
+    /// # Errors
+    /// Two metrics of one name: a mistake in this file.
+    pub fn new(live: &Arc<Live>) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        live.tallies.register(&registry)?;
+        registry.register(Box::new(collect::Exported::new(Arc::clone(live))?))?;
+        Ok(Metrics { registry })
+    }
+
+    /// The names of everything exported just now; histograms by their base name.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.registry.gather().iter().map(|family| family.name().to_owned()).collect()
+    }
+
+    /// One scrape in Prometheus' text format.
+    ///
+    /// # Errors
+    /// A family without a sample: a mistake in this file.
+    pub fn text(&self) -> prometheus::Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::Config;
+    use crate::detect::evidence::Score;
+    use crate::observe::board::Facts;
+    use crate::observe::host::{Class, WindowFill};
+    use crate::wire::Address;
+
+    fn live() -> Arc<Live> {
+        Arc::new(Live::new(Arc::new(Config::default())))
+    }
+
+    fn sample(text: &str, series: &str) -> f64 {
+        let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
+        line.unwrap_or_else(|| panic!("no {series} in\n{text}")).rsplit(' ').next().unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn names_follow_the_conventions() {
+        for family in FAMILIES {
+            assert!(family.name.starts_with("firedoor_") || family.name.starts_with("process_"), "{}", family.name);
+            assert_eq!(family.counter, family.name.ends_with("_total"), "{}", family.name);
+            assert!(family.help.ends_with('.'), "{}", family.name);
+        }
+    }
+
+    #[test]
+    fn every_event_has_a_series_at_zero_before_it_happens() {
+        let text = Metrics::new(&live()).unwrap().text().unwrap();
+        for series in [
+            "firedoor_decisions_total{decision=\"contain\",enforced=\"true\"}",
+            "firedoor_alarms_total{signal=\"smb.ms17_010_probe\"}",
+            "firedoor_first_contacts_total{outcome=\"silent\"}",
+            "firedoor_undecoded_total{reason=\"tcp\"}",
+            "firedoor_ruleset_repairs_total{kind=\"table\"}",
+            "firedoor_store_records_total{result=\"lost\"}",
+            "firedoor_packet_to_kernel_seconds_bucket{le=\"0.0005\"}",
+            "firedoor_contained_hosts",
+            "firedoor_breaker_tripped",
+        ] {
+            assert!(sample(&text, series).abs() < f64::EPSILON, "{series}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_series_does_not_grow_with_hosts() {
+        let live = live();
+        let metrics = Metrics::new(&live).unwrap();
+        let before = metrics.text().unwrap().lines().count();
+        for n in 0..2000u32 {
+            let facts = Facts { score: Score(5000), threshold: Score(9900), ..Facts::default() };
+            live.board.try_publish(Address::v4((0x0a00_0000 | n).to_be_bytes()), facts);
+        }
+        assert_eq!(metrics.text().unwrap().lines().count(), before);
+    }
+
+    #[test]
+    fn the_nearest_host_and_the_fullest_window_show() {
+        let live = live();
+        let windows = vec![WindowFill { class: Class::Lateral, seconds: 10, count: 8, limit: 10 }];
+        let facts = Facts { score: Score(4950), threshold: Score(9900), windows, ..Facts::default() };
+        live.board.try_publish("10.0.0.7".parse().unwrap(), facts);
+        let text = Metrics::new(&live).unwrap().text().unwrap();
+        for (series, expected) in [
+            ("firedoor_nearest_threshold_ratio", 0.8),
+            ("firedoor_hosts_near_threshold{at_least=\"0.75\"}", 1.0),
+            ("firedoor_hosts_near_threshold{at_least=\"0.9\"}", 0.0),
+            ("firedoor_window_fill_ratio{class=\"lateral\",window=\"10s\"}", 0.8),
+            ("firedoor_window_fill_ratio{class=\"lateral\",window=\"60s\"}", 0.0),
+        ] {
+            assert!((sample(&text, series) - expected).abs() < 1e-9, "{series}");
+        }
+    }
+
+    #[test]
+    fn shards_and_interfaces_are_summed_into_their_series() {
+        let live = live();
+        live.counters.interface("eth0").packets_in.add(41);
+        live.counters.shard(0).unwrap().first_contacts.add(3, 7);
+        let text = Metrics::new(&live).unwrap().text().unwrap();
+        let packets = sample(&text, "firedoor_packets_total{direction=\"in\",interface=\"eth0\"}");
+        assert!((packets - 41.0).abs() < f64::EPSILON);
+        assert!((sample(&text, "firedoor_first_contacts_total{outcome=\"silent\"}") - 7.0).abs() < f64::EPSILON);
+    }
+}

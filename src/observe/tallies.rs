@@ -1,0 +1,107 @@
+//! What the control task counts as it goes: decisions, alarms, orders, latencies.
+
+use std::time::Duration;
+
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
+
+use crate::detect::Signal;
+use crate::detect::evidence::Alarm;
+use crate::respond::{Decision, Verdict};
+
+/// Upper bounds of the packet-to-kernel histogram, in seconds.
+const LATENCY: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// What the control task counts.
+#[derive(Debug)]
+pub struct Tallies {
+    decisions: IntCounterVec,
+    alarms: IntCounterVec,
+    latency: Histogram,
+    orders: IntCounterVec,
+    suppressed: IntCounter,
+}
+
+impl Default for Tallies {
+    fn default() -> Self {
+        Tallies::new()
+    }
+}
+
+impl Tallies {
+    /// All at zero.
+    #[must_use]
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "names and labels are constants: a test builds them"
+    )]
+    pub fn new() -> Self {
+        let vec = |name, help, labels: &[&str]| {
+            IntCounterVec::new(Opts::new(name, help), labels).expect("constant names and labels are valid")
+        };
+        let tallies = Tallies {
+            decisions: vec(
+                "firedoor_decisions_total",
+                "Decisions, by what was decided and whether the kernel was told (false: monitor mode, or exempt).",
+                &["decision", "enforced"],
+            ),
+            alarms: vec("firedoor_alarms_total", "Alarms, by the signal that tipped them.", &["signal"]),
+            latency: Histogram::with_opts(
+                HistogramOpts::new(
+                    "firedoor_packet_to_kernel_seconds",
+                    "Time from the packet that tipped a decision to the kernel's acknowledgement of the block.",
+                )
+                .buckets(LATENCY.to_vec()),
+            )
+            .expect("constant buckets are valid"),
+            orders: vec("firedoor_orders_total", "Orders over the admin API.", &["order", "result"]),
+            suppressed: IntCounter::new("firedoor_log_suppressed_total", "Log lines left out because they repeated.")
+                .expect("a constant name is valid"),
+        };
+        for verdict in Verdict::ALL {
+            for enforced in ["false", "true"] {
+                tallies.decisions.with_label_values(&[verdict.label(), enforced]);
+            }
+        }
+        for signal in Signal::ALL {
+            tallies.alarms.with_label_values(&[signal.label()]);
+        }
+        tallies
+    }
+
+    /// A decision was made.
+    pub fn decided(&self, decision: &Decision) {
+        let enforced = if decision.enforced { "true" } else { "false" };
+        self.decisions.with_label_values(&[decision.decision.label(), enforced]).inc();
+    }
+
+    /// A shard alarmed.
+    pub fn alarmed(&self, alarm: &Alarm) {
+        self.alarms.with_label_values(&[alarm.signal.label()]).inc();
+    }
+
+    /// The kernel acknowledged a block so long after the packet that tipped it.
+    pub fn enforced(&self, after: Duration) {
+        self.latency.observe(after.as_secs_f64());
+    }
+
+    /// An engineer's order was carried out, or refused.
+    pub fn ordered(&self, order: &'static str, done: bool) {
+        self.orders.with_label_values(&[order, if done { "done" } else { "refused" }]).inc();
+    }
+
+    /// The counter of log lines that were left out.
+    #[must_use]
+    pub fn suppressed(&self) -> IntCounter {
+        self.suppressed.clone()
+    }
+
+    /// Makes them part of a registry.
+    pub(super) fn register(&self, registry: &Registry) -> prometheus::Result<()> {
+        registry.register(Box::new(self.decisions.clone()))?;
+        registry.register(Box::new(self.alarms.clone()))?;
+        registry.register(Box::new(self.latency.clone()))?;
+        registry.register(Box::new(self.orders.clone()))?;
+        registry.register(Box::new(self.suppressed.clone()))
+    }
+}
