@@ -14,6 +14,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 mod completions;
 pub mod failure;
+mod lab_part;
 mod manual;
 pub mod output;
 
@@ -77,6 +78,9 @@ macro_rules! commands {
 }
 
 commands! {
+    /// Run a part of the lab inside one of its machines
+    #[command(hide = true)]
+    LabPart => lab_part;
     /// Print the manual pages, in troff
     #[command(hide = true)]
     Manual => manual;

@@ -1,1 +1,40 @@
 //! Throwaway networks in namespaces, with worms of our own making that carry no exploit.
+//!
+//! [`plan`] says who has which address, [`network`] builds the machines, [`listener`] and [`session`] bring them to
+//! life, [`worm`] attacks, [`counter`] counts on the victims' side what arrives.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::sys::namespace;
+
+pub mod activity;
+pub mod counter;
+pub mod listener;
+pub mod network;
+pub mod packet;
+pub mod plan;
+pub mod random;
+pub mod scene;
+pub mod session;
+pub mod worm;
+
+/// Why the lab could not go on.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A machine could not be made or entered.
+    #[error(transparent)]
+    Namespace(#[from] namespace::Error),
+    /// Something inside one could not be done.
+    #[error("cannot {what}: {source}")]
+    Io {
+        /// What.
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The lab's results.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,64 @@
+//! The lab itself, without Firedoor: everything gets through, and the counter sees it.
+
+use std::time::Duration;
+
+use firedoor::lab::listener;
+use firedoor::lab::plan::{Family, INFECTED, Segment, Shape};
+use firedoor::lab::worm::{Kind, Order, Worm};
+
+use crate::scene;
+
+#[test]
+fn the_counter_sees_every_address_a_connecting_worm_tries() {
+    for (family, shape) in
+        [(Family::Ipv4, Shape::Routed), (Family::Ipv6, Shape::Routed), (Family::Ipv4, Shape::Bridged)]
+    {
+        let Some(scene) = scene::build(family, shape, 1, 1) else { return };
+        listener::speak(&scene.network, 1).unwrap();
+        let worm = Worm::release(&scene.network, 0, Order { rate: 50.0, ..Order::new(Kind::Wannacry, 1) }).unwrap();
+        std::thread::sleep(Duration::from_secs(2));
+        let deeds = worm.end().unwrap();
+        let arrivals = scene.counter.arrivals();
+        let source = scene.network.plan.address(Segment::Office, INFECTED);
+        let reached = scene.first_contacts(&arrivals, source);
+        // The worm also knocks at the gateway, which is not on the ward's side.
+        let live = reached.iter().filter(|&&address| scene.network.plan.is_live(address)).count();
+        assert!(deeds.destinations >= 80, "{family:?} {shape:?}: {deeds:?}");
+        // The last ones may have been on their way when the worm ended.
+        assert!((live as u64).abs_diff(deeds.answered) <= 2, "{family:?} {shape:?}: {live} live, {deeds:?}");
+        if shape == Shape::Routed {
+            assert_eq!(reached.len(), deeds.destinations - 1, "{family:?} {shape:?}");
+        }
+    }
+}
+
+#[test]
+fn bare_syns_of_a_flood_arrive_in_both_families_routed_and_bridged() {
+    for (family, shape) in [
+        (Family::Ipv4, Shape::Routed),
+        (Family::Ipv4, Shape::Bridged),
+        (Family::Ipv6, Shape::Routed),
+        (Family::Ipv6, Shape::Bridged),
+    ] {
+        let Some(scene) = scene::build(family, shape, 1, 1) else { return };
+        listener::speak(&scene.network, 1).unwrap();
+        let worm = Worm::release(&scene.network, 0, Order::new(Kind::Fast, 1)).unwrap();
+        std::thread::sleep(Duration::from_secs(2));
+        let deeds = worm.end().unwrap();
+        let source = scene.network.plan.address(Segment::Office, INFECTED);
+        let reached = scene.first_contacts(&scene.counter.arrivals(), source);
+        assert!(deeds.attempts >= 1_500, "{family:?} {shape:?}: {deeds:?}");
+        assert!(reached.len() > 240, "{family:?} {shape:?}: {} of {}", reached.len(), deeds.destinations);
+    }
+}
+
+#[test]
+fn clinical_sessions_run() {
+    let Some(scene) = scene::build(Family::Ipv4, Shape::Routed, 1, 1) else { return };
+    let sessions = scene.work().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    for session in sessions {
+        let course = session.course();
+        assert!(course.is_undisturbed() && course.exchanges >= 5, "{course:?}");
+    }
+}
