@@ -1,8 +1,11 @@
 //! Bytes to facts: what a frame says, without state, without I/O, without a panic.
 
 mod address;
+pub mod dcerpc;
 pub mod decode;
+mod field;
 pub mod frame;
+pub mod smb;
 
 pub use address::{Address, BadMac, Mac};
 pub use decode::decode;
