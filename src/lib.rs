@@ -15,6 +15,7 @@
 pub mod capture;
 pub mod config;
 pub mod detect;
+pub mod evidence;
 pub mod firewall;
 pub mod lab;
 pub mod observe;

@@ -1,10 +1,20 @@
 //! Evidence to alarms: who spreads like a worm.
 //!
-//! No I/O, no clock, no threads: a [`Detector`](detector) is one shard's core; it takes frames and the time, and gives
-//! alarms. The same frames in the same order give the same alarms, live and in replay.
+//! No I/O, no clock, no threads: a [`Detector`] is one shard's core; it takes frames and the time, and gives [`Event`]s.
+//! The same frames in the same order give the same alarms, live and in replay.
 
-pub mod evidence;
+mod alarm;
+mod contact;
+pub mod counters;
+mod detector;
+mod event;
+mod outcome;
 pub mod settings;
+pub mod verify;
 
-pub use evidence::{Alarm, Detail, Evidence, Grade, Reached, Score, Signal};
+pub use crate::evidence;
+pub use crate::evidence::{Alarm, Detail, Evidence, Grade, Reached, Score, Signal};
+pub use counters::Counters;
+pub use detector::Detector;
+pub use event::{Directive, Event};
 pub use settings::Settings;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
-use crate::detect::evidence::Score;
+use crate::evidence::Score;
 use crate::time::Timestamp;
 use crate::wire::Address;
 use crate::wire::frame::Transport;
@@ -247,6 +247,21 @@ pub struct Settings {
     pub capacities: Capacities,
     /// Look into SMB and DCE/RPC.
     pub inspect_smb: bool,
+    /// The gateway's own addresses: never suspects.
+    pub own: Networks,
+    /// Networks attached to an interface, by its index, for the reverse-path check; empty in a replay.
+    pub attached: Vec<(u32, Networks)>,
+    /// The kernel's fuse as the core mirrors it; `None` where nothing is dropped.
+    pub fuse: Option<Fuse>,
+}
+
+/// The kernel's first-contact limiter: what it drops is fan-out and not failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fuse {
+    /// First contacts let through before the rate applies.
+    pub burst: u32,
+    /// First contacts let through a second after that.
+    pub per_second: u32,
 }
 
 /// The services worms spread over: DESIGN.md's table of words.
@@ -284,6 +299,9 @@ impl Default for Settings {
             outage_sources: 3,
             capacities: Capacities::default(),
             inspect_smb: true,
+            own: Networks::default(),
+            attached: Vec::new(),
+            fuse: None,
         }
     }
 }

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::detect::evidence::{Attachment, Evidence, Grade, Score};
+use crate::detect::Directive;
+use crate::evidence::{Attachment, Evidence, Grade, Score};
 use crate::time::Timestamp;
 use crate::wire::Address;
 
@@ -138,35 +139,4 @@ pub enum Action {
     Record(Box<Decision>),
     /// Tell every shard.
     Direct(Directive),
-}
-
-/// What the responder tells the detectors.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Directive {
-    /// This host is acted on until then: count its attempts, judge nothing.
-    Acted {
-        /// The host.
-        host: Address,
-        /// Contain or isolate.
-        verdict: Verdict,
-    },
-    /// This host is no longer acted on; its score starts from zero.
-    Released {
-        /// The host.
-        host: Address,
-    },
-    /// So many hosts are contained or isolated now (cooperative containment).
-    Contained {
-        /// How many.
-        hosts: u32,
-    },
-    /// An alarmed host lately reached these (infection chains).
-    Exposed {
-        /// The alarmed host.
-        from: Address,
-        /// Whom it reached, on which port.
-        reached: Vec<crate::detect::Reached>,
-        /// Since when.
-        at: Timestamp,
-    },
 }

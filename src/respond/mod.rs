@@ -6,5 +6,6 @@
 pub mod decision;
 pub mod settings;
 
-pub use decision::{Action, By, Decision, Directive, Mode, Verdict};
+pub use crate::detect::Directive;
+pub use decision::{Action, By, Decision, Mode, Verdict};
 pub use settings::Settings;

@@ -1,1 +1,17 @@
 //! State of hosts, contacts and attempts in tables of fixed capacity.
+//!
+//! Nothing here judges: `track` remembers, `detect` weighs. Every table has a capacity, an eviction rule that spares the
+//! suspicious, and a count of what it had to forget. No I/O and no clock.
+
+pub mod addresses;
+pub mod attempts;
+pub mod contacts;
+pub mod hosts;
+pub mod keys;
+pub mod windows;
+
+pub use addresses::{Addresses, Shared};
+pub use attempts::{Attempt, Attempts, Deadlines};
+pub use contacts::{Class, Contacts};
+pub use hosts::{Host, Hosts};
+pub use keys::Keys;

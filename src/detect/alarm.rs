@@ -1,0 +1,157 @@
+//! When evidence becomes an alarm: the score against its threshold, the windows against theirs.
+//!
+//! The score is a CUSUM of log-likelihood ratios (Jung et al. 2004, reversed after Schechter et al. 2004). The threshold
+//! falls while hosts are contained (cooperative containment, Weaver et al. 2004) and for a host that an alarmed one
+//! reached (infection chains), never below its floor.
+
+use std::time::Duration;
+
+use crate::detect::counters::Counters;
+use crate::detect::event::Event;
+use crate::detect::settings::{Settings, Window};
+use crate::evidence::{Alarm, Detail, Evidence, Grade, Score, Signal};
+use crate::time::Timestamp;
+use crate::track::{Host, Shared};
+use crate::wire::Address;
+
+/// A host is not alarmed, or watched, for the same grade again within this time.
+const REPEAT: Duration = Duration::from_secs(600);
+
+/// Everything but the host that weighing one packet needs.
+pub(super) struct Context<'a> {
+    pub settings: &'a Settings,
+    pub shared: &'a Shared,
+    pub counters: &'a mut Counters,
+    pub events: &'a mut Vec<Event>,
+    pub now: Timestamp,
+    /// The threshold after cooperation.
+    pub threshold: Score,
+}
+
+impl Context<'_> {
+    /// The threshold that applies to `host`.
+    pub fn threshold_of(&self, host: &Host) -> Score {
+        threshold_of(self.settings, self.threshold, host)
+    }
+
+    /// Adds evidence to `host` and alarms if that tips it.
+    pub fn weigh(&mut self, host: &mut Host, signal: Signal, peer: Address, port: u16, weight: Score, detail: Detail) {
+        self.counters.evidence(signal);
+        let evidence = Evidence { signal, at: self.now, peer, port, weight, detail };
+        let score = host.add(evidence, self.settings.decay);
+        if weight.0 <= 0 {
+            return;
+        }
+        if signal.grade() == Grade::Exploit {
+            self.raise(host, Grade::Exploit, signal);
+        } else if score >= self.threshold_of(host) {
+            self.raise(host, Grade::Scan, signal);
+        } else if score >= self.settings.watch {
+            self.raise(host, Grade::Watch, signal);
+        }
+    }
+
+    /// Checks the windows after `host` opened a first contact to `peer`.
+    pub fn windows(&mut self, host: &mut Host, peer: Address, port: u16, lateral: bool) {
+        let halve = |limit: u32| if host.chained { limit.div_ceil(2) } else { limit };
+        let settings = self.settings;
+        let mut tipped: Option<(Signal, Window, u32, Grade)> = None;
+        if lateral {
+            for window in &settings.lateral_windows {
+                let limit = halve(window.limit);
+                if host.lateral.reached(limit, window.length, self.now) {
+                    tipped = Some((Signal::FanoutLateral, *window, limit, Grade::Scan));
+                    break;
+                }
+                if tipped.is_none() && host.lateral.reached(limit.div_ceil(2).max(2), window.length, self.now) {
+                    tipped = Some((Signal::FanoutLateral, *window, limit, Grade::Watch));
+                }
+            }
+        }
+        for (window, bins) in settings.any_windows.iter().zip(&mut host.any) {
+            let count = bins.push(window.length, self.now);
+            let limit = if host.chained { window.limit.div_ceil(2) } else { window.limit };
+            let grade = if count >= limit { Grade::Scan } else { Grade::Watch };
+            let better = tipped.is_none_or(|(_, _, _, so_far)| grade > so_far);
+            if (count >= limit || count >= limit.div_ceil(2)) && better {
+                tipped = Some((Signal::FanoutAny, *window, limit, grade));
+            }
+        }
+        let Some((signal, window, limit, grade)) = tipped else { return };
+        if !self.is_due(host, grade) {
+            return;
+        }
+        let count = if signal == Signal::FanoutLateral {
+            host.lateral.within(window.length, self.now)
+        } else {
+            let at = settings.any_windows.iter().position(|other| *other == window);
+            at.and_then(|at| host.any.get(at)).map_or(limit, |bins| bins.within(window.length, self.now))
+        };
+        let seconds = u32::try_from(window.length.as_secs()).unwrap_or(u32::MAX);
+        let detail = Detail::Window { count, limit, seconds };
+        self.counters.evidence(signal);
+        host.add(Evidence { signal, at: self.now, peer, port, weight: Score(0), detail }, settings.decay);
+        self.raise(host, grade, signal);
+    }
+
+    fn is_due(&self, host: &Host, grade: Grade) -> bool {
+        let recent = |at: Option<Timestamp>| at.is_some_and(|at| self.now.since(at) < REPEAT);
+        match grade {
+            Grade::Watch => !host.acted && !recent(host.watched) && !recent(host.alarmed),
+            Grade::Scan => !host.acted && !recent(host.alarmed),
+            Grade::Exploit => true,
+        }
+    }
+
+    /// Says that `host` deserves a decision, unless that was said lately.
+    fn raise(&mut self, host: &mut Host, grade: Grade, signal: Signal) {
+        if !self.is_due(host, grade) {
+            return;
+        }
+        if grade == Grade::Watch {
+            host.watched = Some(self.now);
+            self.counters.watches += 1;
+        } else {
+            host.alarmed = Some(self.now);
+            self.counters.alarm(signal);
+        }
+        host.dirty = true;
+        self.events.push(Event::Alarm(Box::new(Alarm {
+            at: self.now,
+            host: host.address,
+            attachment: host.attachment,
+            grade,
+            signal,
+            score: host.score_now(self.now, self.settings.decay),
+            threshold: self.threshold_of(host),
+            destinations: host.destinations,
+            evidence: host.evidence.clone(),
+            reached: if grade == Grade::Watch { Vec::new() } else { host.reached.iter().flatten().copied().collect() },
+        })));
+    }
+}
+
+/// The threshold that applies to `host`, given the one after cooperation.
+pub(super) fn threshold_of(settings: &Settings, cooperative: Score, host: &Host) -> Score {
+    let threshold = if host.chained { Score(cooperative.0 / 2) } else { cooperative };
+    threshold.max(settings.threshold_floor)
+}
+
+/// The threshold while `contained` hosts are.
+pub(super) fn cooperative(settings: &Settings, contained: u32) -> Score {
+    let percent = contained.saturating_mul(settings.cooperation_percent).min(100);
+    let threshold = i64::from(settings.threshold.0) * i64::from(100 - percent) / 100;
+    Score(i32::try_from(threshold).unwrap_or(i32::MAX)).max(settings.threshold_floor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_contained_host_lowers_the_threshold_by_a_fifth_down_to_the_floor() {
+        let settings = Settings::default();
+        let nats: Vec<_> = [0, 1, 2, 3, 4, 1000].map(|n| cooperative(&settings, n).0).to_vec();
+        assert_eq!(nats, [9900, 7920, 5940, 5000, 5000, 5000]);
+    }
+}

@@ -1,0 +1,217 @@
+//! First contacts: what begins with a SYN, a datagram, an ARP request or an echo request.
+
+use std::time::Duration;
+
+use crate::detect::alarm::Context;
+use crate::detect::counters::{Outcome, Unverified};
+use crate::detect::detector::Detector;
+use crate::detect::event::Event;
+use crate::detect::settings::{Role, Settings};
+use crate::detect::verify::{ROUTER_ADDRESSES, verify};
+use crate::evidence::{Detail, Score, Signal};
+use crate::track::contacts::Seen;
+use crate::track::{Attempt, Class, Host};
+use crate::wire::frame::Transport;
+use crate::wire::{Address, Frame};
+
+/// The shared table hears of a living host at most this often.
+const TELL: Duration = Duration::from_secs(30);
+
+/// The responder hears that an acted host goes on at most this often.
+const ACTIVE: Duration = Duration::from_secs(10);
+
+/// What a packet attempts.
+#[derive(Clone, Copy)]
+pub(super) struct Try {
+    pub host: Address,
+    pub peer: Address,
+    pub port: u16,
+    pub class: Class,
+    pub transport: Transport,
+    /// The connection was found running: its attempt and the answer were not seen, but the client talks.
+    pub running: bool,
+}
+
+impl Detector {
+    /// `frame` shows that a host attempts something.
+    pub(super) fn attempt(&mut self, frame: &Frame<'_>, what: Try) {
+        let Try { host: source, peer, port, class, running, .. } = what;
+        if !self.settings.protected.contains(source) || self.settings.own.contains(source) || source == peer {
+            return;
+        }
+        let now = self.now;
+        let order = self.order;
+        let cooperative = self.threshold;
+        let generation = self.generation;
+        let Detector { settings, shared, hosts, contacts, deadlines, counters, events, started, .. } = self;
+        let settings = &**settings;
+        let Some(host) = hosts.get_or_insert(source, now) else { return };
+        host.seen = now;
+        if let Err(reason) = verify(settings, shared, host, frame, now) {
+            counters.unverified(reason);
+            return;
+        }
+        if now.since(host.told) >= TELL || host.told == crate::time::Timestamp::ZERO {
+            host.told = now;
+            shared.addresses.saw(source, now);
+        }
+        let lateral = class == Class::Lateral;
+        if host.acted {
+            if (lateral || class == Class::Arp)
+                && contacts.meet(source, peer, class, now) == Seen::First
+                && now.since(host.active_told) >= ACTIVE
+            {
+                host.active_told = now;
+                host.dirty = true;
+                events.push(Event::Active { host: source, at: now });
+            }
+            return;
+        }
+        if class == Class::Arp {
+            let mac = frame.mac_source.unwrap_or_default();
+            // A router asks for whom it forwards to; that is its senders' doing. And what is alive may be asked for.
+            if shared.addresses.addresses_of(mac) >= ROUTER_ADDRESSES || shared.addresses.is_alive(peer, now) {
+                return;
+            }
+        }
+        if contacts.meet(source, peer, class, now) == Seen::Before {
+            if running && !host.attempts.is_empty() {
+                self.inferred(what);
+            }
+            return;
+        }
+        let mut ctx = Context { settings, shared, counters, events, now, threshold: cooperative };
+        if running && now.since(started.unwrap_or(now)) < settings.start_up_grace {
+            contacts.answered(source, peer, class);
+            ctx.counters.learnt += 1;
+            return;
+        }
+        if let Some(role) = role_of(settings, host, generation, now)
+            && role_allows(role, what)
+        {
+            ctx.counters.unverified(Unverified::Role);
+            contacts.answered(source, peer, class);
+            return;
+        }
+        ctx.counters.first_contacts += 1;
+        host.dirty = true;
+        let other = match class {
+            Class::Lateral => Some(Class::Other),
+            Class::Other => Some(Class::Lateral),
+            Class::Arp | Class::Echo | Class::Decoy => None,
+        };
+        if other.is_some_and(|other| !contacts.knows(source, peer, other, now)) {
+            host.destinations = host.destinations.saturating_add(1);
+        }
+        if lateral
+            && let Some((from, exposed_port, at)) = host.exposed
+            && exposed_port == port
+            && !host.chained
+            && now.since(at) <= settings.chain_memory
+        {
+            host.chained = true;
+            ctx.weigh(host, Signal::Chain, peer, port, Score(0), Detail::Chain { from });
+        }
+        if lateral {
+            host.lateral.push(now);
+        }
+        if class != Class::Arp {
+            ctx.windows(host, peer, port, lateral);
+        }
+        if settings.decoys.contains(peer) && class != Class::Arp {
+            let touched = Detail::Fields { what: "bait address touched", values: [0; 4], source: "config: decoys" };
+            ctx.weigh(host, Signal::DecoyTouch, peer, port, settings.weights.decoy_touch, touched);
+        }
+        if running {
+            contacts.answered(source, peer, class);
+            ctx.counters.outcome(Outcome::Answered);
+            remember(host, what);
+            return;
+        }
+        // Towards other ports outside the protected networks nothing weighs: no verdict is needed.
+        let weighs = lateral || settings.protected.contains(peer);
+        if !weighs {
+            return;
+        }
+        if lateral && fused(settings, host, now) {
+            ctx.counters.outcome(Outcome::Fused);
+            return;
+        }
+        if let Some(oldest) = host.attempts.push(Attempt { peer, port, class, at: now }) {
+            ctx.silent(host, oldest, true);
+        }
+        // More than a few attempts pending: they have failed. While that goes on, each new one fails the one before.
+        let limit = if host.overrun.is_some_and(|at| now.since(at) < settings.answer_timeout * 10) {
+            1
+        } else {
+            settings.pending_limit
+        };
+        if host.attempts.len() > limit as usize {
+            host.overrun = Some(now);
+            while host.attempts.len() > 1 {
+                let Some(oldest) = host.attempts.pop() else { break };
+                ctx.silent(host, oldest, true);
+            }
+        }
+        if let Some(due) = deadlines.start(source, now, order) {
+            self.judge(due);
+        }
+    }
+
+    /// The client goes on as if answered, though no answer was seen.
+    fn inferred(&mut self, what: Try) {
+        let Some(host) = self.hosts.get_mut(what.host) else { return };
+        if host.attempts.settle(what.peer, what.port, &[what.class]).is_none() {
+            return;
+        }
+        self.shared.inferred.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.counters.outcome(Outcome::Answered);
+        self.contacts.answered(what.host, what.peer, what.class);
+        remember(host, what);
+    }
+}
+
+pub(super) fn remember(host: &mut Host, what: Try) {
+    if what.class == Class::Lateral {
+        host.remember(crate::evidence::Reached { destination: what.peer, port: what.port });
+    }
+}
+
+/// Which role `host` has; looked up once for each generation of the settings.
+pub(super) fn role_of<'a>(
+    settings: &'a Settings,
+    host: &mut Host,
+    generation: u32,
+    now: crate::time::Timestamp,
+) -> Option<&'a Role> {
+    if host.generation != generation {
+        let at = settings.roles.iter().position(|role| role.hosts.contains(host.address));
+        host.role = at.and_then(|at| u16::try_from(at + 1).ok()).unwrap_or(0);
+        host.generation = generation;
+    }
+    let role = settings.roles.get(usize::from(host.role).checked_sub(1)?)?;
+    role.until.is_none_or(|until| now < until).then_some(role)
+}
+
+fn role_allows(role: &Role, what: Try) -> bool {
+    let Some(services) = &role.services else { return true };
+    match what.transport {
+        Transport::Tcp => services.has_tcp(what.port),
+        Transport::Udp => services.has_udp(what.port),
+        // A role that may open connections to many hosts asks the link for them, and pings them, first.
+        Transport::Icmp | Transport::Other => true,
+    }
+}
+
+/// Takes a token from the mirror of the kernel's fuse; says whether there was none.
+fn fused(settings: &Settings, host: &mut Host, now: crate::time::Timestamp) -> bool {
+    let Some(fuse) = settings.fuse else { return false };
+    let full = u64::from(fuse.burst) * 1000;
+    let gained = now.since(host.fuse_at).as_nanos() * u128::from(fuse.per_second) / 1_000_000;
+    let before = if host.fuse_at == crate::time::Timestamp::ZERO { full } else { u64::from(host.fuse) };
+    let tokens = before.saturating_add(u64::try_from(gained).unwrap_or(u64::MAX)).min(full);
+    host.fuse_at = now;
+    let empty = tokens < 1000;
+    host.fuse = u32::try_from(if empty { tokens } else { tokens - 1000 }).unwrap_or(u32::MAX);
+    empty
+}

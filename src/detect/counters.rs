@@ -1,0 +1,157 @@
+//! What a detector counts, for the metrics: plain numbers that one thread owns.
+
+use crate::evidence::Signal;
+
+/// Outcomes of first contacts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// SYN-ACK, or the protocol's equal.
+    Answered,
+    /// RST.
+    Refused,
+    /// ICMP error.
+    Unreachable,
+    /// Nothing within the answer timeout.
+    Silent,
+    /// Dropped by the kernel's fuse, by the mirror's reckoning.
+    Fused,
+}
+
+impl Outcome {
+    /// Every outcome, in label order.
+    pub const ALL: [Outcome; 5] =
+        [Outcome::Answered, Outcome::Refused, Outcome::Unreachable, Outcome::Silent, Outcome::Fused];
+
+    /// The metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Outcome::Answered => "answered",
+            Outcome::Refused => "refused",
+            Outcome::Unreachable => "unreachable",
+            Outcome::Silent => "silent",
+            Outcome::Fused => "fused",
+        }
+    }
+}
+
+/// Why evidence weighed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unverified {
+    /// The frame came from another hardware address than the host's.
+    Mac,
+    /// The frame came in on another interface or VLAN than the host's.
+    Interface,
+    /// The source belongs to a network attached elsewhere.
+    ReversePath,
+    /// One hardware address shows many addresses of an attached network.
+    ManyAddresses,
+    /// Packets were being lost, so silence proves nothing.
+    Loss,
+    /// Answers pass somewhere else, so silence proves nothing.
+    OneSided,
+    /// Several sources fail on a server that served lately: an outage.
+    Outage,
+    /// A role allows it.
+    Role,
+    /// An exploit signature on a connection whose handshake nobody saw completed.
+    Handshake,
+}
+
+impl Unverified {
+    /// Every reason, in label order.
+    pub const ALL: [Unverified; 9] = [
+        Unverified::Mac,
+        Unverified::Interface,
+        Unverified::ReversePath,
+        Unverified::ManyAddresses,
+        Unverified::Loss,
+        Unverified::OneSided,
+        Unverified::Outage,
+        Unverified::Role,
+        Unverified::Handshake,
+    ];
+
+    /// The metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Unverified::Mac => "mac",
+            Unverified::Interface => "interface",
+            Unverified::ReversePath => "reverse_path",
+            Unverified::ManyAddresses => "many_addresses",
+            Unverified::Loss => "loss",
+            Unverified::OneSided => "one_sided",
+            Unverified::Outage => "outage",
+            Unverified::Role => "role",
+            Unverified::Handshake => "handshake",
+        }
+    }
+}
+
+/// The counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames taken.
+    pub frames: u64,
+    /// First contacts begun.
+    pub first_contacts: u64,
+    /// First contacts by [`Outcome`].
+    pub outcomes: [u64; Outcome::ALL.len()],
+    /// Evidence that weighed nothing, by [`Unverified`].
+    pub unverified: [u64; Unverified::ALL.len()],
+    /// Evidence by [`Signal`], in `Signal::ALL`'s order.
+    pub evidence: [u64; Signal::ALL.len()],
+    /// Alarms above watch, by [`Signal`].
+    pub alarms: [u64; Signal::ALL.len()],
+    /// Watches.
+    pub watches: u64,
+    /// Failures taken back because an answer came after all.
+    pub taken_back: u64,
+    /// Connections found running that the start-up grace learnt.
+    pub learnt: u64,
+}
+
+impl Counters {
+    /// Counts an outcome.
+    pub fn outcome(&mut self, outcome: Outcome) {
+        if let Some(count) = self.outcomes.get_mut(outcome as usize) {
+            *count += 1;
+        }
+    }
+
+    /// Counts evidence that weighed nothing.
+    pub fn unverified(&mut self, reason: Unverified) {
+        if let Some(count) = self.unverified.get_mut(reason as usize) {
+            *count += 1;
+        }
+    }
+
+    /// Counts evidence.
+    pub fn evidence(&mut self, signal: Signal) {
+        if let Some(count) = self.evidence.get_mut(signal as usize) {
+            *count += 1;
+        }
+    }
+
+    /// Counts an alarm.
+    pub fn alarm(&mut self, signal: Signal) {
+        if let Some(count) = self.alarms.get_mut(signal as usize) {
+            *count += 1;
+        }
+    }
+
+    /// Adds another shard's counts.
+    pub fn add(&mut self, other: &Counters) {
+        let all = |mine: &mut [u64], theirs: &[u64]| mine.iter_mut().zip(theirs).for_each(|(a, b)| *a += b);
+        all(&mut self.outcomes, &other.outcomes);
+        all(&mut self.unverified, &other.unverified);
+        all(&mut self.evidence, &other.evidence);
+        all(&mut self.alarms, &other.alarms);
+        self.frames += other.frames;
+        self.first_contacts += other.first_contacts;
+        self.watches += other.watches;
+        self.taken_back += other.taken_back;
+        self.learnt += other.learnt;
+    }
+}

@@ -1,0 +1,378 @@
+//! One shard's core: frames and time in, events out.
+
+use std::sync::Arc;
+
+use crate::detect::alarm::{Context, cooperative, threshold_of};
+use crate::detect::contact::Try;
+use crate::detect::counters::Counters;
+use crate::detect::event::{Directive, Event};
+use crate::detect::outcome::Answer;
+use crate::detect::settings::Settings;
+use crate::evidence::{Detail, Score, Signal};
+use crate::time::Timestamp;
+use crate::track::attempts::Due;
+use crate::track::contacts::Seen;
+use crate::track::{Class, Contacts, Deadlines, Host, Hosts, Keys, Shared};
+use crate::wire::frame::{Arp, Datagram, Direction, Echo, IcmpError, Neighbour, Packet, Segment, Transport};
+use crate::wire::{Address, Frame};
+
+/// The detector of one shard.
+///
+/// Feed it every frame of interest in order with [`Detector::frame`], call [`Detector::advance`] when time passes
+/// without frames, and take its [`Detector::events`] after each.
+pub struct Detector {
+    pub(super) settings: Arc<Settings>,
+    pub(super) generation: u32,
+    pub(super) shared: Arc<Shared>,
+    pub(super) hosts: Hosts,
+    pub(super) contacts: Contacts,
+    pub(super) deadlines: Deadlines,
+    pub(super) counters: Counters,
+    pub(super) events: Vec<Event>,
+    pub(super) now: Timestamp,
+    pub(super) order: u64,
+    pub(super) started: Option<Timestamp>,
+    pub(super) threshold: Score,
+    contained: u32,
+}
+
+impl Detector {
+    /// One of `shards` detectors; per-daemon capacities are split evenly among them.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>, shared: Arc<Shared>, shards: usize, keys: Keys) -> Self {
+        let capacities = settings.capacities;
+        let share = |whole: usize| whole.div_ceil(shards.max(1));
+        Detector {
+            generation: 1,
+            shared,
+            hosts: Hosts::new(share(capacities.hosts), keys),
+            contacts: Contacts::new(share(capacities.contacts), settings.contact_memory, keys),
+            deadlines: Deadlines::new(share(capacities.attempts), settings.answer_timeout),
+            counters: Counters::default(),
+            events: Vec::with_capacity(16),
+            now: Timestamp::ZERO,
+            order: 0,
+            started: None,
+            threshold: settings.threshold,
+            contained: 0,
+            settings,
+        }
+    }
+
+    /// Takes one frame. `order` counts frames over all shards; it only breaks ties between equal times.
+    pub fn frame(&mut self, frame: &Frame<'_>, order: u64) {
+        self.advance(frame.meta.at);
+        self.order = order;
+        self.started.get_or_insert(self.now);
+        self.counters.frames += 1;
+        match &frame.packet {
+            Packet::Tcp(segment) => self.tcp(frame, segment),
+            Packet::Udp(datagram) => self.udp(frame, *datagram),
+            Packet::Arp(arp) => self.arp(frame, *arp),
+            Packet::Neighbour(neighbour) => self.neighbour(frame, *neighbour),
+            Packet::Echo(echo) => self.echo(frame, *echo),
+            Packet::IcmpError(error) => self.icmp_error(*error),
+            Packet::OtherIp { .. } | Packet::NonIp => {}
+        }
+    }
+
+    fn tcp(&mut self, frame: &Frame<'_>, segment: &Segment<'_>) {
+        let Segment { source, destination, source_port, destination_port, flags, .. } = *segment;
+        if flags.is_syn() {
+            if frame.meta.direction == Direction::In && destination.is_unicast() && source.is_unicast() {
+                let class = if self.settings.lateral.has_tcp(destination_port) { Class::Lateral } else { Class::Other };
+                self.attempt(
+                    frame,
+                    Try {
+                        host: source,
+                        peer: destination,
+                        port: destination_port,
+                        class,
+                        transport: Transport::Tcp,
+                        running: false,
+                    },
+                );
+            }
+        } else if flags.is_syn_ack() {
+            self.alive(source);
+            self.answer(destination, source, source_port, &[Class::Lateral, Class::Other], Answer::Open);
+        } else if flags.is_rst() {
+            self.alive(source);
+            self.answer(destination, source, source_port, &[Class::Lateral, Class::Other], Answer::Refused);
+        } else if segment.payload_length > 0 || flags.is_fin() {
+            if frame.meta.direction == Direction::Out {
+                return;
+            }
+            let settings = &self.settings;
+            if !settings.decoys.is_empty() && settings.decoys.contains(destination) {
+                self.decoy_completed(source, destination, destination_port);
+            }
+            let (to, from) =
+                (self.settings.lateral.has_tcp(destination_port), self.settings.lateral.has_tcp(source_port));
+            if to && !from && segment.payload_length > 0 && source.is_unicast() && destination.is_unicast() {
+                self.attempt(
+                    frame,
+                    Try {
+                        host: source,
+                        peer: destination,
+                        port: destination_port,
+                        class: Class::Lateral,
+                        transport: Transport::Tcp,
+                        running: true,
+                    },
+                );
+            }
+        }
+    }
+
+    fn udp(&mut self, frame: &Frame<'_>, datagram: Datagram) {
+        let Datagram { source, destination, source_port, destination_port } = datagram;
+        if frame.meta.direction == Direction::Out || !source.is_unicast() {
+            return;
+        }
+        self.alive(source);
+        if !destination.is_unicast() {
+            return;
+        }
+        if self.settings.lateral.has_udp(destination_port) {
+            let host = source;
+            let port = destination_port;
+            let class = Class::Lateral;
+            let transport = Transport::Udp;
+            self.attempt(frame, Try { host, peer: destination, port, class, transport, running: false });
+        } else if self.settings.lateral.has_udp(source_port) {
+            self.answer(destination, source, source_port, &[Class::Lateral], Answer::Open);
+        }
+    }
+
+    fn arp(&mut self, frame: &Frame<'_>, arp: Arp) {
+        let own = frame.meta.direction == Direction::Out;
+        if !arp.request {
+            if !own && arp.sender.is_unicast() {
+                self.alive(arp.sender);
+                self.shared.addresses.resolved(arp.sender, arp.sender_mac, self.now);
+                self.answer(arp.target, arp.sender, 0, &[Class::Arp], Answer::Open);
+            }
+            return;
+        }
+        self.asked_for(frame, arp.sender, arp.target);
+    }
+
+    fn neighbour(&mut self, frame: &Frame<'_>, neighbour: Neighbour) {
+        let own = frame.meta.direction == Direction::Out;
+        if neighbour.solicitation {
+            self.asked_for(frame, neighbour.source, neighbour.target);
+        } else if !own && neighbour.target.is_unicast() {
+            self.alive(neighbour.target);
+            if let Some(mac) = frame.mac_source {
+                self.shared.addresses.resolved(neighbour.target, mac, self.now);
+            }
+            // The advertisement's IP destination is not kept; the few pending questions for it are settled by deadline.
+        }
+    }
+
+    /// An ARP request or neighbour solicitation: `sender` asks the link for `target`.
+    fn asked_for(&mut self, frame: &Frame<'_>, sender: Address, target: Address) {
+        if !target.is_unicast() || target == sender {
+            // An announcement: it proves that the sender is there.
+            if frame.meta.direction == Direction::In && sender.is_unicast() {
+                self.alive(sender);
+            }
+            return;
+        }
+        if frame.meta.direction == Direction::Out || self.settings.own.contains(sender) {
+            if self.settings.protected.contains(target) && !self.shared.addresses.is_alive(target, self.now) {
+                self.shared.addresses.asked(target, self.now);
+            }
+            return;
+        }
+        if !sender.is_unicast() {
+            return;
+        }
+        self.alive(sender);
+        if self.settings.protected.contains(target) {
+            let (class, transport) = (Class::Arp, Transport::Other);
+            self.attempt(frame, Try { host: sender, peer: target, port: 0, class, transport, running: false });
+        }
+    }
+
+    fn echo(&mut self, frame: &Frame<'_>, echo: Echo) {
+        if !echo.source.is_unicast() || !echo.destination.is_unicast() {
+            return;
+        }
+        if !echo.request {
+            self.alive(echo.source);
+            self.answer(echo.destination, echo.source, 0, &[Class::Echo], Answer::Open);
+        } else if frame.meta.direction == Direction::In && self.settings.protected.contains(echo.destination) {
+            let (class, transport) = (Class::Echo, Transport::Icmp);
+            let (host, peer) = (echo.source, echo.destination);
+            self.attempt(frame, Try { host, peer, port: 0, class, transport, running: false });
+        }
+    }
+
+    fn icmp_error(&mut self, error: IcmpError) {
+        if error.reporter.is_unicast() {
+            self.alive(error.reporter);
+        }
+        let (kind, code) = error.kind;
+        let classes: &[Class] = match error.transport {
+            Transport::Tcp | Transport::Udp => &[Class::Lateral, Class::Other],
+            Transport::Icmp => &[Class::Echo],
+            Transport::Other => return,
+        };
+        let port = error.destination_port;
+        self.answer(error.source, error.destination, port, classes, Answer::Unreachable { kind, code });
+    }
+
+    /// Notes that `address` sent something.
+    fn alive(&mut self, address: Address) {
+        if self.settings.protected.contains(address) {
+            self.shared.addresses.saw(address, self.now);
+        }
+    }
+
+    fn decoy_completed(&mut self, source: Address, decoy: Address, port: u16) {
+        if !self.settings.protected.contains(source)
+            || self.contacts.meet(source, decoy, Class::Decoy, self.now) == Seen::Before
+        {
+            return;
+        }
+        let (now, threshold) = (self.now, self.threshold);
+        let Detector { settings, shared, hosts, counters, events, .. } = self;
+        let Some(host) = hosts.get_mut(source) else { return };
+        if host.acted {
+            return;
+        }
+        let mut ctx = Context { settings, shared, counters, events, now, threshold };
+        let detail = Detail::Fields { what: "bait address talked to", values: [0; 4], source: "config: decoys" };
+        ctx.weigh(host, Signal::Decoy, decoy, port, settings.weights.decoy, detail);
+    }
+
+    /// Lets time pass: attempts whose answer is overdue have failed.
+    pub fn advance(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        while let Some(due) = self.deadlines.take(self.now) {
+            self.judge(due);
+        }
+    }
+
+    /// The next deadline, for drivers that keep several detectors in step.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Due> {
+        self.deadlines.next()
+    }
+
+    /// Judges the next deadline alone, if it is due by `now`.
+    pub fn judge_next(&mut self, now: Timestamp) {
+        if let Some(due) = self.deadlines.take(now) {
+            self.now = self.now.max(due.at);
+            self.judge(due);
+        }
+    }
+
+    /// The events since the last call.
+    pub fn events(&mut self) -> impl Iterator<Item = Event> + '_ {
+        self.events.drain(..)
+    }
+
+    /// Whether there are events to take.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Hears what was decided.
+    pub fn direct(&mut self, directive: &Directive, mine: impl Fn(Address) -> bool) {
+        match directive {
+            Directive::Acted { host } if mine(*host) => {
+                if let Some(host) = self.hosts.get_or_insert(*host, self.now) {
+                    host.acted = true;
+                    host.attempts.clear();
+                    host.dirty = true;
+                }
+            }
+            Directive::Released { host } if mine(*host) => {
+                if let Some(host) = self.hosts.get_mut(*host) {
+                    host.acquit(self.now);
+                }
+            }
+            Directive::Acted { .. } | Directive::Released { .. } => {}
+            Directive::Contained { hosts } => {
+                self.contained = *hosts;
+                self.threshold = cooperative(&self.settings, *hosts);
+            }
+            Directive::Exposed { from, reached, at } => {
+                for reached in reached.iter().filter(|reached| mine(reached.destination)) {
+                    if self.settings.protected.contains(reached.destination)
+                        && let Some(host) = self.hosts.get_or_insert(reached.destination, self.now)
+                        && !host.acted
+                    {
+                        host.exposed = Some((*from, reached.port, *at));
+                        host.dirty = true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes new settings; tables keep what they hold, capacities stay.
+    pub fn reconfigure(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+        self.generation = self.generation.wrapping_add(1).max(1);
+        self.deadlines.set_timeout(self.settings.answer_timeout);
+        self.threshold = cooperative(&self.settings, self.contained);
+    }
+
+    /// The counts so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// A host, if it is known.
+    #[must_use]
+    pub fn host(&self, address: Address) -> Option<&Host> {
+        self.hosts.get(address)
+    }
+
+    /// The hosts.
+    #[must_use]
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    /// The hosts, to take their `dirty` marks.
+    pub fn hosts_mut(&mut self) -> &mut Hosts {
+        &mut self.hosts
+    }
+
+    /// The contact memory.
+    #[must_use]
+    pub fn contacts(&self) -> &Contacts {
+        &self.contacts
+    }
+
+    /// The queue of deadlines.
+    #[must_use]
+    pub fn deadlines(&self) -> &Deadlines {
+        &self.deadlines
+    }
+
+    /// The threshold that applies to `host` now.
+    #[must_use]
+    pub fn threshold_of(&self, host: &Host) -> Score {
+        threshold_of(&self.settings, self.threshold, host)
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// The time of the latest frame or step.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+}

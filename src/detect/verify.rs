@@ -1,0 +1,187 @@
+//! Is this frame from whom it says? What can be known of that without trusting the sender.
+//!
+//! A forged SYN must not get its victim contained. A bare SYN or an ARP request proves nothing about who sent it, so it
+//! only weighs if it comes from where its source is known to be: interface, VLAN and hardware address as that host's own
+//! frames showed them, the link layer's own word (ARP replies, the kernel's neighbour table), and the networks attached
+//! to each interface. What passes here from behind a router cannot be told apart by its frames; THREAT_MODEL.md says so.
+
+use std::time::Duration;
+
+use crate::detect::counters::Unverified;
+use crate::detect::settings::Settings;
+use crate::evidence::Attachment;
+use crate::time::Timestamp;
+use crate::track::{Host, Shared};
+use crate::wire::Frame;
+
+/// From so many distinct source addresses on, a hardware address belongs to a router (or to a forger).
+pub const ROUTER_ADDRESSES: u32 = 4;
+
+/// A host that sent nothing for so long may turn up somewhere else.
+const QUIET: Duration = Duration::from_secs(300);
+
+/// How long the link layer's word holds.
+const RESOLUTION: Duration = Duration::from_secs(300);
+
+fn attachment(frame: &Frame<'_>) -> Attachment {
+    Attachment {
+        interface: frame.meta.interface,
+        vlan: frame.meta.vlan.unwrap_or(0),
+        mac: frame.mac_source.unwrap_or_default(),
+    }
+}
+
+/// Checks `frame`, whose source is `host`, and keeps the host's attachment up to date.
+///
+/// # Errors
+/// The first reason found not to trust it.
+pub fn verify(
+    settings: &Settings,
+    shared: &Shared,
+    host: &mut Host,
+    frame: &Frame<'_>,
+    now: Timestamp,
+) -> Result<(), Unverified> {
+    let here = attachment(frame);
+    let source = host.address;
+    let known = host.attached_at != Timestamp::ZERO;
+    if !known || here != host.attachment {
+        let has_mac = frame.mac_source.is_some();
+        let on = if has_mac { shared.addresses.sent_by(here.mac, source, now) } else { 0 };
+        let mut attached_here = false;
+        for (interface, networks) in &settings.attached {
+            if networks.contains(source) {
+                if *interface != here.interface {
+                    return Err(Unverified::ReversePath);
+                }
+                attached_here = true;
+            }
+        }
+        if attached_here && on >= ROUTER_ADDRESSES {
+            return Err(Unverified::ManyAddresses);
+        }
+        if has_mac
+            && on < ROUTER_ADDRESSES
+            && let Some(mac) = shared.addresses.resolution(source, RESOLUTION, now)
+            && mac != here.mac
+            && shared.addresses.addresses_of(mac) < ROUTER_ADDRESSES
+        {
+            return Err(Unverified::Mac);
+        }
+        if known && now.since(host.attached_at) < QUIET {
+            let old = host.attachment;
+            if (old.interface, old.vlan) != (here.interface, here.vlan) {
+                return Err(Unverified::Interface);
+            }
+            let both_routers = on >= ROUTER_ADDRESSES && shared.addresses.addresses_of(old.mac) >= ROUTER_ADDRESSES;
+            if !both_routers {
+                return Err(Unverified::Mac);
+            }
+        }
+        host.attachment = here;
+    } else if settings.attached.iter().any(|(_, networks)| networks.contains(source))
+        && shared.addresses.addresses_of(here.mac) >= ROUTER_ADDRESSES
+    {
+        return Err(Unverified::ManyAddresses);
+    }
+    host.attached_at = now;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::settings::Networks;
+    use crate::track::{Hosts, Keys};
+    use crate::wire::frame::{Meta, Packet};
+    use crate::wire::{Address, Mac};
+
+    const HOST: Address = Address::v4([10, 0, 1, 5]);
+
+    struct Scene {
+        settings: Settings,
+        shared: Shared,
+        hosts: Hosts,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let settings = Settings {
+                attached: vec![
+                    (1, Networks::new(vec!["10.0.1.0/24".parse().unwrap()])),
+                    (2, Networks::new(vec!["10.0.2.0/24".parse().unwrap()])),
+                ],
+                ..Settings::default()
+            };
+            let shared = Shared::new(1024, Duration::from_secs(86_400), Keys::new(1));
+            Scene { settings, shared, hosts: Hosts::new(64, Keys::new(1)) }
+        }
+
+        fn from(&mut self, source: Address, interface: u32, mac: u8, secs: u64) -> Result<(), Unverified> {
+            let now = Timestamp::from_secs(1_000_000 + secs);
+            let frame = Frame {
+                meta: Meta { at: now, interface, ..Meta::default() },
+                mac_source: Some(Mac([2, 0, 0, 0, 0, mac])),
+                mac_destination: None,
+                packet: Packet::NonIp,
+            };
+            let host = self.hosts.get_or_insert(source, now).unwrap();
+            verify(&self.settings, &self.shared, host, &frame, now)
+        }
+    }
+
+    #[test]
+    fn a_host_is_believed_where_it_lives() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.from(HOST, 1, 5, 0), Ok(()));
+        assert_eq!(scene.from(HOST, 1, 5, 10), Ok(()));
+    }
+
+    #[test]
+    fn a_forger_elsewhere_is_not() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.from(HOST, 1, 5, 0), Ok(()));
+        assert_eq!(scene.from(HOST, 1, 66, 1), Err(Unverified::Mac));
+        assert_eq!(scene.from(HOST, 2, 66, 1), Err(Unverified::ReversePath));
+        assert_eq!(scene.from(HOST, 1, 5, 2), Ok(()), "the host itself is believed on");
+    }
+
+    #[test]
+    fn a_device_that_was_quiet_may_move() {
+        let mut scene = Scene::new();
+        let remote = Address::v4([10, 9, 0, 1]);
+        assert_eq!(scene.from(remote, 1, 5, 0), Ok(()));
+        assert_eq!(scene.from(remote, 2, 6, 100), Err(Unverified::Interface));
+        assert_eq!(scene.from(remote, 2, 6, 400), Ok(()));
+    }
+
+    #[test]
+    fn many_addresses_of_one_segment_behind_one_card_are_forged_and_behind_a_router_are_not() {
+        let mut scene = Scene::new();
+        let results: Vec<_> = (10..40).map(|n| scene.from(Address::v4([10, 0, 1, n]), 1, 66, 0)).collect();
+        assert!(results.iter().skip(10).all(|result| *result == Err(Unverified::ManyAddresses)), "{results:?}");
+        assert_eq!(scene.from(Address::v4([10, 0, 1, 10]), 1, 66, 1), Err(Unverified::ManyAddresses));
+        for n in 0..30 {
+            assert_eq!(scene.from(Address::v4([10, 7, n, 1]), 2, 77, 0), Ok(()));
+        }
+    }
+
+    #[test]
+    fn the_link_layers_word_is_heeded() {
+        let mut scene = Scene::new();
+        let at = Timestamp::from_secs(1_000_000);
+        scene.shared.addresses.resolved(HOST, Mac([2, 0, 0, 0, 0, 5]), at);
+        assert_eq!(scene.from(HOST, 1, 66, 1), Err(Unverified::Mac));
+        assert_eq!(scene.from(HOST, 1, 5, 1), Ok(()));
+    }
+
+    #[test]
+    fn two_routers_may_share_a_host() {
+        let mut scene = Scene::new();
+        for n in 0..30 {
+            scene.from(Address::v4([10, 7, n, 1]), 2, 77, 0).unwrap();
+            scene.from(Address::v4([10, 8, n, 1]), 2, 78, 0).unwrap();
+        }
+        assert_eq!(scene.from(Address::v4([10, 7, 3, 1]), 2, 78, 1), Ok(()));
+    }
+}

@@ -1,0 +1,190 @@
+//! Which (source, destination) pairs have met: the contact memory.
+//!
+//! A four-way set-associative table of 64-bit fingerprints, one cache line a set. With a million pairs held, a new pair
+//! is mistaken for a known one about once in 10¹³ look-ups. A full set forgets what has expired first, then the oldest
+//! contact nobody answered, then the oldest: a flood of forged pairs pushes out forged pairs.
+
+use std::time::Duration;
+
+use crate::time::Timestamp;
+use crate::track::Keys;
+use crate::wire::Address;
+
+/// What kind of contact it is; each is remembered by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// On a lateral service.
+    Lateral,
+    /// On any other port.
+    Other,
+    /// ARP request or neighbour solicitation.
+    Arp,
+    /// ICMP echo request.
+    Echo,
+    /// A completed handshake with a decoy.
+    Decoy,
+}
+
+/// What the memory knew of a pair before this look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing: this is the first contact.
+    First,
+    /// They have met within the contact memory.
+    Before,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    fingerprint: u64,
+    at: u32,
+    answered: bool,
+}
+
+const WAYS: usize = 4;
+
+/// The contact memory of one shard.
+pub struct Contacts {
+    sets: Vec<[Slot; WAYS]>,
+    memory: u32,
+    keys: Keys,
+    used: usize,
+    evicted: u64,
+}
+
+impl Contacts {
+    /// For about `capacity` pairs (rounded up to a power of two), each remembered for `memory`.
+    #[must_use]
+    pub fn new(capacity: usize, memory: Duration, keys: Keys) -> Self {
+        let sets = (capacity / WAYS).max(1).next_power_of_two();
+        let memory = u32::try_from(memory.as_secs()).unwrap_or(u32::MAX);
+        Contacts { sets: vec![[Slot::default(); WAYS]; sets], memory, keys, used: 0, evicted: 0 }
+    }
+
+    fn locate(&self, from: Address, to: Address, class: Class) -> (usize, u64) {
+        let hash = self.keys.pair(from, to, class as u64) | 1;
+        #[expect(clippy::cast_possible_truncation, reason = "masked to the table's size")]
+        let set = (hash >> 32) as usize & (self.sets.len() - 1);
+        (set, hash)
+    }
+
+    /// Notes that `from` tries `to` now, and says whether that is new.
+    pub fn meet(&mut self, from: Address, to: Address, class: Class, now: Timestamp) -> Seen {
+        let (set, fingerprint) = self.locate(from, to, class);
+        let now = Self::seconds(now);
+        let memory = self.memory;
+        let Some(slots) = self.sets.get_mut(set) else { return Seen::First };
+        if let Some(slot) = slots.iter_mut().find(|slot| slot.fingerprint == fingerprint) {
+            let seen = if now.saturating_sub(slot.at) > memory { Seen::First } else { Seen::Before };
+            if seen == Seen::First {
+                slot.answered = false;
+            }
+            slot.at = now;
+            return seen;
+        }
+        // The victim: empty, else expired, else the oldest unanswered, else the oldest.
+        let rank = |slot: &Slot| match slot.fingerprint {
+            0 => (0, 0),
+            _ if now.saturating_sub(slot.at) > memory => (1, slot.at),
+            _ if !slot.answered => (2, slot.at),
+            _ => (3, slot.at),
+        };
+        if let Some(victim) = slots.iter_mut().min_by_key(|slot| rank(slot)) {
+            match rank(victim).0 {
+                0 => self.used += 1,
+                1 => {}
+                _ => self.evicted += 1,
+            }
+            *victim = Slot { fingerprint, at: now, answered: false };
+        }
+        Seen::First
+    }
+
+    /// Whether the pair has met, without noting anything.
+    #[must_use]
+    pub fn knows(&self, from: Address, to: Address, class: Class, now: Timestamp) -> bool {
+        let (set, fingerprint) = self.locate(from, to, class);
+        let now = Self::seconds(now);
+        self.sets.get(set).is_some_and(|slots| {
+            slots.iter().any(|slot| slot.fingerprint == fingerprint && now.saturating_sub(slot.at) <= self.memory)
+        })
+    }
+
+    /// Notes that the pair's attempt was answered; such pairs are the last to be forgotten.
+    pub fn answered(&mut self, from: Address, to: Address, class: Class) {
+        let (set, fingerprint) = self.locate(from, to, class);
+        if let Some(slot) =
+            self.sets.get_mut(set).and_then(|slots| slots.iter_mut().find(|slot| slot.fingerprint == fingerprint))
+        {
+            slot.answered = true;
+        }
+    }
+
+    /// Forgets a pair, so that its next attempt is a first contact again.
+    pub fn forget(&mut self, from: Address, to: Address, class: Class) {
+        let (set, fingerprint) = self.locate(from, to, class);
+        if let Some(slot) =
+            self.sets.get_mut(set).and_then(|slots| slots.iter_mut().find(|slot| slot.fingerprint == fingerprint))
+        {
+            *slot = Slot::default();
+            self.used = self.used.saturating_sub(1);
+        }
+    }
+
+    fn seconds(at: Timestamp) -> u32 {
+        u32::try_from(at.secs()).unwrap_or(u32::MAX)
+    }
+
+    /// Slots in use, expired ones included, and slots there are.
+    #[must_use]
+    pub fn occupancy(&self) -> (usize, usize) {
+        (self.used, self.sets.len() * WAYS)
+    }
+
+    /// Pairs forgotten before their time for want of room.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: Address = Address::v4([10, 0, 0, 1]);
+
+    fn peer(n: u32) -> Address {
+        Address::v4((0x0a01_0000 + n).to_be_bytes())
+    }
+
+    #[test]
+    fn a_pair_is_new_once_for_each_class_until_it_expires() {
+        let mut contacts = Contacts::new(64, Duration::from_secs(100), Keys::new(1));
+        let at = Timestamp::from_secs;
+        assert_eq!(contacts.meet(HOST, peer(1), Class::Lateral, at(10)), Seen::First);
+        assert_eq!(contacts.meet(HOST, peer(1), Class::Lateral, at(20)), Seen::Before);
+        assert_eq!(contacts.meet(HOST, peer(1), Class::Other, at(20)), Seen::First);
+        assert_eq!(contacts.meet(peer(1), HOST, Class::Lateral, at(20)), Seen::First);
+        assert_eq!(contacts.meet(HOST, peer(1), Class::Lateral, at(121)), Seen::First);
+        assert_eq!(contacts.meet(HOST, peer(1), Class::Lateral, at(122)), Seen::Before);
+    }
+
+    #[test]
+    fn a_flood_of_unanswered_pairs_leaves_answered_ones() {
+        let mut contacts = Contacts::new(1024, Duration::from_secs(86_400), Keys::new(1));
+        for n in 0..50 {
+            contacts.meet(HOST, peer(n), Class::Lateral, Timestamp::from_secs(1));
+            contacts.answered(HOST, peer(n), Class::Lateral);
+        }
+        for n in 0..100_000 {
+            contacts.meet(peer(n), HOST, Class::Lateral, Timestamp::from_secs(2 + u64::from(n) / 1000));
+        }
+        let known = (0..50)
+            .filter(|&n| contacts.meet(HOST, peer(n), Class::Lateral, Timestamp::from_secs(200)) == Seen::Before)
+            .count();
+        assert_eq!(known, 50);
+        assert!(contacts.evicted() > 90_000);
+        assert_eq!(contacts.occupancy(), (1024, 1024));
+    }
+}

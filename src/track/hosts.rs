@@ -1,0 +1,359 @@
+//! The hosts of one shard: everything remembered of a source, in a table of fixed capacity.
+//!
+//! At capacity the least suspicious idle host of a sample gives way: never one that is acted on or near its threshold
+//! while the sample holds another. A flood of forged sources so replaces forged sources.
+
+use std::time::Duration;
+
+use hashbrown::HashTable;
+
+use crate::evidence::{Alarm, Attachment, Evidence, Reached, Score};
+use crate::time::Timestamp;
+use crate::track::windows::{Bins, Recent};
+use crate::track::{Attempts, Keys};
+use crate::wire::Address;
+
+/// How many any-port windows there may be.
+pub const ANY_WINDOWS: usize = 4;
+
+/// What is remembered of one host.
+#[derive(Clone)]
+pub struct Host {
+    /// Its address.
+    pub address: Address,
+    /// When its last packet of interest was seen.
+    pub seen: Timestamp,
+    /// When the shared table was last told that it is alive.
+    pub told: Timestamp,
+    /// The score as of `score_at`, before decay since.
+    pub score: Score,
+    /// When the score was last changed.
+    pub score_at: Timestamp,
+    /// Distinct destinations of first contact so far.
+    pub destinations: u32,
+    /// Where its frames come from.
+    pub attachment: Attachment,
+    /// When a frame with that attachment was last seen.
+    pub attached_at: Timestamp,
+    /// Which role it has: index into the settings' roles plus one; 0 is none.
+    pub role: u16,
+    /// The generation of the settings that `role` was looked up in.
+    pub generation: u32,
+    /// A decision is in force.
+    pub acted: bool,
+    /// A watch was given and not yet outlived.
+    pub watched: Option<Timestamp>,
+    /// When the last alarm above watch was raised.
+    pub alarmed: Option<Timestamp>,
+    /// When the responder was last told that an acted host still tries.
+    pub active_told: Timestamp,
+    /// Since when its attempts are failed at once, for having too many pending.
+    pub overrun: Option<Timestamp>,
+    /// Who exposed it on which port, and when (infection chains).
+    pub exposed: Option<(Address, u16, Timestamp)>,
+    /// It opened first contacts on the port it was exposed on.
+    pub chained: bool,
+    /// The fuse's mirror: tokens left, in thousandths, as of `fuse_at`.
+    pub fuse: u32,
+    /// See `fuse`.
+    pub fuse_at: Timestamp,
+    /// Something changed that the shared host table should show.
+    pub dirty: bool,
+    /// It negotiated SMB1 as a client or a server.
+    pub smb1: bool,
+    /// Attempts that wait for an answer.
+    pub attempts: Attempts,
+    /// First contacts on lateral services.
+    pub lateral: Recent,
+    /// First contacts on any port, one per configured window.
+    pub any: [Bins; ANY_WINDOWS],
+    /// The latest answered first contacts on lateral services.
+    pub reached: [Option<Reached>; Host::REACHED],
+    /// Where the next of `reached` goes.
+    pub reached_next: u8,
+    /// The latest evidence, oldest first; empty until there is some.
+    pub evidence: Vec<Evidence>,
+}
+
+impl Host {
+    /// How many reached destinations are remembered for infection chains.
+    pub const REACHED: usize = 16;
+
+    fn new(address: Address, now: Timestamp) -> Self {
+        Host {
+            address,
+            seen: now,
+            told: Timestamp::ZERO,
+            score: Score(0),
+            score_at: now,
+            destinations: 0,
+            attachment: Attachment::default(),
+            attached_at: Timestamp::ZERO,
+            role: 0,
+            generation: 0,
+            acted: false,
+            watched: None,
+            alarmed: None,
+            active_told: Timestamp::ZERO,
+            overrun: None,
+            exposed: None,
+            chained: false,
+            fuse: 0,
+            fuse_at: Timestamp::ZERO,
+            dirty: false,
+            smb1: false,
+            attempts: Attempts::default(),
+            lateral: Recent::default(),
+            any: [Bins::default(); ANY_WINDOWS],
+            reached: [None; Host::REACHED],
+            reached_next: 0,
+            evidence: Vec::new(),
+        }
+    }
+
+    /// The score now: what decay has left of it.
+    #[must_use]
+    pub fn score_now(&self, now: Timestamp, decay: Duration) -> Score {
+        let nanos = now.since(self.score_at).as_nanos();
+        let lost = nanos * 1000 / decay.as_nanos().max(1);
+        Score((self.score.0 - i32::try_from(lost).unwrap_or(i32::MAX)).max(0))
+    }
+
+    /// Adds evidence: S ← max(0, S + w), after decay. Only evidence that speaks against the host is kept by name.
+    pub fn add(&mut self, evidence: Evidence, decay: Duration) -> Score {
+        let now = evidence.at.max(self.score_at);
+        self.score = Score((self.score_now(now, decay).0.saturating_add(evidence.weight.0)).max(0));
+        self.score_at = now;
+        self.dirty = true;
+        if evidence.weight.0 >= 0 {
+            if self.evidence.capacity() == 0 {
+                // Once for each host that has evidence at all; the host keeps it until it is evicted.
+                self.evidence.reserve_exact(Alarm::EVIDENCE);
+            }
+            if self.evidence.len() >= Alarm::EVIDENCE {
+                self.evidence.remove(0);
+            }
+            self.evidence.push(evidence);
+        }
+        self.score
+    }
+
+    /// Takes back the latest evidence of a failure on `peer`, because an answer came after all.
+    pub fn take_back(&mut self, peer: Address, since: Timestamp, which: impl Fn(&Evidence) -> bool) -> bool {
+        let Some(at) =
+            self.evidence.iter().rposition(|evidence| evidence.peer == peer && evidence.at >= since && which(evidence))
+        else {
+            return false;
+        };
+        let evidence = self.evidence.remove(at);
+        self.score = Score((self.score.0 - evidence.weight.0).max(0));
+        self.dirty = true;
+        true
+    }
+
+    /// Remembers an answered lateral contact.
+    pub fn remember(&mut self, reached: Reached) {
+        if let Some(slot) = self.reached.get_mut(usize::from(self.reached_next)) {
+            *slot = Some(reached);
+        }
+        self.reached_next = (self.reached_next + 1) % 16;
+    }
+
+    /// A clean slate after a release; what it has met stays known.
+    pub fn acquit(&mut self, now: Timestamp) {
+        self.score = Score(0);
+        self.score_at = now;
+        self.acted = false;
+        self.watched = None;
+        self.alarmed = None;
+        self.overrun = None;
+        self.exposed = None;
+        self.chained = false;
+        self.attempts.clear();
+        self.lateral.clear();
+        self.any = [Bins::default(); ANY_WINDOWS];
+        self.evidence.clear();
+        self.dirty = true;
+    }
+
+    /// How much is lost by forgetting it: acted on, then score, then how lately it was seen.
+    fn worth(&self) -> (bool, i32, Timestamp) {
+        (self.acted || self.alarmed.is_some(), self.score.0, self.seen)
+    }
+}
+
+/// How many hosts are looked at to find the one that gives way.
+const SAMPLE: usize = 16;
+
+/// The host table of one shard.
+pub struct Hosts {
+    index: HashTable<u32>,
+    slots: Vec<Host>,
+    capacity: usize,
+    keys: Keys,
+    hand: usize,
+    evicted: u64,
+}
+
+impl Hosts {
+    /// For at most `capacity` hosts.
+    #[must_use]
+    pub fn new(capacity: usize, keys: Keys) -> Self {
+        let capacity = capacity.max(SAMPLE);
+        Hosts {
+            index: HashTable::with_capacity(capacity),
+            // Reserved, not touched: memory is used as hosts appear, and never moves or grows past this.
+            slots: Vec::with_capacity(capacity),
+            capacity,
+            keys,
+            hand: 0,
+            evicted: 0,
+        }
+    }
+
+    fn position(&self, address: Address) -> Option<usize> {
+        let slots = &self.slots;
+        self.index
+            .find(self.keys.address(address), |&at| slots.get(at as usize).is_some_and(|host| host.address == address))
+            .map(|&at| at as usize)
+    }
+
+    /// The host, if it is known.
+    #[must_use]
+    pub fn get(&self, address: Address) -> Option<&Host> {
+        self.slots.get(self.position(address)?)
+    }
+
+    /// The host, if it is known.
+    pub fn get_mut(&mut self, address: Address) -> Option<&mut Host> {
+        let at = self.position(address)?;
+        self.slots.get_mut(at)
+    }
+
+    /// The host, made known if it was not.
+    pub fn get_or_insert(&mut self, address: Address, now: Timestamp) -> Option<&mut Host> {
+        if let Some(at) = self.position(address) {
+            return self.slots.get_mut(at);
+        }
+        let at = if self.slots.len() < self.capacity {
+            self.slots.push(Host::new(address, now));
+            self.slots.len() - 1
+        } else {
+            let at = self.give_way()?;
+            let old = self.slots.get(at)?.address;
+            let hash = self.keys.address(old);
+            if let Ok(entry) = self.index.find_entry(hash, |&slot| slot as usize == at) {
+                entry.remove();
+            }
+            self.evicted += 1;
+            let slot = self.slots.get_mut(at)?;
+            // The evidence buffer stays with the slot: a flood must not allocate for each forged source.
+            let mut evidence = std::mem::take(&mut slot.evidence);
+            evidence.clear();
+            *slot = Host::new(address, now);
+            slot.evidence = evidence;
+            at
+        };
+        let (keys, slots) = (self.keys, &self.slots);
+        #[expect(clippy::cast_possible_truncation, reason = "capacities are checked to fit u32")]
+        self.index.insert_unique(keys.address(address), at as u32, |&slot| {
+            slots.get(slot as usize).map_or(0, |host| keys.address(host.address))
+        });
+        self.slots.get_mut(at)
+    }
+
+    fn give_way(&mut self) -> Option<usize> {
+        let held = self.slots.len();
+        let sample = (0..SAMPLE).map(|step| (self.hand + step) % held);
+        let at = sample.min_by_key(|&at| self.slots.get(at).map(Host::worth))?;
+        self.hand = (self.hand + SAMPLE) % held;
+        Some(at)
+    }
+
+    /// All hosts, in no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = &Host> {
+        self.slots.iter()
+    }
+
+    /// All hosts, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Host> {
+        self.slots.iter_mut()
+    }
+
+    /// Hosts held, and room for.
+    #[must_use]
+    pub fn occupancy(&self) -> (usize, usize) {
+        (self.slots.len(), self.capacity)
+    }
+
+    /// Hosts forgotten for want of room.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::{Detail, Signal};
+
+    fn address(n: u32) -> Address {
+        Address::v4((0x0a00_0000 + n).to_be_bytes())
+    }
+
+    fn evidence(at: Timestamp, weight: i32) -> Evidence {
+        Evidence {
+            signal: Signal::FailureFirstContact,
+            at,
+            peer: address(9),
+            port: 445,
+            weight: Score(weight),
+            detail: Detail::Refused,
+        }
+    }
+
+    const DECAY: Duration = Duration::from_secs(600);
+
+    #[test]
+    fn the_score_decays_by_a_nat_in_ten_minutes_and_never_below_zero() {
+        let mut hosts = Hosts::new(64, Keys::new(1));
+        let start = Timestamp::from_secs(1_000);
+        let host = hosts.get_or_insert(address(1), start).unwrap();
+        assert_eq!(host.add(evidence(start, 3300), DECAY), Score(3300));
+        assert_eq!(host.score_now(start + DECAY, DECAY), Score(2300));
+        assert_eq!(host.add(evidence(start + DECAY, 1100), DECAY), Score(3400));
+        assert_eq!(host.add(evidence(start + DECAY, -5000), DECAY), Score(0));
+        assert_eq!(host.add(evidence(start + DECAY, 1100), DECAY), Score(1100), "an honest past buys no credit");
+        assert_eq!(host.score_now(start + Duration::from_secs(u64::MAX / 2_000_000_000), DECAY), Score(0));
+    }
+
+    #[test]
+    fn a_late_answer_takes_the_failure_back() {
+        let mut hosts = Hosts::new(64, Keys::new(1));
+        let start = Timestamp::from_secs(1_000);
+        let host = hosts.get_or_insert(address(1), start).unwrap();
+        host.add(evidence(start, 3300), DECAY);
+        assert!(!host.take_back(address(8), start, |_| true));
+        assert!(host.take_back(address(9), start, |_| true));
+        assert_eq!(host.score, Score(0));
+        assert!(!host.take_back(address(9), start, |_| true));
+    }
+
+    #[test]
+    fn a_flood_evicts_no_suspect() {
+        let mut hosts = Hosts::new(1024, Keys::new(1));
+        let start = Timestamp::from_secs(1_000);
+        for n in 0..20 {
+            let host = hosts.get_or_insert(address(n), start).unwrap();
+            host.add(evidence(start, 2200), DECAY);
+        }
+        hosts.get_or_insert(address(20), start).unwrap().acted = true;
+        for n in 1000..1_001_000u32 {
+            hosts.get_or_insert(address(n), start + Duration::from_micros(u64::from(n))).unwrap();
+        }
+        assert!((0..=20).all(|n| hosts.get(address(n)).is_some()));
+        assert_eq!(hosts.occupancy(), (1024, 1024));
+        assert_eq!(hosts.evicted(), 1_000_021 - 1024);
+    }
+}
