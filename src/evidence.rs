@@ -281,6 +281,8 @@ pub struct Alarm {
     pub evidence: Vec<Evidence>,
     /// Whom it lately reached.
     pub reached: Vec<Reached>,
+    /// About how many hosts were seen in its zone (its /24 or /64); saturates near 250.
+    pub zone_hosts: u32,
 }
 
 impl Alarm {

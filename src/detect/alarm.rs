@@ -127,6 +127,7 @@ impl Context<'_> {
             destinations: host.destinations,
             evidence: host.evidence.clone(),
             reached: if grade == Grade::Watch { Vec::new() } else { host.reached.iter().flatten().copied().collect() },
+            zone_hosts: self.shared.addresses.segment_hosts(host.address),
         })));
     }
 }

@@ -38,29 +38,26 @@ impl Detector {
         let settings = &**settings;
         let Some(host) = hosts.get_mut(host) else { return };
         let mut ctx = Context { settings, shared, counters, events, now, threshold: cooperative };
-        let attempt = match host.attempts.settle(peer, port, classes) {
-            Some(attempt) => attempt,
-            None => {
-                // An answer after the verdict: what was said of this peer's silence is taken back.
-                if host.evidence.is_empty() {
-                    return;
-                }
-                let since = Timestamp::ZERO.max(now - LATE);
-                let silent = |detail: &Detail| matches!(detail, Detail::Silent { .. } | Detail::Overrun { .. });
-                let taken = host.take_back(peer, since, |e| (port == 0 || e.port == port) && silent(&e.detail));
-                if !taken {
-                    return;
-                }
-                ctx.counters.taken_back += 1;
-                let class = if port == 0 {
-                    classes.first().copied().unwrap_or(Class::Other)
-                } else if settings.lateral.has_tcp(port) || settings.lateral.has_udp(port) {
-                    Class::Lateral
-                } else {
-                    Class::Other
-                };
-                Attempt { peer, port, class, at: now }
+        let attempt = if let Some(attempt) = host.attempts.settle(peer, port, classes) {
+            attempt
+        } else {
+            // An answer after the verdict: what was said of this peer's silence is taken back.
+            if host.evidence.is_empty() {
+                return;
             }
+            let silent = |detail: &Detail| matches!(detail, Detail::Silent { .. } | Detail::Overrun { .. });
+            if !host.take_back(peer, now - LATE, |e| (port == 0 || e.port == port) && silent(&e.detail)) {
+                return;
+            }
+            ctx.counters.taken_back += 1;
+            let class = if port == 0 {
+                classes.first().copied().unwrap_or(Class::Other)
+            } else if settings.lateral.has_tcp(port) || settings.lateral.has_udp(port) {
+                Class::Lateral
+            } else {
+                Class::Other
+            };
+            Attempt { peer, port, class, at: now }
         };
         match answer {
             Answer::Open => {

@@ -3,9 +3,14 @@
 //! No I/O and no clock, like the rest of the core: a [`Responder`] takes alarms, orders and the time, and gives
 //! [`Action`]s for the daemon to carry out.
 
+pub mod breaker;
 pub mod decision;
+pub mod exempt;
+pub mod responder;
 pub mod settings;
 
 pub use crate::detect::Directive;
 pub use decision::{Action, By, Decision, Mode, Verdict};
+pub use exempt::Exemption;
+pub use responder::{Case, Held, Ordered, Refused, Responder};
 pub use settings::Settings;

@@ -13,12 +13,9 @@ pub type Rung = Option<Duration>;
 pub struct Breaker {
     /// Most hosts contained or isolated at once.
     pub most_at_once: u32,
-    /// Most contained or isolated at once, in hundredths of the hosts seen in the host's zone.
+    /// Most contained or isolated at once, in hundredths of the hosts seen in the host's zone (its /24 or
+    /// /64); the first [`Breaker::FREE_IN_ZONE`] of a zone are free.
     pub most_percent_of_zone: u32,
-    /// Prefix length that makes a zone, IPv4.
-    pub zone_prefix_v4: u8,
-    /// Prefix length that makes a zone, IPv6.
-    pub zone_prefix_v6: u8,
     /// Most decisions a minute.
     pub most_a_minute: u32,
     /// Exploit-grade evidence passes a tripped breaker.
@@ -27,16 +24,19 @@ pub struct Breaker {
     pub rearm_after: Option<Duration>,
 }
 
+impl Breaker {
+    /// So many hosts of a zone are contained whatever its share: a zone of three hosts must not trip it with the first.
+    pub const FREE_IN_ZONE: u32 = 4;
+}
+
 impl Default for Breaker {
     fn default() -> Self {
         Breaker {
-            most_at_once: 50,
-            most_percent_of_zone: 30,
-            zone_prefix_v4: 24,
-            zone_prefix_v6: 64,
-            most_a_minute: 20,
+            most_at_once: 200,
+            most_percent_of_zone: 50,
+            most_a_minute: 60,
             exploit_passes: true,
-            rearm_after: None,
+            rearm_after: Some(Duration::from_secs(600)),
         }
     }
 }
@@ -62,8 +62,12 @@ pub struct Settings {
     pub isolate_from_step: u8,
     /// Exploit-grade alarms isolate at once.
     pub isolate_on_exploit: bool,
+    /// A host that an engineer released is only watched for so long, whatever it does.
+    pub pardon: Duration,
     /// The circuit breaker.
     pub breaker: Breaker,
+    /// Most held decisions; with more, the oldest is dropped.
+    pub most_held: usize,
     /// Most hosts the responder keeps a history of steps for.
     pub remembered_hosts: usize,
 }
@@ -85,7 +89,9 @@ impl Default for Settings {
             quiet_before_release: Duration::from_secs(300),
             isolate_from_step: 3,
             isolate_on_exploit: true,
+            pardon: Duration::from_secs(3600),
             breaker: Breaker::default(),
+            most_held: 1024,
             remembered_hosts: 65_536,
         }
     }

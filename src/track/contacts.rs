@@ -63,7 +63,6 @@ impl Contacts {
 
     fn locate(&self, from: Address, to: Address, class: Class) -> (usize, u64) {
         let hash = self.keys.pair(from, to, class as u64) | 1;
-        #[expect(clippy::cast_possible_truncation, reason = "masked to the table's size")]
         let set = (hash >> 32) as usize & (self.sets.len() - 1);
         (set, hash)
     }

@@ -264,10 +264,19 @@ impl Hosts {
 
     fn give_way(&mut self) -> Option<usize> {
         let held = self.slots.len();
-        let sample = (0..SAMPLE).map(|step| (self.hand + step) % held);
-        let at = sample.min_by_key(|&at| self.slots.get(at).map(Host::worth))?;
-        self.hand = (self.hand + SAMPLE) % held;
-        Some(at)
+        // Golden-section steps: suspects that came one after another lie side by side, and must not fill a sample.
+        let stride = (held as u64 * 0x9e37 / 0x1_0000) | 1;
+        let mut best = None;
+        for _ in 0..SAMPLE {
+            #[expect(clippy::cast_possible_truncation, reason = "a remainder of a length")]
+            let at = ((self.hand as u64 + stride) % held as u64) as usize;
+            self.hand = at;
+            let worth = self.slots.get(at)?.worth();
+            if best.is_none_or(|(least, _)| worth < least) {
+                best = Some((worth, at));
+            }
+        }
+        best.map(|(_, at)| at)
     }
 
     /// All hosts, in no order that means anything.

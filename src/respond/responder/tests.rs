@@ -1,0 +1,232 @@
+use super::*;
+use crate::detect::settings::Networks;
+use crate::evidence::Signal;
+
+const HOST: Address = Address::v4([10, 0, 0, 7]);
+
+fn at(secs: u64) -> Timestamp {
+    Timestamp::from_secs(1_000_000 + secs)
+}
+
+fn host(n: u8) -> Address {
+    Address::v4([10, 0, 1, n])
+}
+
+fn alarm(host: Address, grade: Grade, secs: u64) -> Event {
+    let signal = if grade == Grade::Exploit { Signal::EternalBlue } else { Signal::FanoutLateral };
+    Event::Alarm(Box::new(Alarm {
+        at: at(secs),
+        host,
+        attachment: Attachment::default(),
+        grade,
+        signal,
+        score: Score(9900),
+        threshold: Score(9900),
+        destinations: 9,
+        evidence: Vec::new(),
+        reached: Vec::new(),
+        zone_hosts: 200,
+    }))
+}
+
+fn enforcing() -> Responder {
+    Responder::new(Settings { mode: Mode::Enforce, ..Settings::default() })
+}
+
+fn verdicts(actions: &[Action]) -> Vec<Verdict> {
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Record(decision) => Some(decision.decision),
+            _ => None,
+        })
+        .collect()
+}
+
+fn said(responder: &mut Responder, event: &Event) -> Vec<Action> {
+    let mut actions = Vec::new();
+    responder.event(event, &mut actions);
+    actions
+}
+
+fn ticked(responder: &mut Responder, secs: u64) -> Vec<Action> {
+    let mut actions = Vec::new();
+    responder.tick(at(secs), &mut actions);
+    actions
+}
+
+#[test]
+fn the_kernel_is_told_first_and_only_in_enforce_mode() {
+    let actions = said(&mut enforcing(), &alarm(HOST, Grade::Scan, 0));
+    assert_eq!(actions.first(), Some(&Action::Enforce { host: HOST, verdict: Verdict::Contain, until: Some(at(600)) }));
+    assert_eq!(verdicts(&actions), [Verdict::Contain]);
+    let mut monitor = Responder::new(Settings::default());
+    let actions = said(&mut monitor, &alarm(HOST, Grade::Scan, 0));
+    assert!(!actions.iter().any(|action| matches!(action, Action::Enforce { .. })));
+    assert_eq!(verdicts(&actions), [Verdict::Contain], "the same decision");
+}
+
+#[test]
+fn a_quiet_host_is_released_and_a_busy_one_climbs_the_ladder() {
+    let mut responder = enforcing();
+    said(&mut responder, &alarm(HOST, Grade::Scan, 0));
+    assert!(ticked(&mut responder, 599).is_empty());
+    let actions = ticked(&mut responder, 600);
+    assert_eq!(verdicts(&actions), [Verdict::Release]);
+    assert!(actions.contains(&Action::Lift { host: HOST }));
+
+    said(&mut responder, &alarm(HOST, Grade::Scan, 1000));
+    assert_eq!(responder.case(HOST).unwrap().step, 2);
+    assert_eq!(responder.case(HOST).unwrap().until, Some(at(1000 + 3600)));
+    said(&mut responder, &Event::Active { host: HOST, at: at(4500) });
+    let actions = ticked(&mut responder, 4600);
+    assert_eq!(verdicts(&actions), [Verdict::Isolate], "the third step isolates");
+    assert_eq!(responder.case(HOST).unwrap().until, Some(at(4600 + 86_400)));
+    said(&mut responder, &Event::Active { host: HOST, at: at(4600 + 86_399) });
+    ticked(&mut responder, 4600 + 86_400);
+    assert_eq!(responder.case(HOST).unwrap().until, None, "until released");
+    assert_eq!(responder.next_expiry(), None);
+}
+
+#[test]
+fn steps_are_forgotten_after_a_week() {
+    let mut responder = enforcing();
+    said(&mut responder, &alarm(HOST, Grade::Scan, 0));
+    ticked(&mut responder, 600);
+    said(&mut responder, &alarm(HOST, Grade::Scan, 8 * 86_400));
+    assert_eq!(responder.case(HOST).unwrap().step, 1);
+}
+
+#[test]
+fn an_exploit_isolates_at_once_and_escalates_a_containment() {
+    let mut responder = enforcing();
+    assert_eq!(verdicts(&said(&mut responder, &alarm(HOST, Grade::Scan, 0))), [Verdict::Contain]);
+    assert!(said(&mut responder, &alarm(HOST, Grade::Scan, 1)).is_empty());
+    assert_eq!(verdicts(&said(&mut responder, &alarm(HOST, Grade::Exploit, 2))), [Verdict::Isolate]);
+    assert!(said(&mut responder, &alarm(HOST, Grade::Exploit, 3)).is_empty());
+}
+
+#[test]
+fn the_exempt_are_only_ever_watched() {
+    let network = |text: &str| Networks::new(vec![text.parse().unwrap()]);
+    let settings = Settings {
+        mode: Mode::Enforce,
+        never_contain: network("10.0.1.8/30"),
+        own_addresses: network("10.0.1.1/32"),
+        ..Settings::default()
+    };
+    let mut responder = Responder::new(settings);
+    for exempt in [host(1), host(9), Address::v4([8, 8, 8, 8])] {
+        let actions = said(&mut responder, &alarm(exempt, Grade::Exploit, 0));
+        assert_eq!(verdicts(&actions), [Verdict::Watch], "{exempt}");
+        let mut actions = Vec::new();
+        let order = Ordered { host: exempt, verdict: Verdict::Contain, duration: None, reason: "" };
+        let refused = responder.order_act(&order, By::Firedoor, at(0), &mut actions).unwrap_err();
+        assert!(matches!(refused, Refused::Exempt(..)) && actions.is_empty());
+    }
+}
+
+#[test]
+fn a_never_contain_entry_works_backwards() {
+    let mut responder = enforcing();
+    said(&mut responder, &alarm(HOST, Grade::Scan, 0));
+    let mut actions = Vec::new();
+    let by = By::Operator("anna".to_owned());
+    responder.order_exempt("10.0.0.0/24".parse().unwrap(), &by, at(5), &mut actions).unwrap();
+    assert_eq!(verdicts(&actions), [Verdict::Release]);
+    assert!(actions.contains(&Action::Lift { host: HOST }));
+    assert_eq!(verdicts(&said(&mut responder, &alarm(HOST, Grade::Exploit, 6))), [Verdict::Watch]);
+    assert!(responder.order_unexempt("10.0.0.0/24".parse().unwrap()));
+    assert_eq!(verdicts(&said(&mut responder, &alarm(HOST, Grade::Exploit, 7))), [Verdict::Isolate]);
+
+    let mut actions = Vec::new();
+    let settings =
+        Settings { never_contain: Networks::new(vec!["10.0.0.7/32".parse().unwrap()]), ..responder.settings().clone() };
+    responder.reconfigure(settings, at(8), &mut actions);
+    assert_eq!(verdicts(&actions), [Verdict::Release], "a reload too");
+}
+
+#[test]
+fn a_released_host_stays_released_for_the_pardon() {
+    let mut responder = enforcing();
+    said(&mut responder, &alarm(HOST, Grade::Scan, 0));
+    let mut actions = Vec::new();
+    responder.order_release(HOST, "false alarm", By::Operator("anna".to_owned()), at(10), &mut actions).unwrap();
+    assert_eq!(verdicts(&actions), [Verdict::Release]);
+    assert_eq!(verdicts(&said(&mut responder, &alarm(HOST, Grade::Scan, 20))), [Verdict::Watch]);
+    assert_eq!(verdicts(&said(&mut responder, &alarm(HOST, Grade::Scan, 10 + 3600))), [Verdict::Contain]);
+    assert_eq!(
+        responder.order_release(host(3), "", By::Firedoor, at(11), &mut actions),
+        Err(Refused::NotActedOn(host(3)))
+    );
+}
+
+#[test]
+fn a_tripped_breaker_holds_and_an_engineer_decides() {
+    let mut responder = enforcing();
+    let mut settings = responder.settings().clone();
+    settings.breaker.most_at_once = 2;
+    responder.reconfigure(settings, at(0), &mut Vec::new());
+    for n in 1..=5 {
+        let actions = said(&mut responder, &alarm(host(n), Grade::Scan, u64::from(n)));
+        assert_eq!(verdicts(&actions), [if n <= 2 { Verdict::Contain } else { Verdict::Hold }]);
+    }
+    assert_eq!(responder.held().map(|held| held.alarm.host).collect::<Vec<_>>(), [host(3), host(4), host(5)]);
+    assert_eq!(verdicts(&said(&mut responder, &alarm(host(9), Grade::Exploit, 6))), [Verdict::Isolate]);
+    assert!(responder.breaker().tripped().is_some());
+
+    let ids: Vec<_> = responder.held().map(|held| held.id).collect();
+    let mut actions = Vec::new();
+    let by = By::Operator("anna".to_owned());
+    responder.order_confirm(ids[0], by.clone(), at(20), &mut actions).unwrap();
+    responder.order_discard(ids[1], by.clone(), at(20), &mut actions).unwrap();
+    assert_eq!(verdicts(&actions), [Verdict::Contain, Verdict::Release]);
+    assert_eq!(responder.order_confirm(ids[0], by, at(20), &mut actions), Err(Refused::NotHeld(ids[0])));
+    assert!(responder.order_rearm());
+}
+
+#[test]
+fn held_decisions_are_bounded() {
+    let mut responder = enforcing();
+    let mut settings = responder.settings().clone();
+    settings.breaker.most_at_once = 0;
+    settings.most_held = 10;
+    responder.reconfigure(settings, at(0), &mut Vec::new());
+    for n in 0..100 {
+        said(&mut responder, &alarm(host(n), Grade::Scan, 1));
+    }
+    assert_eq!(responder.held().count(), 10);
+}
+
+#[test]
+fn an_engineers_order_runs_out_when_it_says() {
+    let mut responder = enforcing();
+    let mut actions = Vec::new();
+    let hour = Some(Duration::from_secs(3600));
+    let by = By::Operator("anna".to_owned());
+    let order = Ordered { host: HOST, verdict: Verdict::Isolate, duration: hour, reason: "ransom note" };
+    responder.order_act(&order, by, at(0), &mut actions).unwrap();
+    assert_eq!(
+        actions.first(),
+        Some(&Action::Enforce { host: HOST, verdict: Verdict::Isolate, until: Some(at(3600)) })
+    );
+    assert!(
+        actions.contains(&Action::Direct(Directive::Contained { hosts: 0 })),
+        "an order says nothing about what spreads"
+    );
+    said(&mut responder, &Event::Active { host: HOST, at: at(3599) });
+    assert_eq!(verdicts(&ticked(&mut responder, 3600)), [Verdict::Release], "orders are not renewed");
+}
+
+#[test]
+fn a_case_is_taken_over_without_a_new_record() {
+    let mut before = enforcing();
+    said(&mut before, &alarm(HOST, Grade::Scan, 0));
+    let case = before.case(HOST).unwrap().clone();
+    let mut after = enforcing();
+    let mut actions = Vec::new();
+    after.restore(case.clone(), &mut actions);
+    assert!(verdicts(&actions).is_empty());
+    assert_eq!(after.case(HOST), Some(&case));
+    assert_eq!(after.next_step(HOST, at(700)), 2);
+}
