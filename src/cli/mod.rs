@@ -17,6 +17,7 @@ pub mod failure;
 mod lab_part;
 mod manual;
 pub mod output;
+mod reference;
 
 pub use failure::Failure;
 pub use output::Output;
@@ -81,6 +82,8 @@ commands! {
     /// Run a part of the lab inside one of its machines
     #[command(hide = true)]
     LabPart => lab_part;
+    /// Print the reference of configuration keys, or the commented default file
+    Reference => reference;
     /// Print the manual pages, in troff
     #[command(hide = true)]
     Manual => manual;
