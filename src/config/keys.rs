@@ -12,6 +12,9 @@ use super::notation::Kind::{
     PathOrOff, Services, ServicesOrAny, Size, Small, Switch, Text, Time, TimeOr, Windows,
 };
 use crate::detect::settings::Role;
+use crate::track::attempts::Attempts;
+use crate::track::hosts::ANY_WINDOWS;
+use crate::track::windows::Recent;
 
 /// One key.
 pub struct Key<T: 'static> {
@@ -51,6 +54,15 @@ const fn hours(n: u64) -> Duration {
 
 const fn days(n: u64) -> Duration {
     Duration::from_hours(24 * n)
+}
+
+// What the tables of the core can answer for bounds what may be asked of them.
+const LATERAL_MOST: u32 = fits(Recent::MOST);
+const PENDING_MOST: u32 = fits(Attempts::MOST) - 1;
+
+#[expect(clippy::cast_possible_truncation, reason = "sizes of arrays within one host's state")]
+const fn fits(n: usize) -> u32 {
+    n as u32
 }
 
 /// Every section but `[[role]]`.
@@ -162,19 +174,19 @@ pub static SECTIONS: &[Section] = &[
             ),
             key(
                 "pending_limit",
-                Count(|c| &mut c.detect.pending_limit, 1..=1000, "attempts"),
+                Count(|c| &mut c.detect.pending_limit, 1..=PENDING_MOST, "attempts"),
                 "With more attempts unanswered at once than this, they count as failed without waiting for the timeout: \
                  what stops a scan of thousands a second.",
             ),
             key(
                 "lateral_windows",
-                Windows(|c| &mut c.detect.lateral_windows, secs(1)..=hours(24), 2..=1_000_000),
+                Windows(|c| &mut c.detect.lateral_windows, 8, secs(1)..=hours(24), 2..=LATERAL_MOST),
                 "So many distinct destinations of first contacts on lateral services within a window alarm, answered or \
                  not. Over 86 benign hosts the most was 2 within 600 s; a worm makes 8 a second.",
             ),
             key(
                 "any_windows",
-                Windows(|c| &mut c.detect.any_windows, secs(1)..=hours(24), 2..=1_000_000),
+                Windows(|c| &mut c.detect.any_windows, ANY_WINDOWS, secs(1)..=hours(24), 2..=60_000),
                 "The same for first contacts on any port. Benign maxima measured: 59 within 10 s, 70 within 60 s, 131 \
                  within 600 s (mail and web bursts).",
             ),
@@ -295,6 +307,11 @@ pub static SECTIONS: &[Section] = &[
                 Switch(|c| &mut c.respond.isolate_on_exploit),
                 "An exploit isolates at once, whatever the rung.",
             ),
+            key(
+                "pardon",
+                Time(|c| &mut c.respond.pardon, Duration::ZERO..=days(7)),
+                "A host that an engineer released is only watched for so long, whatever it does.",
+            ),
         ],
     },
     Section {
@@ -310,17 +327,8 @@ pub static SECTIONS: &[Section] = &[
             key(
                 "most_percent_of_zone",
                 Count(|c| &mut c.respond.breaker.most_percent_of_zone, 1..=100, "%"),
-                "Most contained or isolated at once, of the hosts seen in their zone.",
-            ),
-            key(
-                "zone_prefix_v4",
-                Small(|c| &mut c.respond.breaker.zone_prefix_v4, 8..=32, "bits"),
-                "A zone is a network of this prefix length: your VLANs' size.",
-            ),
-            key(
-                "zone_prefix_v6",
-                Small(|c| &mut c.respond.breaker.zone_prefix_v6, 16..=128, "bits"),
-                "The same for IPv6.",
+                "Most contained or isolated at once, of the hosts seen in their zone: their /24, or their /64. The first four of \
+                 a zone are free.",
             ),
             key(
                 "most_a_minute",
@@ -335,7 +343,7 @@ pub static SECTIONS: &[Section] = &[
             key(
                 "rearm_after",
                 TimeOr(|c| &mut c.respond.breaker.rearm_after, secs(60)..=days(7), "by command"),
-                "A tripped breaker re-arms by itself after this. By default an engineer decides.",
+                "A tripped breaker re-arms by itself after this.",
             ),
         ],
     },
@@ -409,6 +417,11 @@ pub static SECTIONS: &[Section] = &[
                 "remembered_hosts",
                 Entries(|c| &mut c.respond.remembered_hosts, 1_024..=1_048_576, "hosts"),
                 "Hosts whose place on the ladder is remembered.",
+            ),
+            key(
+                "most_held",
+                Entries(|c| &mut c.respond.most_held, 16..=65_536, "decisions"),
+                "Decisions held by the breaker at once; with more, the oldest is dropped.",
             ),
         ],
     },

@@ -24,8 +24,6 @@ pub type Field<T, V> = fn(&mut T) -> &mut V;
 
 /// Most entries of any list: more is a mistake, and would be slow to match for every new host.
 pub(super) const LONGEST_LIST: usize = 4096;
-/// Most fan-out windows of a class.
-pub(super) const MOST_WINDOWS: usize = 8;
 /// Most rungs of the ladder.
 pub(super) const MOST_RUNGS: usize = 16;
 
@@ -55,8 +53,8 @@ pub enum Kind<T: 'static> {
     TimeOr(Field<T, Option<Duration>>, RangeInclusive<Duration>, &'static str),
     /// Durations, each longer than the one before; the last may be `"until released"`.
     Ladder(Field<T, Vec<Rung>>, RangeInclusive<Duration>),
-    /// Fan-out windows, each longer than the one before.
-    Windows(Field<T, Vec<Window>>, RangeInclusive<Duration>, RangeInclusive<u32>),
+    /// Up to so many fan-out windows, each longer than the one before.
+    Windows(Field<T, Vec<Window>>, usize, RangeInclusive<Duration>, RangeInclusive<u32>),
     /// Addresses and networks.
     Networks(Field<T, Networks>),
     /// Ports; a number is TCP.
@@ -99,7 +97,9 @@ impl<T> Kind<T> {
             Kind::Time(field, range) => value.put(field(target), |v| v.time(range)),
             Kind::TimeOr(field, range, never) => value.put(field(target), |v| v.unless(never, |v| v.time(range))),
             Kind::Ladder(field, range) => value.put(field(target), |v| v.ladder(range)),
-            Kind::Windows(field, lengths, limits) => value.put(field(target), |v| v.windows(lengths, limits)),
+            Kind::Windows(field, most, lengths, limits) => {
+                value.put(field(target), |v| v.windows(*most, lengths, limits));
+            }
             Kind::Networks(field) => value.put(field(target), |v| v.list(network).map(Networks::new)),
             Kind::Services(field) => value.put(field(target), Value::services),
             Kind::ServicesOrAny(field) => value.put(field(target), |v| v.unless("any", Value::services)),
@@ -167,8 +167,8 @@ impl<T> Kind<T> {
             Kind::Ladder(_, range) => {
                 format!("1 to {MOST_RUNGS} durations, {}, rising; the last may be `\"{UNTIL_RELEASED}\"`", times(range))
             }
-            Kind::Windows(_, lengths, limits) => format!(
-                "up to {MOST_WINDOWS} windows, {} long, rising; {} to {} contacts",
+            Kind::Windows(_, most, lengths, limits) => format!(
+                "up to {most} windows, {} long, rising; {} to {} contacts",
                 times(lengths),
                 limits.start(),
                 limits.end()

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::diagnostic::Problem;
-use super::notation::{LONGEST_LIST, MOST_RUNGS, MOST_WINDOWS, UNTIL_RELEASED, times};
+use super::notation::{LONGEST_LIST, MOST_RUNGS, UNTIL_RELEASED, times};
 use super::quantity::{Malformed, ShowDuration, ShowSize, parse_duration, parse_size};
 use super::raw::{Places, suggestion};
 use crate::detect::Score;
@@ -229,11 +229,16 @@ impl Value<'_> {
         Ok(rungs)
     }
 
-    pub fn windows(&mut self, lengths: &RangeInclusive<Duration>, limits: &RangeInclusive<u32>) -> Read<Vec<Window>> {
+    pub fn windows(
+        &mut self,
+        most: usize,
+        lengths: &RangeInclusive<Duration>,
+        limits: &RangeInclusive<u32>,
+    ) -> Read<Vec<Window>> {
         let windows = self.list(|v| v.window(lengths, limits))?;
-        if windows.len() > MOST_WINDOWS {
+        if windows.len() > most {
             let label = format!("{} windows", windows.len());
-            return self.wrong("has too many windows", label, format!("write at most {MOST_WINDOWS}"));
+            return self.wrong("has too many windows", label, format!("write at most {most}"));
         }
         if windows.iter().zip(windows.iter().skip(1)).any(|(a, b)| a.length >= b.length) {
             return self.wrong("does not rise", "out of order", "order the windows from the shortest to the longest");
