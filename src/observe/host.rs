@@ -238,6 +238,33 @@ pub struct HostView {
     pub near_miss: Option<NearMiss>,
 }
 
+/// A list of hosts, cut to a limit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostsView {
+    /// How many there are.
+    pub total: usize,
+    /// Those asked for.
+    pub hosts: Vec<HostView>,
+}
+
+/// Everything that no decision may drop.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeverContainView {
+    /// From the configuration.
+    pub configured: Vec<ipnetwork::IpNetwork>,
+    /// The gateway's own addresses.
+    pub own_addresses: Vec<ipnetwork::IpNetwork>,
+    /// Added by command.
+    pub added: Vec<Exempted>,
+}
+
+/// The ruleset, as it was last put into the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesetView {
+    /// In nft's language.
+    pub ruleset: String,
+}
+
 /// An entry that a command put on the never-contain list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exempted {

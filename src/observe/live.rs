@@ -5,8 +5,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::board::{Board, Standing};
 use super::counters::Counters;
@@ -31,6 +32,7 @@ pub struct Live {
     /// The control task's counters.
     pub tallies: Tallies,
     status: ArcSwap<Status>,
+    reported: ArcSwapOption<Instant>,
     config: ArcSwap<Config>,
     ruleset: ArcSwap<String>,
     exempted: ArcSwap<Vec<Exempted>>,
@@ -47,6 +49,7 @@ impl Live {
             counters: Counters::new(config.capture.shards),
             tallies: Tallies::new(),
             status: ArcSwap::from_pointee(Status { mode: config.gateway.mode, ..Status::default() }),
+            reported: ArcSwapOption::empty(),
             config: ArcSwap::new(config),
             ruleset: ArcSwap::default(),
             exempted: ArcSwap::default(),
@@ -64,6 +67,13 @@ impl Live {
     /// Puts up a new picture of the daemon.
     pub fn set_status(&self, status: Status) {
         self.status.store(Arc::new(status));
+        self.reported.store(Some(Arc::new(Instant::now())));
+    }
+
+    /// How old the latest picture is; `None` before the first one.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        self.reported.load().as_ref().map(|at| at.elapsed())
     }
 
     /// The configuration in force.

@@ -4,13 +4,17 @@
 //! `status`, the API, `--json` and the metrics all read these, so they cannot disagree. Everything that acts goes
 //! through one bounded queue of [`order::Request`]s to the control task.
 
+pub mod api;
 pub mod board;
 pub mod counters;
+pub mod explain;
+pub mod exporter;
 pub mod host;
 pub mod live;
 pub mod metrics;
 pub mod order;
 mod process;
+mod serve;
 pub mod snapshot;
 pub mod tallies;
 

@@ -1,0 +1,113 @@
+//! Lists: which hosts, in which order, how many.
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+
+use crate::observe::board::Line;
+use crate::observe::explain;
+use crate::observe::host::HostsView;
+use crate::observe::live::Live;
+use crate::respond::Verdict;
+use crate::wire::Address;
+
+/// Hosts listed where the client names no limit.
+const HOSTS: usize = 100;
+
+/// What `hosts` is sorted by, most first except addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Sort {
+    /// Those acted on first, then those nearest their threshold
+    #[default]
+    Near,
+    /// Highest score first
+    Score,
+    /// Most distinct destinations first
+    Destinations,
+    /// Latest seen first
+    Seen,
+    /// By address
+    Address,
+}
+
+/// The query of `GET /v1/hosts`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Filter {
+    /// In which order.
+    pub sort: Sort,
+    /// At most so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Only hosts that are contained, isolated, throttled or held.
+    pub acted: bool,
+    /// Only hosts that something speaks against.
+    pub suspicious: bool,
+    /// Only hosts that agreed on SMB1.
+    pub smb1: bool,
+    /// Only hosts in this network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<IpNetwork>,
+}
+
+impl Filter {
+    fn takes(&self, address: Address, line: &Line) -> bool {
+        let acted = line.standing.is_some_and(|standing| standing.verdict != Verdict::Watch);
+        let facts = line.facts.as_ref();
+        (!self.acted || acted)
+            && (!self.suspicious || line.standing.is_some() || facts.is_some_and(|facts| facts.suspicious()))
+            && (!self.smb1 || facts.is_some_and(|facts| facts.smb.smb1()))
+            && self.network.is_none_or(|network| network.contains(address.ip()))
+    }
+
+    /// Greatest first.
+    fn rank(&self, line: &Line) -> u128 {
+        let facts = line.facts.as_ref();
+        match self.sort {
+            Sort::Near => {
+                let acted: u128 = match line.standing.map(|standing| standing.verdict) {
+                    Some(Verdict::Isolate) => 5,
+                    Some(Verdict::Contain) => 4,
+                    Some(Verdict::Hold) => 3,
+                    Some(Verdict::Throttle) => 2,
+                    Some(Verdict::Watch) => 1,
+                    Some(Verdict::Release) | None => 0,
+                };
+                acted << 32 | facts.map_or(0, |facts| u128::from(facts.nearness()))
+            }
+            Sort::Score => facts.map_or(0, |facts| u128::from(facts.score.0.max(0).unsigned_abs())),
+            Sort::Destinations => facts.map_or(0, |facts| u128::from(facts.destinations)),
+            Sort::Seen => facts.map_or(0, |facts| u128::from(facts.seen.nanos())),
+            Sort::Address => 0,
+        }
+    }
+}
+
+/// The query of `GET /v1/decisions`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Decisions {
+    /// Only about this host.
+    pub host: Option<Address>,
+    /// At most so many.
+    pub limit: Option<usize>,
+}
+
+/// The hosts that a filter takes, best first; equals by address.
+pub(super) fn hosts(filter: &Filter, live: &Live) -> HostsView {
+    let mut found: Vec<(std::cmp::Reverse<u128>, Address)> = Vec::new();
+    live.board.each(|address, line| {
+        if filter.takes(address, line) {
+            found.push((std::cmp::Reverse(filter.rank(line)), address));
+        }
+    });
+    let total = found.len();
+    let limit = filter.limit.unwrap_or(HOSTS);
+    if limit < found.len() {
+        found.select_nth_unstable(limit);
+        found.truncate(limit);
+    }
+    found.sort_unstable();
+    let view = |(_, address): (_, Address)| live.board.get(address).map(|line| explain::host(address, &line, live));
+    HostsView { total, hosts: found.into_iter().filter_map(view).collect() }
+}

@@ -1,0 +1,400 @@
+//! Explanations both ways: why something is done about an address, and why not; and what would be.
+//!
+//! Built from what is published in [`Live`], so that asking disturbs nobody. The time is that of the latest snapshot.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::board::{DIALECTS, Facts, Line, SmbFacts};
+use super::host::{AttachmentView, EvidenceView, Exemption, HeldView, HostView, NextStep, SmbView, WhyView};
+use super::live::Live;
+use super::snapshot::Status;
+use crate::config::model::Config;
+use crate::detect::evidence::Score;
+use crate::detect::settings::Role;
+use crate::respond::{Mode, Verdict};
+use crate::time::Timestamp;
+use crate::wire::Address;
+use crate::wire::frame::Transport;
+
+/// Decisions that [`why`] lists at most.
+const HISTORY: usize = 20;
+
+/// One host as lists show it; `None` if nothing is known of it.
+#[must_use]
+pub fn host(address: Address, line: &Line, live: &Live) -> HostView {
+    view(address, line, &live.config(), &live.status(), &exemptions(address, live))
+}
+
+/// Everything about one address.
+#[must_use]
+pub fn why(address: Address, live: &Live) -> WhyView {
+    let (config, status) = (live.config(), live.status());
+    let line = live.board.get(address);
+    let exemptions = exemptions(address, live);
+    let held = live.held().iter().find(|held| held.host == address).cloned();
+    let history: Vec<_> = live.recent(Some(address), HISTORY).iter().map(|act| act.as_ref().clone()).collect();
+    let forbidden = exemptions.iter().any(Exemption::forbids);
+    let standing_step = line.as_ref().and_then(|line| line.standing).map_or(0, |standing| standing.step);
+    let remembered = history
+        .iter()
+        .find(|act| matches!(act.decision, Verdict::Contain | Verdict::Isolate))
+        .filter(|act| status.at.since(act.at) <= config.respond.repeat_within)
+        .map_or(0, |act| act.step);
+    let next = (!forbidden).then(|| next_step(standing_step.max(remembered), &config.respond));
+    let facts = line.as_ref().and_then(|line| line.facts.as_ref());
+    let evidence = facts.map(|facts| facts.evidence.iter().map(EvidenceView::from).collect()).unwrap_or_default();
+    let summary = summary(address, line.as_ref(), &exemptions, next.as_ref(), held.as_ref(), status.mode);
+    WhyView {
+        address,
+        at: status.at,
+        mode: status.mode,
+        summary,
+        host: line.map(|line| view(address, &line, &config, &status, &exemptions)),
+        exemptions,
+        next,
+        evidence,
+        held,
+        history,
+    }
+}
+
+/// The rung after `step`, as the ladder's settings have it.
+fn next_step(step: u8, settings: &crate::respond::Settings) -> NextStep {
+    let step = step.saturating_add(1);
+    let rung = settings.ladder.get(usize::from(step - 1)).or(settings.ladder.last()).copied().flatten();
+    let on_scan = if step >= settings.isolate_from_step { Verdict::Isolate } else { Verdict::Contain };
+    let on_exploit = if settings.isolate_on_exploit { Verdict::Isolate } else { on_scan };
+    NextStep { step, on_scan, on_exploit, seconds: rung.map(|rung| rung.as_secs()) }
+}
+
+fn view(address: Address, line: &Line, config: &Config, status: &Status, exemptions: &[Exemption]) -> HostView {
+    let unseen = Facts { threshold: config.detect.threshold, ..Facts::default() };
+    let facts = line.facts.as_ref().unwrap_or(&unseen);
+    let name_of = |index| status.interfaces.iter().find(|known| known.index == index).map(|known| known.name.clone());
+    let attachment = match line.facts {
+        Some(_) => AttachmentView::new(facts.attachment, name_of),
+        None => AttachmentView { interface: "-".to_owned(), ..AttachmentView::default() },
+    };
+    let role = |exemption: &Exemption| match exemption {
+        Exemption::Role { name, expired: false, .. } => Some(name.clone()),
+        _ => None,
+    };
+    HostView {
+        address,
+        attachment,
+        score: facts.score,
+        threshold: facts.threshold,
+        headroom: Score(facts.threshold.0.saturating_sub(facts.score.0).max(0)),
+        destinations: facts.destinations,
+        windows: facts.windows.clone(),
+        verdict: line.standing.map(|standing| standing.verdict),
+        enforced: line.standing.is_some_and(|standing| standing.enforced),
+        until: line.standing.and_then(|standing| standing.until),
+        step: line.standing.map_or(0, |standing| standing.step),
+        roles: exemptions.iter().filter_map(role).collect(),
+        never_contain: exemptions.iter().any(|exemption| {
+            matches!(
+                exemption,
+                Exemption::NeverContain { .. } | Exemption::AddedByCommand { .. } | Exemption::OwnAddress
+            )
+        }),
+        exposed_by: facts.exposed_by,
+        smb: facts.smb.any().then(|| smb(facts.smb)),
+        last_seen: facts.seen,
+        near_miss: facts.near_miss,
+    }
+}
+
+fn smb(facts: SmbFacts) -> SmbView {
+    let dialects = |bits: u8| {
+        let spoken = DIALECTS.iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1);
+        spoken.map(|(_, name)| (*name).to_owned()).collect()
+    };
+    SmbView {
+        smb1: facts.smb1(),
+        client: dialects(facts.client),
+        server: dialects(facts.server),
+        signing: facts.signing,
+        encrypted: facts.encrypted,
+    }
+}
+
+/// What applies to an address ahead of any evidence, and where it is written.
+fn exemptions(address: Address, live: &Live) -> Vec<Exemption> {
+    let (config, now) = (live.config(), live.status().at);
+    let mut found = Vec::new();
+    if let Some(entry) = config.respond.never_contain.entry(address) {
+        found.push(Exemption::NeverContain { entry: entry.to_string() });
+    }
+    for added in live.exempted().iter().filter(|added| added.network.contains(address.ip())) {
+        found.push(Exemption::AddedByCommand {
+            entry: added.network.to_string(),
+            by: added.by.clone(),
+            at: added.at,
+            reason: added.reason.clone(),
+        });
+    }
+    if config.respond.own_addresses.contains(address) {
+        found.push(Exemption::OwnAddress);
+    }
+    if !config.respond.protected.contains(address) {
+        found.push(Exemption::NotProtected);
+    }
+    let roles = config.detect.roles.iter().filter(|role| role.hosts.contains(address));
+    found.extend(roles.map(|role| Exemption::Role {
+        name: role.name.clone(),
+        covers: covers(role),
+        owner: role.owner.clone(),
+        reason: role.reason.clone(),
+        until: role.until,
+        expired: role.until.is_some_and(|until| until <= now && now > Timestamp::ZERO),
+    }));
+    found
+}
+
+/// What a role exempts, in words.
+fn covers(role: &Role) -> String {
+    let mut text = match &role.services {
+        None => "first contacts on every service".to_owned(),
+        Some(services) if services.written().is_empty() => String::new(),
+        Some(services) => {
+            let name = |(transport, port): &(Transport, u16)| match transport {
+                Transport::Udp => format!("{port}/udp"),
+                _ => format!("{port}/tcp"),
+            };
+            format!("first contacts on {}", services.written().iter().map(name).collect::<Vec<_>>().join(", "))
+        }
+    };
+    for (covered, what) in [(role.smb1, "SMB1"), (role.remote_execution, "remote execution")] {
+        if covered {
+            let _ = write!(text, "{}{what}", if text.is_empty() { "" } else { ", " });
+        }
+    }
+    text
+}
+
+/// The answer in a sentence or two.
+fn summary(
+    address: Address,
+    line: Option<&Line>,
+    exemptions: &[Exemption],
+    next: Option<&NextStep>,
+    held: Option<&HeldView>,
+    mode: Mode,
+) -> String {
+    if let Some(held) = held {
+        return format!(
+            "{address} would be {}, but the breaker has tripped: the decision waits. `firedoor held confirm {}` carries \
+             it out, `firedoor held drop {}` discards it.",
+            past(held.would),
+            held.id,
+            held.id
+        );
+    }
+    if let Some(standing) = line.and_then(|line| line.standing) {
+        let until = standing.until.map_or_else(|| "until it is released".to_owned(), |until| format!("until {until}"));
+        match (standing.verdict, standing.enforced) {
+            (Verdict::Contain, true) => {
+                return format!(
+                    "{address} is contained {until}: its traffic to lateral services is dropped, everything else flows."
+                );
+            }
+            (Verdict::Isolate, true) => {
+                return format!("{address} is isolated {until}: all its traffic is dropped, care networks aside.");
+            }
+            (verdict @ (Verdict::Contain | Verdict::Isolate), false) => {
+                return format!("{address} would be {} {until}, but {}.", past(verdict), why_not(exemptions, mode));
+            }
+            (Verdict::Throttle, _) => {
+                return format!("{address} runs into the fuse: the kernel limits its first contacts.");
+            }
+            (Verdict::Watch | Verdict::Hold | Verdict::Release, _) => {}
+        }
+    }
+    let state = match line.and_then(|line| line.facts.as_ref()) {
+        None => format!("{address} has not been seen, or was forgotten."),
+        Some(facts) => format!(
+            "{address} is {}: score {} of {}, {} distinct destination{}.",
+            if line.is_some_and(|line| line.standing.is_some()) { "watched" } else { "not acted on" },
+            facts.score,
+            facts.threshold,
+            facts.destinations,
+            if facts.destinations == 1 { "" } else { "s" }
+        ),
+    };
+    let Some(next) = next else {
+        return format!("{state} Nothing it does would be dropped: {}.", why_not(exemptions, mode));
+    };
+    let long = next.seconds.map_or_else(
+        || "until it is released".to_owned(),
+        |secs| format!("for {}", humantime::format_duration(Duration::from_secs(secs))),
+    );
+    let exploit = if next.on_exploit == next.on_scan {
+        String::new()
+    } else {
+        format!(" (an exploit: {})", past(next.on_exploit))
+    };
+    let would = past(next.on_scan);
+    let told = if mode == Mode::Monitor { "; in monitor mode that is told, not done" } else { "" };
+    format!("{state} At an alarm it would be {would}{exploit}, {long}{told}.")
+}
+
+fn past(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Watch => "watched",
+        Verdict::Throttle => "throttled",
+        Verdict::Contain => "contained",
+        Verdict::Isolate => "isolated",
+        Verdict::Release => "released",
+        Verdict::Hold => "held",
+    }
+}
+
+/// Why a decision about an address drops nothing.
+fn why_not(exemptions: &[Exemption], mode: Mode) -> String {
+    let because = exemptions.iter().find_map(|exemption| match exemption {
+        Exemption::NeverContain { entry } => Some(format!("entry {entry} of the never-contain list covers it")),
+        Exemption::AddedByCommand { entry, by, .. } => {
+            Some(format!("{by} put {entry} on the never-contain list by command"))
+        }
+        Exemption::OwnAddress => Some("it is one of the gateway's own addresses".to_owned()),
+        Exemption::NotProtected => Some("it is not in the protected networks".to_owned()),
+        Exemption::Role { .. } => None,
+    });
+    match (because, mode) {
+        (Some(because), _) => because,
+        (None, Mode::Monitor) => "Firedoor is in monitor mode and drops nothing".to_owned(),
+        (None, Mode::Enforce) => "the kernel has not been told; see `firedoor status`".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::settings::{Networks, Services};
+    use crate::observe::board::Standing;
+    use std::sync::Arc;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
+
+    fn networks(text: &str) -> Networks {
+        Networks::new(vec![text.parse().unwrap()])
+    }
+
+    fn live(mode: Mode) -> Live {
+        let mut config = Config::default();
+        config.gateway.mode = mode;
+        config.respond.mode = mode;
+        config.respond.never_contain = networks("10.0.9.0/24");
+        config.respond.own_addresses = networks("10.0.0.1/32");
+        config.detect.roles = vec![Role {
+            name: "scanner".to_owned(),
+            hosts: networks("10.0.5.5/32"),
+            services: Some(Services::new(&[(Transport::Tcp, 445), (Transport::Udp, 161)])),
+            smb1: true,
+            remote_execution: false,
+            owner: "ana".to_owned(),
+            reason: "weekly scan".to_owned(),
+            until: Some(NOW),
+        }];
+        let live = Live::new(Arc::new(config));
+        live.set_status(Status { mode, at: NOW, ..Status::default() });
+        live
+    }
+
+    fn ask(address: &str, live: &Live) -> WhyView {
+        why(address.parse().unwrap(), live)
+    }
+
+    #[test]
+    fn an_unknown_address_is_told_what_would_happen() {
+        let answer = ask("10.0.3.3", &live(Mode::Enforce));
+        assert_eq!(
+            answer.summary,
+            "10.0.3.3 has not been seen, or was forgotten. At an alarm it would be contained (an exploit: isolated), \
+             for 10m."
+        );
+        assert_eq!(answer.next.map(|next| (next.step, next.seconds)), Some((1, Some(600))));
+        assert!(answer.host.is_none() && answer.exemptions.is_empty());
+        assert!(ask("10.0.3.3", &live(Mode::Monitor)).summary.ends_with("in monitor mode that is told, not done."));
+    }
+
+    #[test]
+    fn whoever_may_never_be_dropped_is_told_by_which_rule() {
+        let live = live(Mode::Enforce);
+        live.set_exempted(vec![crate::observe::host::Exempted {
+            network: "10.0.7.0/30".parse().unwrap(),
+            by: "ben".to_owned(),
+            at: NOW,
+            reason: "surgery running".to_owned(),
+        }]);
+        for (address, words) in [
+            ("10.0.9.77", "entry 10.0.9.0/24 of the never-contain list"),
+            ("10.0.7.2", "ben put 10.0.7.0/30 on the never-contain list"),
+            ("10.0.0.1", "gateway's own addresses"),
+            ("8.8.8.8", "not in the protected networks"),
+        ] {
+            let answer = ask(address, &live);
+            assert!(answer.summary.contains(words), "{}", answer.summary);
+            assert_eq!(answer.next, None, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_role_says_what_it_covers_and_that_it_has_expired() {
+        let answer = ask("10.0.5.5", &live(Mode::Enforce));
+        let Some(Exemption::Role { covers, expired, owner, .. }) = answer.exemptions.first() else {
+            panic!("{:?}", answer.exemptions)
+        };
+        assert_eq!(covers, "first contacts on 445/tcp, 161/udp, SMB1");
+        assert!(*expired, "a role ends at its moment of expiry");
+        assert_eq!(owner, "ana");
+        assert!(answer.next.is_some(), "a role does not forbid a decision");
+    }
+
+    #[test]
+    fn a_contained_host_is_told_until_when_and_what_comes_next() {
+        let live = live(Mode::Enforce);
+        let host: Address = "10.0.3.3".parse().unwrap();
+        let until = Some(NOW + Duration::from_secs(60));
+        live.board
+            .stand(host, Some(Standing { verdict: Verdict::Contain, enforced: true, since: NOW, until, step: 2 }));
+        let answer = why(host, &live);
+        assert!(answer.summary.contains("is contained until 2023-11-14T22:14:20.000Z"), "{}", answer.summary);
+        let next = answer.next.unwrap();
+        assert_eq!((next.step, next.on_scan, next.seconds), (3, Verdict::Isolate, Some(86_400)));
+    }
+
+    #[test]
+    fn in_monitor_mode_the_answer_says_that_nothing_is_dropped() {
+        let live = live(Mode::Monitor);
+        let host: Address = "10.0.3.3".parse().unwrap();
+        live.board.stand(
+            host,
+            Some(Standing { verdict: Verdict::Isolate, enforced: false, since: NOW, until: None, step: 1 }),
+        );
+        let summary = why(host, &live).summary;
+        assert!(
+            summary.contains("would be isolated until it is released, but Firedoor is in monitor mode"),
+            "{summary}"
+        );
+    }
+
+    #[test]
+    fn the_last_rung_repeats() {
+        let settings = crate::respond::Settings::default();
+        for step in [3, 4, 200, u8::MAX] {
+            assert_eq!(next_step(step, &settings).seconds, None, "{step}");
+        }
+    }
+
+    #[test]
+    fn smb_dialects_are_named() {
+        let facts = SmbFacts { client: 0b10_0001, server: 0b10, ..SmbFacts::default() };
+        let shown = smb(facts);
+        assert!(shown.smb1);
+        assert_eq!(shown.client, ["smb1", "3.1.1"]);
+        assert_eq!(shown.server, ["2.0.2"]);
+    }
+}

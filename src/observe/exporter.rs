@@ -1,0 +1,88 @@
+//! `/metrics` and `/healthz` over HTTP: read-only, GET and HEAD, whatever the rest of the request says.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::live::Live;
+use super::metrics::Metrics;
+use super::serve::{self, Limits};
+
+const LIMITS: Limits = Limits { connections: 16, head: Duration::from_secs(5), whole: Duration::from_secs(10) };
+
+/// The control task is taken for stuck when its picture of the daemon is older than this.
+const STALE: Duration = Duration::from_secs(10);
+
+/// Takes the address; the error names it and what to do.
+///
+/// # Errors
+/// The address is in use, or not this machine's.
+pub fn bind(address: SocketAddr) -> Result<std::net::TcpListener, BindError> {
+    let bind = || {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    bind().map_err(|source| BindError { address, source })
+}
+
+/// The metrics address could not be taken.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot serve metrics on {address}: {source}; set observe.metrics to a free address of this machine, or to \"off\""
+)]
+pub struct BindError {
+    address: SocketAddr,
+    source: std::io::Error,
+}
+
+/// Serves until `stop` holds true. Needs the runtime's I/O and time.
+///
+/// # Errors
+/// The listener cannot be handed to the runtime.
+pub fn spawn(
+    listener: std::net::TcpListener,
+    live: Arc<Live>,
+    metrics: Metrics,
+    stop: watch::Receiver<bool>,
+) -> std::io::Result<JoinHandle<()>> {
+    let listener = TcpListener::from_std(listener)?;
+    let app = router(live, metrics);
+    Ok(tokio::spawn(serve::serve(listener, LIMITS, stop, move |_| app.clone())))
+}
+
+fn router(live: Arc<Live>, metrics: Metrics) -> Router {
+    Router::new()
+        .route("/metrics", get(move || scrape(metrics.clone())))
+        .route("/healthz", get(move || async move { health(&live) }))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "only /metrics and /healthz are served here\n") })
+}
+
+async fn scrape(metrics: Metrics) -> Response {
+    // Reading the whole board takes milliseconds on a large site: not on the control task's thread.
+    let text = tokio::task::spawn_blocking(move || metrics.text()).await;
+    match text {
+        Ok(Ok(text)) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the scrape was broken off\n").into_response(),
+    }
+}
+
+fn health(live: &Live) -> Response {
+    match live.age() {
+        Some(age) if age <= STALE => (StatusCode::OK, "ok\n").into_response(),
+        Some(age) => {
+            let text = format!("the control task has not reported for {} s\n", age.as_secs());
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
+        None => (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response(),
+    }
+}
