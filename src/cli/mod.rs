@@ -18,6 +18,7 @@ mod lab_part;
 mod manual;
 pub mod output;
 mod reference;
+mod replay;
 
 pub use failure::Failure;
 pub use output::Output;
@@ -79,6 +80,8 @@ macro_rules! commands {
 }
 
 commands! {
+    /// Run captures through the same core and print its decisions
+    Replay => replay;
     /// Run a part of the lab inside one of its machines
     #[command(hide = true)]
     LabPart => lab_part;
