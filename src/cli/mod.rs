@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+mod check;
 mod completions;
 pub mod failure;
 mod lab_part;
@@ -82,6 +83,8 @@ macro_rules! commands {
 commands! {
     /// Run captures through the same core and print its decisions
     Replay => replay;
+    /// Check a configuration file, and say what is unwise in it on this machine
+    Check => check;
     /// Run a part of the lab inside one of its machines
     #[command(hide = true)]
     LabPart => lab_part;
