@@ -3,10 +3,28 @@
 //! For state that is touched rarely: pairs of hosts between which something was noted, endpoints that were named.
 //! Allocates only while it grows towards its capacity; a lookup is one hash and a probe.
 
-use std::hash::{BuildHasher, Hash};
-
-use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+
+use crate::track::Keys;
+use crate::wire::Address;
+
+/// What such a map is keyed by.
+pub trait Key: Copy + Eq {
+    /// Its keyed hash.
+    fn hash(&self, keys: &Keys) -> u64;
+}
+
+impl Key for (Address, Address) {
+    fn hash(&self, keys: &Keys) -> u64 {
+        keys.pair(self.0, self.1, 0)
+    }
+}
+
+impl Key for (Address, u16) {
+    fn hash(&self, keys: &Keys) -> u64 {
+        keys.pair(self.0, self.0, u64::from(self.1))
+    }
+}
 
 #[derive(Debug)]
 struct Entry<K, V> {
@@ -19,20 +37,20 @@ struct Entry<K, V> {
 #[derive(Debug)]
 pub struct Clock<K, V> {
     capacity: usize,
-    hasher: FixedState,
+    keys: Keys,
     table: HashTable<u32>,
     entries: Vec<Entry<K, V>>,
     hand: usize,
     evicted: u64,
 }
 
-impl<K: Copy + Eq + Hash, V: Default> Clock<K, V> {
-    /// At most `capacity` entries (at least one); `seed` keys its hash.
+impl<K: Key, V: Default> Clock<K, V> {
+    /// At most `capacity` entries (at least one).
     #[must_use]
-    pub fn new(capacity: usize, seed: u64) -> Self {
+    pub fn new(capacity: usize, keys: Keys) -> Self {
         Clock {
             capacity: capacity.clamp(1, 1 << 24),
-            hasher: FixedState::with_seed(seed),
+            keys,
             table: HashTable::new(),
             entries: Vec::new(),
             hand: 0,
@@ -66,14 +84,14 @@ impl<K: Copy + Eq + Hash, V: Default> Clock<K, V> {
     /// The value of a key.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<&V> {
-        let index = self.find(self.hasher.hash_one(key), key)?;
+        let index = self.find(key.hash(&self.keys), key)?;
         self.entries.get(index).map(|entry| &entry.value)
     }
 
     /// The value of a key, entered with its default where it is missing; another one gives way where there is no room.
     /// Always `Some`.
     pub fn entry(&mut self, key: K) -> Option<&mut V> {
-        let hash = self.hasher.hash_one(key);
+        let hash = key.hash(&self.keys);
         let index = match self.find(hash, &key) {
             Some(index) => index,
             None => self.enter(hash, key),
@@ -95,8 +113,8 @@ impl<K: Copy + Eq + Hash, V: Default> Clock<K, V> {
             }
             index
         };
-        let Clock { table, entries, hasher, .. } = self;
-        let rehash = |index: &u32| entries.get(*index as usize).map_or(0, |entry| hasher.hash_one(entry.key));
+        let Clock { table, entries, keys, .. } = self;
+        let rehash = |index: &u32| entries.get(*index as usize).map_or(0, |entry| entry.key.hash(keys));
         table.insert_unique(hash, u32::try_from(index).unwrap_or_default(), rehash);
         index
     }
@@ -111,7 +129,7 @@ impl<K: Copy + Eq + Hash, V: Default> Clock<K, V> {
             if std::mem::take(&mut entry.used) {
                 continue;
             }
-            let hash = self.hasher.hash_one(entry.key);
+            let hash = entry.key.hash(&self.keys);
             if let Ok(place) = self.table.find_entry(hash, |other| *other as usize == index) {
                 place.remove();
             }
@@ -126,13 +144,14 @@ mod tests {
 
     #[test]
     fn what_is_used_stays() {
-        let mut map: Clock<u32, u32> = Clock::new(8, 3);
+        let host = Address::v4([10, 0, 0, 1]);
+        let mut map: Clock<(Address, u16), u16> = Clock::new(8, Keys::new(3));
         for n in 0..1000 {
-            *map.entry(n).unwrap() = n;
-            *map.entry(7).unwrap() = 7;
+            *map.entry((host, n)).unwrap() = n;
+            *map.entry((host, 7)).unwrap() = 7;
             assert!(map.len() <= 8);
         }
-        assert_eq!((map.get(&7), map.get(&999), map.get(&1)), (Some(&7), Some(&999), None));
+        assert_eq!((map.get(&(host, 7)), map.get(&(host, 999)), map.get(&(host, 1))), (Some(&7), Some(&999), None));
         assert_eq!(map.evicted(), 992);
     }
 }

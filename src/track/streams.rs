@@ -10,13 +10,12 @@
 //! an address cannot know them. Segments far outside both windows are passed over, so that a blind forgery cannot
 //! speak in a running connection; too many of them, and the connection is taken up afresh, unverified.
 
-use std::hash::BuildHasher;
 use std::time::Duration;
 
-use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use crate::time::Timestamp;
+use crate::track::Keys;
 use crate::track::early::{Early, Owner};
 use crate::track::follower::{Fed, Follower, HEAD, Piece, Reader, Side, ahead};
 use crate::wire::Address;
@@ -114,7 +113,7 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Streams<T> {
     capacity: usize,
-    hasher: FixedState,
+    keys: Keys,
     table: HashTable<u32>,
     slots: Vec<Slot<T>>,
     heads: Vec<[[u8; HEAD]; 2]>,
@@ -162,13 +161,13 @@ pub struct Messages<'a> {
 }
 
 impl<T: Default> Streams<T> {
-    /// A table for at most `capacity` connections (at least one); `seed` keys its hash.
+    /// A table for at most `capacity` connections (at least one).
     #[must_use]
-    pub fn new(capacity: usize, seed: u64) -> Self {
+    pub fn new(capacity: usize, keys: Keys) -> Self {
         let capacity = capacity.clamp(1, 1 << 24);
         Streams {
             capacity,
-            hasher: FixedState::with_seed(seed),
+            keys,
             // Reserved at once, so that no packet waits for a table to grow; untouched pages cost no memory.
             table: HashTable::with_capacity(capacity),
             slots: Vec::with_capacity(capacity),
@@ -218,7 +217,7 @@ impl<T: Default> Streams<T> {
             return None;
         }
         let answers = segment.flags.is_syn_ack();
-        let hash = self.hash(source, target);
+        let hash = hash_of(&self.keys, source, target);
         let found = self.find(hash, source, target);
         let index = match found {
             Some(index) => index,
@@ -281,11 +280,6 @@ impl<T: Default> Streams<T> {
         })
     }
 
-    fn hash(&self, source: End, target: End) -> u64 {
-        // The same for both directions.
-        let (low, high) = if source <= target { (source, target) } else { (target, source) };
-        self.hasher.hash_one((low.0.bits(), high.0.bits(), low.1, high.1))
-    }
 
     fn find(&self, hash: u64, source: End, target: End) -> Option<u32> {
         let same = |index: &u32| {
@@ -324,17 +318,9 @@ impl<T: Default> Streams<T> {
             index
         };
         self.link(index, Queue::Unverified);
-        let Streams { table, slots, hasher, .. } = self;
-        table.insert_unique(hash, index, |index| {
-            slots.get(*index as usize).map_or(0, |slot| {
-                let (low, high) = if slot.client <= slot.server {
-                    (slot.client, slot.server)
-                } else {
-                    (slot.server, slot.client)
-                };
-                hasher.hash_one((low.0.bits(), high.0.bits(), low.1, high.1))
-            })
-        });
+        let Streams { table, slots, keys, .. } = self;
+        let rehash = |index: &u32| slots.get(*index as usize).map_or(0, |slot| hash_of(keys, slot.client, slot.server));
+        table.insert_unique(hash, index, rehash);
         index
     }
 
@@ -345,7 +331,7 @@ impl<T: Default> Streams<T> {
             if slot.queue != Queue::Closed {
                 self.counts.evicted += 1;
             }
-            let hash = self.hash(slot.client, slot.server);
+            let hash = hash_of(&self.keys, slot.client, slot.server);
             if let Ok(entry) = self.table.find_entry(hash, |other| *other == index) {
                 entry.remove();
             }
@@ -494,6 +480,12 @@ impl<T: Default> Slot<T> {
     }
 }
 
+/// The same for both directions.
+fn hash_of(keys: &Keys, source: End, target: End) -> u64 {
+    let (low, high) = if source <= target { (source, target) } else { (target, source) };
+    keys.pair(low.0, high.0, u64::from(low.1) << 16 | u64::from(high.1))
+}
+
 /// What was captured of a segment's payload, never more than its length on the wire.
 fn captured<'a>(segment: &Segment<'a>) -> &'a [u8] {
     let length = segment.payload.len().min(segment.payload_length as usize);
@@ -629,7 +621,7 @@ mod tests {
 
     impl Talk {
         fn new(capacity: usize) -> Talk {
-            Talk { streams: Streams::new(capacity, 1), at: Timestamp::from_secs(9), port: CLIENT }
+            Talk { streams: Streams::new(capacity, Keys::new(1)), at: Timestamp::from_secs(9), port: CLIENT }
         }
 
         fn say(&mut self, side: Side, flags: u8, numbers: [u32; 2], payload: &[u8]) -> Option<bool> {
