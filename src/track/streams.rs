@@ -211,8 +211,7 @@ impl<T: Default> Streams<T> {
         sender: Option<Side>,
         at: Timestamp,
     ) -> Option<Tracked<'a, T>> {
-        let (source, target) =
-            ((segment.source, segment.source_port), (segment.destination, segment.destination_port));
+        let (source, target) = ((segment.source, segment.source_port), (segment.destination, segment.destination_port));
         if segment.flags.is_syn() {
             return None;
         }
@@ -279,7 +278,6 @@ impl<T: Default> Streams<T> {
             },
         })
     }
-
 
     fn find(&self, hash: u64, source: End, target: End) -> Option<u32> {
         let same = |index: &u32| {
@@ -457,8 +455,7 @@ impl<T: Default> Slot<T> {
                         && close(mine.next, sequence, AGREEMENT)
                 }
                 Start::Running => {
-                    close(theirs.acknowledged, sequence, AGREEMENT)
-                        && close(theirs.next, acknowledgement, AGREEMENT)
+                    close(theirs.acknowledged, sequence, AGREEMENT) && close(theirs.next, acknowledgement, AGREEMENT)
                 }
             } && plausible;
         }
@@ -638,8 +635,7 @@ mod tests {
                 payload_length: u32::try_from(payload.len()).unwrap(),
                 payload,
             };
-            let Tracked { state, mut messages, verified, .. } =
-                self.streams.track(&segment, Some(side), self.at)?;
+            let Tracked { state, mut messages, verified, .. } = self.streams.track(&segment, Some(side), self.at)?;
             messages.read(state);
             Some(verified)
         }
