@@ -12,14 +12,13 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-mod check;
 mod completions;
 pub mod failure;
+mod lab;
 mod lab_part;
 mod manual;
 pub mod output;
 mod reference;
-mod replay;
 
 pub use failure::Failure;
 pub use output::Output;
@@ -81,10 +80,8 @@ macro_rules! commands {
 }
 
 commands! {
-    /// Run captures through the same core and print its decisions
-    Replay => replay;
-    /// Check a configuration file, and say what is unwise in it on this machine
-    Check => check;
+    /// Try Firedoor on a worm, in a throwaway network of its own
+    Lab => lab;
     /// Run a part of the lab inside one of its machines
     #[command(hide = true)]
     LabPart => lab_part;

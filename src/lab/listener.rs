@@ -52,23 +52,24 @@ pub(super) fn bind(machine: &Namespace, family: Family, port: u16) -> Result<std
     listener.map_err(|source| Error::Io { what: format!("listen on {address} in {}", machine.name()), source })
 }
 
-/// Lets every live host of the ward send a log line to the server, `rounds` times, so that whoever watches the
+/// Lets every live host of the wards send a log line to the server, `rounds` times, so that whoever watches the
 /// gateway knows who is alive, and the gateway's neighbour table too.
 pub fn speak(network: &Network, rounds: u32) -> Result<()> {
     let server = SocketAddr::new(network.plan.address(Segment::Server, CLINICAL), SYSLOG);
-    let failed = |source| Error::Io { what: "let the ward's hosts speak".to_owned(), source };
+    let failed = |source| Error::Io { what: "let the wards' hosts speak".to_owned(), source };
     // Somebody listens, so that nothing comes back and nobody's log line looks like a probe.
     let _ear = network.server.run(|| UdpSocket::bind(SocketAddr::new(unspecified(network.plan.family()), SYSLOG)))?;
-    let hosts: Vec<IpAddr> =
-        network.plan.live().iter().map(|&host| network.plan.address(Segment::Ward, host)).collect();
     for _ in 0..rounds {
-        let spoken = network.ward.run(|| -> io::Result<()> {
-            for &host in &hosts {
-                UdpSocket::bind((host, 0))?.send_to(b"<14>lab: alive", server)?;
-            }
-            Ok(())
-        })?;
-        spoken.map_err(failed)?;
+        for (number, ward) in (0..).zip(&network.wards) {
+            let spoken = ward.run(|| -> io::Result<()> {
+                for &host in network.plan.live() {
+                    let address = network.plan.address(Segment::Ward(number), host);
+                    UdpSocket::bind((address, 0))?.send_to(b"<14>lab: alive", server)?;
+                }
+                Ok(())
+            })?;
+            spoken.map_err(failed)?;
+        }
         std::thread::sleep(Duration::from_millis(100));
     }
     Ok(())

@@ -11,13 +11,18 @@ use crate::sys::namespace;
 
 pub mod activity;
 pub mod counter;
+pub mod epidemic;
+pub mod gateway;
 pub mod listener;
 pub mod network;
 pub mod packet;
 pub mod plan;
+pub mod plot;
 pub mod random;
+pub mod report;
 pub mod scene;
 pub mod session;
+pub mod trial;
 pub mod worm;
 
 /// Why the lab could not go on.
@@ -33,6 +38,14 @@ pub enum Error {
         what: String,
         /// Why.
         source: io::Error,
+    },
+    /// The daemon under test failed.
+    #[error("the daemon on the lab's gateway: {source}; its log ends with:\n{log}")]
+    Daemon {
+        /// How.
+        source: io::Error,
+        /// The end of its log.
+        log: String,
     },
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  infected hosts ─┬─ switch ── office0 ┐
-//!                  ┘                    │ gateway ── ward0 ──── ward: live addresses with listeners, the rest dark
+//!                  ┘                    │ gateway ── ward0 … ── wards: live addresses with listeners, the rest dark
 //!  clinical client ─────────── clinic0 ─┤
 //!  server ──────────────────── server0 ─┘
 //! ```
@@ -22,8 +22,8 @@ pub struct Network {
     pub gateway: Namespace,
     /// The infected hosts, each with an office address.
     pub infected: Vec<Namespace>,
-    /// All live hosts of the ward, in one.
-    pub ward: Namespace,
+    /// All live hosts of each ward, in one machine a ward.
+    pub wards: Vec<Namespace>,
     /// The uninvolved client.
     pub clinic: Namespace,
     /// The server.
@@ -36,22 +36,29 @@ impl Network {
     pub fn build(plan: Plan, infected: u8) -> Result<Self, Error> {
         let gateway = Namespace::new("gateway")?;
         let switch = Namespace::new("switch")?;
-        let ward = Namespace::new("ward")?;
         let clinic = Namespace::new("clinic")?;
         let server = Namespace::new("server")?;
 
         switch.link(|links| links.bridge("switch0"))?;
         switch.link(|links| links.up("switch0"))?;
-        plug(&switch, "uplink", &gateway, Segment::Office.interface())?;
+        plug(&switch, "uplink", &gateway, &Segment::Office.interface())?;
         switch.link(|links| links.enslave("uplink", "switch0"))?;
-        for (machine, segment) in [(&ward, Segment::Ward), (&clinic, Segment::Clinic), (&server, Segment::Server)] {
-            plug(machine, "eth0", &gateway, segment.interface())?;
+        for (machine, segment) in [(&clinic, Segment::Clinic), (&server, Segment::Server)] {
+            plug(machine, "eth0", &gateway, &segment.interface())?;
+        }
+        let mut wards = Vec::new();
+        for number in 0..plan.wards() {
+            let ward = Namespace::new(&format!("ward{number}"))?;
+            plug(&ward, "eth0", &gateway, &Segment::Ward(number).interface())?;
+            wards.push(ward);
         }
         forward(&gateway, &plan)?;
 
         settle(&clinic, &plan, Segment::Clinic, &[CLINICAL])?;
         settle(&server, &plan, Segment::Server, &[CLINICAL])?;
-        settle(&ward, &plan, Segment::Ward, plan.live())?;
+        for (number, ward) in (0..).zip(&wards) {
+            settle(ward, &plan, Segment::Ward(number), plan.live())?;
+        }
         let mut hosts = Vec::new();
         for number in 0..infected.max(1) {
             let host = Namespace::new(&format!("infected{number}"))?;
@@ -61,7 +68,7 @@ impl Network {
             settle(&host, &plan, Segment::Office, &[INFECTED.saturating_add(number)])?;
             hosts.push(host);
         }
-        Ok(Network { plan, gateway, infected: hosts, ward, clinic, server, _switch: switch })
+        Ok(Network { plan, gateway, infected: hosts, wards, clinic, server, _switch: switch })
     }
 }
 
@@ -77,13 +84,13 @@ fn forward(gateway: &Namespace, plan: &Plan) -> Result<(), Error> {
     if plan.shape() == Shape::Bridged {
         gateway.link(|links| links.bridge("br0"))?;
         gateway.link(|links| links.up("br0"))?;
-        for segment in Segment::ALL {
-            gateway.link(|links| links.enslave(segment.interface(), "br0"))?;
+        for segment in plan.segments() {
+            gateway.link(|links| links.enslave(&segment.interface(), "br0"))?;
         }
         return gateway.link(|links| links.address("br0", plan.on_link(Segment::Server, GATEWAY)));
     }
-    for segment in Segment::ALL {
-        gateway.link(|links| links.address(segment.interface(), plan.on_link(segment, GATEWAY)))?;
+    for segment in plan.segments() {
+        gateway.link(|links| links.address(&segment.interface(), plan.on_link(segment, GATEWAY)))?;
     }
     match plan.family() {
         Family::Ipv4 => gateway.set("net/ipv4/ip_forward", "1"),

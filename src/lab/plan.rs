@@ -1,6 +1,5 @@
 //! Who has which address in a lab network. Everything follows from the family, the shape and the seed.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
@@ -12,10 +11,10 @@ use crate::lab::random::Random;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
-    /// 10.66.0.0/22
+    /// 10.66.0.0/19
     #[default]
     Ipv4,
-    /// `fd66::/62`
+    /// `fd66::/59`
     Ipv6,
 }
 
@@ -33,50 +32,40 @@ pub enum Shape {
 /// A part of the network behind one port of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Segment {
-    /// Where the infected hosts are.
+    /// Where the first infected hosts are.
     Office,
-    /// The victims: some live addresses, the rest dark.
-    Ward,
     /// An uninvolved clinical client.
     Clinic,
     /// The server that everybody works with.
     Server,
+    /// The victims: some live addresses, the rest dark. Numbered from 0.
+    Ward(u8),
 }
 
+/// The ward that worms attack, unless there are more.
+pub const WARD: Segment = Segment::Ward(0);
+/// The most wards a plan can have.
+pub const MOST_WARDS: u8 = 16;
+
 impl Segment {
-    /// Every segment, in address order.
-    pub const ALL: [Segment; 4] = [Segment::Office, Segment::Ward, Segment::Clinic, Segment::Server];
-
-    /// Its name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Segment::Office => "office",
-            Segment::Ward => "ward",
-            Segment::Clinic => "clinic",
-            Segment::Server => "server",
-        }
-    }
-
     /// The gateway's interface towards it.
     #[must_use]
-    pub const fn interface(self) -> &'static str {
+    pub fn interface(self) -> String {
         match self {
-            Segment::Office => "office0",
-            Segment::Ward => "ward0",
-            Segment::Clinic => "clinic0",
-            Segment::Server => "server0",
+            Segment::Office => "office0".to_owned(),
+            Segment::Clinic => "clinic0".to_owned(),
+            Segment::Server => "server0".to_owned(),
+            Segment::Ward(number) => format!("ward{number}"),
         }
     }
 
     const fn number(self) -> u8 {
-        self as u8
-    }
-}
-
-impl fmt::Display for Segment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        match self {
+            Segment::Office => 0,
+            Segment::Clinic => 1,
+            Segment::Server => 2,
+            Segment::Ward(number) => 3 + number,
+        }
     }
 }
 
@@ -92,11 +81,12 @@ pub const CLINICAL: u8 = 10;
 pub struct Plan {
     family: Family,
     shape: Shape,
+    wards: u8,
     live: Vec<u8>,
 }
 
 impl Plan {
-    /// A plan in which `live_percent` of the ward's 253 addresses are live, chosen by the seed.
+    /// A plan of one ward, in which `live_percent` of the 253 addresses are live, chosen by the seed.
     #[must_use]
     pub fn new(family: Family, shape: Shape, live_percent: u8, seed: u64) -> Self {
         let mut hosts: Vec<u8> = (GATEWAY + 1..=254).collect();
@@ -104,7 +94,24 @@ impl Plan {
         let count = (hosts.len() * usize::from(live_percent.min(100))).div_ceil(100);
         hosts.truncate(count);
         hosts.sort_unstable();
-        Plan { family, shape, live: hosts }
+        Plan { family, shape, wards: 1, live: hosts }
+    }
+
+    /// The same with so many wards (1 to [`MOST_WARDS`]), alike in who is live.
+    #[must_use]
+    pub fn with_wards(self, wards: u8) -> Self {
+        Plan { wards: wards.clamp(1, MOST_WARDS), ..self }
+    }
+
+    /// How many wards there are.
+    #[must_use]
+    pub const fn wards(&self) -> u8 {
+        self.wards
+    }
+
+    /// Every segment there is.
+    pub fn segments(&self) -> impl Iterator<Item = Segment> + use<> {
+        [Segment::Office, Segment::Clinic, Segment::Server].into_iter().chain((0..self.wards).map(Segment::Ward))
     }
 
     /// IPv4 or IPv6.
@@ -119,13 +126,13 @@ impl Plan {
         self.shape
     }
 
-    /// The ward's live host numbers, ascending.
+    /// The live host numbers of a ward, ascending.
     #[must_use]
     pub fn live(&self) -> &[u8] {
         &self.live
     }
 
-    /// Whether this address of the ward is live.
+    /// Whether this address of a ward is live.
     #[must_use]
     pub fn is_live(&self, address: IpAddr) -> bool {
         self.host(address).is_some_and(|host| self.live.binary_search(&host).is_ok())
@@ -138,7 +145,7 @@ impl Plan {
             IpAddr::V4(v4) => v4.octets()[3],
             IpAddr::V6(v6) => v6.octets()[15],
         };
-        (self.address(Segment::Ward, host) == address).then_some(host)
+        (0..self.wards).any(|ward| self.address(Segment::Ward(ward), host) == address).then_some(host)
     }
 
     /// The address of a host.
@@ -155,9 +162,9 @@ impl Plan {
     pub fn on_link(&self, segment: Segment, host: u8) -> IpNetwork {
         let prefix = match (self.family, self.shape) {
             (Family::Ipv4, Shape::Routed) => 24,
-            (Family::Ipv4, Shape::Bridged) => 22,
+            (Family::Ipv4, Shape::Bridged) => 19,
             (Family::Ipv6, Shape::Routed) => 64,
-            (Family::Ipv6, Shape::Bridged) => 62,
+            (Family::Ipv6, Shape::Bridged) => 59,
         };
         network(self.address(segment, host), prefix)
     }
@@ -200,9 +207,9 @@ mod tests {
     fn only_addresses_of_the_ward_are_live() {
         for family in [Family::Ipv4, Family::Ipv6] {
             let plan = Plan::new(family, Shape::Routed, 100, 1);
-            assert!(plan.is_live(plan.address(Segment::Ward, 9)));
+            assert!(plan.is_live(plan.address(WARD, 9)));
             assert!(!plan.is_live(plan.address(Segment::Office, 9)));
-            assert!(!plan.is_live(plan.address(Segment::Ward, GATEWAY)));
+            assert!(!plan.is_live(plan.address(WARD, GATEWAY)));
         }
     }
 

@@ -1,37 +1,46 @@
 //! A lab network brought to life: its hosts answer, its server serves, and what arrives at the ward is counted.
 
 use std::collections::HashSet;
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
-use crate::lab::Result;
 use crate::lab::activity::Activity;
 use crate::lab::counter::{Arrival, Counter, Sign};
 use crate::lab::listener;
 use crate::lab::network::Network;
-use crate::lab::plan::{CLINICAL, GATEWAY, Plan, Segment, Shape};
+use crate::lab::plan::{CLINICAL, GATEWAY, Plan, Segment, Shape, WARD};
 use crate::lab::session::{self, Service, Session};
+use crate::lab::{Error, Result};
 
 /// Everything of a lab network but its protection.
 #[derive(Debug)]
 pub struct Scene {
     /// What counts on the ward's side.
     pub counter: Counter,
-    _ward: Activity,
+    _wards: Vec<Activity>,
     _server: Activity,
     /// The machines.
     pub network: Network,
 }
 
 impl Scene {
-    /// Builds the network and wakes its hosts. `program` is a `firedoor` executable, for the counter.
-    pub fn build(program: &Path, plan: Plan, infected: u8) -> Result<Self> {
+    /// Builds the network and wakes its hosts; those of the wards listen on `ports`. `program` is a `firedoor`
+    /// executable, for the counter.
+    pub fn build(program: &Path, plan: Plan, infected: u8, ports: &[u16]) -> Result<Self> {
         let network = Network::build(plan, infected)?;
         let family = network.plan.family();
-        let ward = listener::listen(&network.ward, family, &listener::WARD_PORTS)?;
+        let mut wards = Vec::new();
+        for ward in &network.wards {
+            wards.push(listener::listen(ward, family, ports)?);
+        }
         let server = session::serve(&network.server, family)?;
-        let counter = Counter::start(program, &network.ward, network.plan.network(Segment::Ward))?;
-        Ok(Scene { counter, _ward: ward, _server: server, network })
+        let victims = network.wards.first().ok_or_else(|| Error::Io {
+            what: "count what reaches the victims".to_owned(),
+            source: io::Error::other("the plan has no ward"),
+        })?;
+        let counter = Counter::start(program, victims, network.plan.network(WARD))?;
+        Ok(Scene { counter, _wards: wards, _server: server, network })
     }
 
     /// Starts the clinical sessions: the uninvolved client's, and those an infected host also has.
@@ -61,7 +70,7 @@ impl Scene {
 /// each. In the order of arrival.
 #[must_use]
 pub fn first_contacts(plan: &Plan, arrivals: &[Arrival], source: IpAddr) -> Vec<IpAddr> {
-    let gateway = plan.address(Segment::Ward, GATEWAY);
+    let gateway = plan.address(WARD, GATEWAY);
     let mut seen = HashSet::new();
     arrivals
         .iter()
@@ -92,10 +101,10 @@ mod tests {
             at: Timestamp::ZERO,
             sign,
             source,
-            destination: plan.address(Segment::Ward, host),
+            destination: plan.address(WARD, host),
             port: 0,
         };
-        let gateway = plan.address(Segment::Ward, GATEWAY);
+        let gateway = plan.address(WARD, GATEWAY);
         let client = plan.address(Segment::Clinic, CLINICAL);
         let arrivals = [
             arrival(Sign::Asked, gateway, live),
@@ -103,8 +112,8 @@ mod tests {
             arrival(Sign::Asked, gateway, dark),
             arrival(Sign::Syn, worm, dark),
             arrival(Sign::Syn, client, plan.live()[1]),
-            arrival(Sign::Asked, plan.address(Segment::Ward, live), GATEWAY),
+            arrival(Sign::Asked, plan.address(WARD, live), GATEWAY),
         ];
-        assert_eq!(first_contacts(&plan, &arrivals, worm), [live, dark].map(|host| plan.address(Segment::Ward, host)));
+        assert_eq!(first_contacts(&plan, &arrivals, worm), [live, dark].map(|host| plan.address(WARD, host)));
     }
 }

@@ -19,7 +19,7 @@ use crate::lab::activity::Activity;
 use crate::lab::counter::now;
 use crate::lab::network::Network;
 use crate::lab::packet::{self, End};
-use crate::lab::plan::{INFECTED, Plan, Segment, Shape};
+use crate::lab::plan::{INFECTED, Plan, Segment, Shape, WARD};
 use crate::lab::random::Random;
 use crate::lab::{Error, Result};
 use crate::sys::namespace;
@@ -159,19 +159,20 @@ impl Worm {
             source: io::Error::other("there are not so many"),
         };
         let machine = network.infected.get(usize::from(host)).ok_or_else(absent)?;
+        let victims = network.wards.first().ok_or_else(absent)?;
         let from = network.plan.address(Segment::Office, INFECTED.saturating_add(host));
         let tally = Arc::new(Tally::default());
         let plan = network.plan.clone();
-        let targets = order.kind.targets(&plan, order.seed).map(move |host| plan.address(Segment::Ward, host));
+        let targets = order.kind.targets(&plan, order.seed).map(move |host| plan.address(WARD, host));
         let of_worm = Arc::clone(&tally);
         let began = now();
         let how = if order.kind.is_raw() {
             let source = End { mac: machine.link(|links| links.mac("eth0"))?, ip: from };
             let bridged = network.plan.shape() == Shape::Bridged;
             let next_hop = if bridged {
-                network.ward.link(|links| links.mac("eth0"))?
+                victims.link(|links| links.mac("eth0"))?
             } else {
-                network.gateway.link(|links| links.mac(Segment::Office.interface()))?
+                network.gateway.link(|links| links.mac(&Segment::Office.interface()))?
             };
             let wire = Wire { source, next_hop, asks: bridged };
             How::Sending(machine.spawn(move || send(&wire, targets, order, &of_worm))?)

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use firedoor::lab::listener::WARD_PORTS;
 use firedoor::lab::plan::{Family, Plan, Shape};
 use firedoor::lab::scene::Scene;
 use firedoor::sys::namespace;
@@ -17,5 +18,5 @@ pub fn build(family: Family, shape: Shape, seed: u64, infected: u8) -> Option<Sc
         eprintln!("SKIPPED: {error}");
         return None;
     }
-    Some(Scene::build(program(), Plan::new(family, shape, 30, seed), infected).unwrap())
+    Some(Scene::build(program(), Plan::new(family, shape, 30, seed), infected, &WARD_PORTS).unwrap())
 }

@@ -1,0 +1,148 @@
+//! What the lab found, and whether Firedoor kept its promises there.
+
+use serde::Serialize;
+
+use crate::lab::epidemic;
+use crate::lab::plan::{INFECTED, Segment};
+use crate::lab::trial::{Outcome, Trial};
+use crate::lab::worm::Kind;
+use crate::respond::Mode;
+use crate::wire::Address;
+
+/// The most first contacts that may reach the victims.
+pub const MOST_CONTACTS: usize = 10;
+/// In an epidemic, the most of the vulnerable hosts that may become infected, in hundredths.
+pub const MOST_INFECTED_PERCENT: usize = 10;
+
+/// One promise, and how it went.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Promise {
+    /// What was promised.
+    pub promise: String,
+    /// What happened.
+    pub found: String,
+    /// Whether it was kept.
+    pub kept: bool,
+}
+
+impl Promise {
+    fn new(promise: impl Into<String>, found: impl Into<String>, kept: bool) -> Self {
+        Promise { promise: promise.into(), found: found.into(), kept }
+    }
+}
+
+/// A trial with Firedoor and, beside it, one without.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// What was tried.
+    pub trial: Trial,
+    /// The infected host.
+    pub host: Address,
+    /// With Firedoor.
+    pub protected: Outcome,
+    /// Without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Outcome>,
+    /// What was promised, and how it went.
+    pub promises: Vec<Promise>,
+    /// Whether every promise was kept.
+    pub kept: bool,
+}
+
+impl Report {
+    /// Judges a trial.
+    #[must_use]
+    pub fn new(trial: Trial, protected: Outcome, baseline: Option<Outcome>) -> Self {
+        let host = Address::from(trial.plan().address(Segment::Office, INFECTED));
+        let promises = judge(&trial, host, &protected);
+        let kept = promises.iter().all(|promise| promise.kept);
+        Report { trial, host, protected, baseline, promises, kept }
+    }
+}
+
+fn judge(trial: &Trial, host: Address, outcome: &Outcome) -> Vec<Promise> {
+    let mut promises = vec![decided(trial, host, outcome)];
+    promises.push(match trial.mode {
+        Mode::Enforce => Promise::new(
+            format!("at most {MOST_CONTACTS} first contacts reach the victims"),
+            format!("{} did", outcome.reached),
+            outcome.reached <= MOST_CONTACTS,
+        ),
+        // The worm also knocks at the gateway, and its last knock may still be on its way.
+        Mode::Monitor => Promise::new(
+            "nothing is dropped in monitor mode",
+            format!("of {} addresses tried, {} were reached", outcome.deeds.destinations, outcome.reached),
+            outcome.reached + 2 >= outcome.deeds.destinations,
+        ),
+    });
+    let disturbed: Vec<String> = outcome
+        .sessions
+        .iter()
+        .filter(|course| !course.is_undisturbed())
+        .map(|course| match &course.broken {
+            Some(why) => format!("{} of {} broke: {why}", course.service.name, course.of),
+            None => format!("{} of {} stalled for {:.0} ms", course.service.name, course.of, course.longest_ms),
+        })
+        .collect();
+    let longest = outcome.sessions.iter().map(|course| course.longest_ms).fold(0.0, f64::max);
+    promises.push(Promise::new(
+        "clinical sessions go on undisturbed, the infected host's own too",
+        if disturbed.is_empty() {
+            format!("{} sessions, longest stall {longest:.0} ms", outcome.sessions.len())
+        } else {
+            disturbed.join("; ")
+        },
+        disturbed.is_empty(),
+    ));
+    let others = outcome.decisions.iter().filter(|act| act.host != host).count();
+    promises.push(Promise::new("nobody else is decided against", format!("{others} decisions"), others == 0));
+    promises
+}
+
+fn decided(trial: &Trial, host: Address, outcome: &Outcome) -> Promise {
+    let promise = match (trial.mode, trial.worm) {
+        (Mode::Monitor, _) => "the infected host is decided against",
+        (_, Kind::Slow) => "the infected host is contained by its 10th dark destination",
+        _ => "the infected host is contained",
+    };
+    match (outcome.containment(host), outcome.decided_after) {
+        (Some(act), Some(after)) => {
+            let in_time = trial.worm != Kind::Slow || act.destinations <= 10;
+            Promise::new(promise, format!("{}, {after:.2} s after the worm began", act.decision), in_time)
+        }
+        _ => Promise::new(promise, "it was not", false),
+    }
+}
+
+/// An epidemic with Firedoor and, beside it, one without.
+#[derive(Clone, Debug, Serialize)]
+pub struct Spread {
+    /// How long it ran, in seconds.
+    pub seconds: f64,
+    /// Decides who is live, and whom each host tries.
+    pub seed: u64,
+    /// With Firedoor.
+    pub protected: epidemic::Course,
+    /// Without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<epidemic::Course>,
+    /// What was promised, and how it went.
+    pub promises: Vec<Promise>,
+    /// Whether every promise was kept.
+    pub kept: bool,
+}
+
+impl Spread {
+    /// Judges an epidemic.
+    #[must_use]
+    pub fn new((seconds, seed): (f64, u64), protected: epidemic::Course, baseline: Option<epidemic::Course>) -> Self {
+        let infected = protected.infections.len();
+        let promises = vec![Promise::new(
+            format!("the epidemic does not take hold: at most {MOST_INFECTED_PERCENT} % of the hosts are infected"),
+            format!("{infected} of {} were", protected.vulnerable),
+            infected * 100 <= protected.vulnerable * MOST_INFECTED_PERCENT,
+        )];
+        let kept = promises.iter().all(|promise| promise.kept);
+        Spread { seconds, seed, protected, baseline, promises, kept }
+    }
+}
