@@ -19,6 +19,7 @@ pub mod evidence;
 pub mod firewall;
 pub mod lab;
 pub mod observe;
+pub mod replay;
 pub mod respond;
 pub mod store;
 pub mod sys;

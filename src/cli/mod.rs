@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+mod check;
 mod completions;
 pub mod failure;
 mod lab;
@@ -19,6 +20,7 @@ mod lab_part;
 mod manual;
 pub mod output;
 mod reference;
+mod replay;
 
 pub use failure::Failure;
 pub use output::Output;
@@ -80,6 +82,10 @@ macro_rules! commands {
 }
 
 commands! {
+    /// Run captures through the same core and print its decisions
+    Replay => replay;
+    /// Check a configuration file, and say what is unwise in it on this machine
+    Check => check;
     /// Try Firedoor on a worm, in a throwaway network of its own
     Lab => lab;
     /// Run a part of the lab inside one of its machines

@@ -34,6 +34,12 @@ impl Output {
         Output { inner: BufWriter::new(AutoStream::new(lock, choice)) }
     }
 
+    /// Whether colours come through.
+    #[must_use]
+    pub fn choice(&self) -> anstream::ColorChoice {
+        self.inner.get_ref().current_choice()
+    }
+
     /// Writes one object on a line of its own.
     pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
         let mut line = serde_json::to_vec(value).map_err(io::Error::other)?;

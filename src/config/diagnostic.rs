@@ -131,7 +131,9 @@ macro_rules! problems {
         impl $name {
             /// These problems of this file.
             #[must_use]
-            pub fn new(problems: Vec<Problem>, source: Source) -> Self {
+            pub fn new(mut problems: Vec<Problem>, source: Source) -> Self {
+                // In the order of the file; what belongs to no line comes last.
+                problems.sort_by_key(|problem| problem.place.as_ref().map_or(usize::MAX, |place| place.start));
                 $name { problems, source }
             }
 
@@ -192,6 +194,12 @@ problems! {
 impl std::error::Error for Errors {}
 
 impl Errors {
+    /// Whether the file could not be read at all.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        self.source.text.is_empty()
+    }
+
     /// A file that could not be read at all.
     #[must_use]
     pub fn unreadable(name: &str, error: &std::io::Error) -> Self {

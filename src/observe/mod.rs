@@ -11,6 +11,7 @@ pub mod explain;
 pub mod exporter;
 pub mod host;
 pub mod live;
+pub mod log;
 pub mod metrics;
 pub mod order;
 mod process;

@@ -92,6 +92,10 @@ pub enum Order {
 }
 
 impl Order {
+    /// Every [`label`](Order::label).
+    pub const LABELS: [&'static str; 9] =
+        ["contain", "isolate", "release", "confirm", "discard", "reload", "rearm", "exempt", "unexempt"];
+
     /// Its name in logs and metrics: a closed set.
     #[must_use]
     pub const fn label(&self) -> &'static str {

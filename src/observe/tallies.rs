@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 
 use crate::detect::Signal;
 use crate::detect::evidence::Alarm;
+use crate::observe::Order;
 use crate::respond::{Decision, Verdict};
 
 /// Upper bounds of the packet-to-kernel histogram, in seconds.
@@ -18,7 +19,6 @@ pub struct Tallies {
     alarms: IntCounterVec,
     latency: Histogram,
     orders: IntCounterVec,
-    suppressed: IntCounter,
 }
 
 impl Default for Tallies {
@@ -55,12 +55,15 @@ impl Tallies {
             )
             .expect("constant buckets are valid"),
             orders: vec("firedoor_orders_total", "Orders over the admin API.", &["order", "result"]),
-            suppressed: IntCounter::new("firedoor_log_suppressed_total", "Log lines left out because they repeated.")
-                .expect("a constant name is valid"),
         };
         for verdict in Verdict::ALL {
             for enforced in ["false", "true"] {
                 tallies.decisions.with_label_values(&[verdict.label(), enforced]);
+            }
+        }
+        for order in Order::LABELS {
+            for result in ["done", "refused"] {
+                tallies.orders.with_label_values(&[order, result]);
             }
         }
         for signal in Signal::ALL {
@@ -90,18 +93,11 @@ impl Tallies {
         self.orders.with_label_values(&[order, if done { "done" } else { "refused" }]).inc();
     }
 
-    /// The counter of log lines that were left out.
-    #[must_use]
-    pub fn suppressed(&self) -> IntCounter {
-        self.suppressed.clone()
-    }
-
     /// Makes them part of a registry.
     pub(super) fn register(&self, registry: &Registry) -> prometheus::Result<()> {
         registry.register(Box::new(self.decisions.clone()))?;
         registry.register(Box::new(self.alarms.clone()))?;
         registry.register(Box::new(self.latency.clone()))?;
-        registry.register(Box::new(self.orders.clone()))?;
-        registry.register(Box::new(self.suppressed.clone()))
+        registry.register(Box::new(self.orders.clone()))
     }
 }

@@ -4,7 +4,7 @@
 //! tries is renewed a step further, and a quiet one is released. Engineers' orders pass the breaker, never the
 //! exemptions. Bounded: cases by the breaker and [`MOST_CASES`], steps and pardons by the settings.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
@@ -110,6 +110,8 @@ pub struct Responder {
     settings: Settings,
     cases: HashMap<Address, Case>,
     zones: HashMap<u128, u32>,
+    due: BTreeSet<(Timestamp, Address)>,
+    automatic: u32,
     steps: HashMap<Address, Step>,
     pardons: HashMap<Address, Timestamp>,
     held: BTreeMap<u64, Held>,
@@ -130,6 +132,8 @@ impl Responder {
             settings,
             cases: HashMap::new(),
             zones: HashMap::new(),
+            due: BTreeSet::new(),
+            automatic: 0,
             steps: HashMap::new(),
             pardons: HashMap::new(),
             held: BTreeMap::new(),
@@ -291,27 +295,43 @@ impl Responder {
         actions.push(Action::Record(Box::new(decision_of(&case, enforced))));
         self.held.retain(|_, held| held.alarm.host != host);
         actions.push(Action::Direct(Directive::Acted { host }));
-        if self.cases.insert(host, case).is_none() {
-            *self.zones.entry(zone(host)).or_default() += 1;
-            self.tell_contained(actions);
+        self.put(case);
+        self.tell_contained(actions);
+    }
+
+    /// Puts a case in place of the host's former one, and keeps the indexes true.
+    fn put(&mut self, case: Case) {
+        self.take(case.host);
+        if let Some(until) = case.until {
+            self.due.insert((until, case.host));
         }
+        self.automatic += u32::from(case.by == By::Firedoor);
+        *self.zones.entry(zone(case.host)).or_default() += 1;
+        self.cases.insert(case.host, case);
     }
 
-    fn tell_contained(&self, actions: &mut Vec<Action>) {
-        // Only what Firedoor found itself says that something spreads; an engineer's order may have any reason.
-        let hosts = self.cases.values().filter(|case| case.by == By::Firedoor).count();
-        let hosts = u32::try_from(hosts).unwrap_or(u32::MAX);
-        actions.push(Action::Direct(Directive::Contained { hosts }));
-    }
-
-    fn close(&mut self, host: Address, reason: String, by: By, now: Timestamp, actions: &mut Vec<Action>) {
-        let Some(case) = self.cases.remove(&host) else { return };
+    fn take(&mut self, host: Address) -> Option<Case> {
+        let case = self.cases.remove(&host)?;
+        if let Some(until) = case.until {
+            self.due.remove(&(until, host));
+        }
+        self.automatic -= u32::from(case.by == By::Firedoor);
         if let Some(count) = self.zones.get_mut(&zone(host)) {
-            *count = count.saturating_sub(1);
+            *count -= 1;
             if *count == 0 {
                 self.zones.remove(&zone(host));
             }
         }
+        Some(case)
+    }
+
+    fn tell_contained(&self, actions: &mut Vec<Action>) {
+        // Only what Firedoor found itself says that something spreads; an engineer's order may have any reason.
+        actions.push(Action::Direct(Directive::Contained { hosts: self.automatic }));
+    }
+
+    fn close(&mut self, host: Address, reason: String, by: By, now: Timestamp, actions: &mut Vec<Action>) {
+        let Some(case) = self.take(host) else { return };
         let enforced = self.settings.mode == Mode::Enforce;
         // In monitor mode too: a case from an earlier run in enforce mode may still stand in the kernel.
         actions.push(Action::Lift { host });
@@ -332,7 +352,7 @@ impl Responder {
     pub fn tick(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         let limits = self.settings.breaker;
         self.breaker.tick(&limits, now);
-        while let Some((due, host)) = self.next_due()
+        while let Some(&(due, host)) = self.due.first()
             && due <= now
         {
             self.expire(host, due, actions);
@@ -342,14 +362,10 @@ impl Responder {
         }
     }
 
-    fn next_due(&self) -> Option<(Timestamp, Address)> {
-        self.cases.values().filter_map(|case| Some((case.until?, case.host))).min()
-    }
-
     /// When [`Responder::tick`] next has something to do.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Timestamp> {
-        self.next_due().map(|(at, _)| at)
+        self.due.first().map(|&(at, _)| at)
     }
 
     fn expire(&mut self, host: Address, at: Timestamp, actions: &mut Vec<Action>) {
@@ -517,9 +533,7 @@ impl Responder {
             actions.push(Action::Enforce { host, verdict: case.verdict, until: case.until });
         }
         actions.push(Action::Direct(Directive::Acted { host }));
-        if self.cases.insert(host, case).is_none() {
-            *self.zones.entry(zone(host)).or_default() += 1;
-        }
+        self.put(case);
         self.tell_contained(actions);
     }
 

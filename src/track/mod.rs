@@ -5,13 +5,19 @@
 
 pub mod addresses;
 pub mod attempts;
+pub mod clock;
 pub mod contacts;
+pub mod early;
+pub mod follower;
 pub mod hosts;
 pub mod keys;
+pub mod streams;
 pub mod windows;
 
 pub use addresses::{Addresses, Shared};
 pub use attempts::{Attempt, Attempts, Deadlines};
+pub use clock::Clock;
 pub use contacts::{Class, Contacts};
 pub use hosts::{Host, Hosts};
 pub use keys::Keys;
+pub use streams::Streams;

@@ -163,8 +163,8 @@ fn flags_above_the_link_type_are_passed_over() {
 #[test]
 fn gzip_is_seen_through() {
     let mut file = pcap_header(BOTH[0], 0xa1b2_c3d4, (2, 4), 1);
-    for second in 0..1000 {
-        file.extend(pcap_record(BOTH[0], second, 0, &[second as u8; 100], 100));
+    for second in 0..1000_u32 {
+        file.extend(pcap_record(BOTH[0], second, 0, &[second.to_be_bytes()[3]; 100], 100));
     }
     let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     zipped.write_all(&file).unwrap();
@@ -244,9 +244,9 @@ fn pcapng_sections_have_their_own_interfaces_and_byte_order() {
     for order in BOTH {
         file.extend(section(order));
         file.extend(interface(order, 1, 0, &[(2, b"eth0"), (9, &[9])]));
-        file.extend(interface(order, 101, 0, &[(9, &[0x80 | 10]), (14, &i64_bytes(order, 100))]));
+        file.extend(interface(order, 101, 0, &[(9, &[0x8a]), (14, &i64_bytes(order, 100))]));
         file.extend(block(order, 5, &[0; 12]));
-        file.extend(enhanced(order, 1, 3 << 10 | 512, b"second", 60));
+        file.extend(enhanced(order, 1, (3 << 10) + 512, b"second", 60));
         file.extend(enhanced(order, 0, 1_000_000_007, b"first", 5));
     }
     let mut source = open(&file).unwrap();
@@ -301,7 +301,7 @@ fn odd_resolutions_do_not_overflow() {
         (0, 3, 3_000_000_000),
         (0, u64::MAX, u64::MAX),
         (0x80, 2, 2_000_000_000),
-        (0x80 | 127, u64::MAX, 0),
+        (0xff, u64::MAX, 0),
         (0x80, u64::MAX, u64::MAX),
     ] {
         let order = BOTH[0];

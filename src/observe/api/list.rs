@@ -3,7 +3,7 @@
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-use crate::observe::board::Line;
+use crate::observe::board::{Facts, Line};
 use crate::observe::explain;
 use crate::observe::host::HostsView;
 use crate::observe::live::Live;
@@ -55,7 +55,7 @@ impl Filter {
         let acted = line.standing.is_some_and(|standing| standing.verdict != Verdict::Watch);
         let facts = line.facts.as_ref();
         (!self.acted || acted)
-            && (!self.suspicious || line.standing.is_some() || facts.is_some_and(|facts| facts.suspicious()))
+            && (!self.suspicious || line.standing.is_some() || facts.is_some_and(Facts::suspicious))
             && (!self.smb1 || facts.is_some_and(|facts| facts.smb.smb1()))
             && self.network.is_none_or(|network| network.contains(address.ip()))
     }

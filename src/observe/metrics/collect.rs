@@ -256,6 +256,7 @@ fn daemon(scrape: &mut Scrape, live: &Live) {
         [(vec!["written"], float(status.store.written)), (vec!["lost"], float(status.store.lost))],
     );
     scrape.one(&families::STORE_WAITING, float(status.store.waiting));
+    scrape.one(&families::LOG_SUPPRESSED, float(crate::observe::log::suppressed()));
     let usage = Usage::now();
     scrape.one(&families::PROCESS_START, seconds(status.started));
     let maybe = |number: Option<f64>| number.map(|number| (Vec::new(), number));

@@ -94,6 +94,8 @@ families! {
     STORE_RECORDS: counter "firedoor_store_records_total" ["result"] "Records for the history database.";
     STORE_WAITING: gauge "firedoor_store_waiting_records" [] "Records that wait to be written.";
 
+    LOG_SUPPRESSED: counter "firedoor_log_suppressed_total" [] "Log lines left out because they repeated too fast.";
+
     PROCESS_START: gauge "process_start_time_seconds" [] "When the daemon started.";
     PROCESS_CPU: counter "process_cpu_seconds_total" [] "CPU time used, user and system.";
     PROCESS_MEMORY: gauge "process_resident_memory_bytes" [] "Resident memory.";

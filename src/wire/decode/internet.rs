@@ -26,6 +26,7 @@ pub(super) struct Datagram<'a> {
 }
 
 /// An IPv4 packet at the start of `bytes`, of which `on_wire` bytes were on the wire, padding included.
+#[inline]
 pub(super) fn ipv4(bytes: &[u8], on_wire: usize) -> Result<Datagram<'_>, Undecoded> {
     let header = Ipv4HeaderSlice::from_slice(bytes).map_err(|_| Undecoded::Ip)?;
     let header_length = header.slice().len();
@@ -44,6 +45,7 @@ pub(super) fn embedded_ipv4(bytes: &[u8]) -> Result<Datagram<'_>, Undecoded> {
     behind_ipv4(&header, bytes, bytes.len())
 }
 
+#[inline]
 fn behind_ipv4<'a>(header: &Ipv4HeaderSlice<'a>, bytes: &'a [u8], length: usize) -> Result<Datagram<'a>, Undecoded> {
     let header_length = header.slice().len();
     let mut datagram = Datagram {

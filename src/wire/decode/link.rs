@@ -29,6 +29,7 @@ pub(super) struct Opened<'a> {
 const TAGS: usize = 4;
 
 /// Takes the link header off `bytes`.
+#[inline]
 pub(super) fn open(kind: LinkKind, bytes: &[u8]) -> Result<Opened<'_>, Undecoded> {
     match kind {
         LinkKind::Ethernet => {
@@ -55,14 +56,14 @@ pub(super) fn open(kind: LinkKind, bytes: &[u8]) -> Result<Opened<'_>, Undecoded
             // Packet type, ARP hardware type, address length, address (8), protocol.
             let (header, payload) = bytes.split_first_chunk::<16>().ok_or(Undecoded::Link)?;
             let [_, _, _, _, length_high, length_low, address @ .., high, low] = header;
-            let sender = sender(u16::from_be_bytes([*length_high, *length_low]), address);
+            let sender = sender(u16::from_be_bytes([*length_high, *length_low]), *address);
             tagged(u16::from_be_bytes([*high, *low]), payload, (sender, None))
         }
         LinkKind::LinuxSll2 => {
             // Protocol, reserved (2), interface (4), ARP hardware type (2), packet type, address length, address (8).
             let (header, payload) = bytes.split_first_chunk::<20>().ok_or(Undecoded::Link)?;
             let [high, low, _, _, _, _, _, _, _, _, _, length, address @ ..] = header;
-            tagged(u16::from_be_bytes([*high, *low]), payload, (sender(u16::from(*length), address), None))
+            tagged(u16::from_be_bytes([*high, *low]), payload, (sender(u16::from(*length), *address), None))
         }
     }
 }
@@ -80,12 +81,13 @@ fn address_family(family: u32) -> Network {
     }
 }
 
-fn sender(length: u16, address: &[u8; 8]) -> Option<Mac> {
-    let [a, b, c, d, e, f, _, _] = *address;
+fn sender(length: u16, address: [u8; 8]) -> Option<Mac> {
+    let [a, b, c, d, e, f, _, _] = address;
     (length == 6).then_some(Mac([a, b, c, d, e, f]))
 }
 
 /// Follows 802.1Q and QinQ tags from the first ethertype on.
+#[inline]
 fn tagged(
     mut ethertype: u16,
     mut payload: &[u8],

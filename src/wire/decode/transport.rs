@@ -10,6 +10,7 @@ use crate::wire::frame::{Arp, Datagram, Echo, Flags, IcmpError, Neighbour, Packe
 use crate::wire::{Address, Mac};
 
 /// What the packet carries.
+#[inline]
 pub(super) fn packet<'a>(ip: &IpDatagram<'a>) -> Result<Packet<'a>, Undecoded> {
     if ip.later_fragment {
         return Ok(other(ip));
@@ -27,6 +28,7 @@ fn other<'a>(ip: &IpDatagram<'_>) -> Packet<'a> {
     Packet::OtherIp { source: ip.source, destination: ip.destination }
 }
 
+#[inline]
 fn tcp<'a>(ip: &IpDatagram<'a>) -> Result<Packet<'a>, Undecoded> {
     const FIXED: usize = 20;
     let fixed: &[u8; FIXED] = ip.payload.first_chunk().ok_or(Undecoded::Tcp)?;

@@ -1,0 +1,87 @@
+//! `firedoor check`: is this configuration right, and is it wise on this machine?
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anstream::ColorChoice;
+use serde::Serialize;
+
+use super::output::{BAD, GOOD, HEADING, NOTE};
+use super::{Global, Output, failure};
+use crate::config::diagnostic::Report;
+use crate::config::{self, Surroundings};
+
+/// Options of `check`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The file to check [default: what --config says]
+    file: Option<PathBuf>,
+    /// Fail on warnings too
+    #[arg(long)]
+    strict: bool,
+    /// Look at the file alone, not at this machine's interfaces, routes and servers
+    #[arg(long)]
+    file_only: bool,
+}
+
+/// What was found.
+#[derive(Debug, Serialize)]
+struct Findings {
+    file: String,
+    ok: bool,
+    errors: Vec<Report>,
+    warnings: Vec<Report>,
+    /// Lines to paste.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proposal: Option<String>,
+}
+
+/// Checks the file and says what is wrong or unwise.
+pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
+    let path = args.file.as_ref().unwrap_or(&global.config);
+    let around = (!args.file_only).then(Surroundings::of_this_machine);
+    let mut out = Output::stdout();
+    let colour = out.choice() != ColorChoice::Never;
+    let file = path.display().to_string();
+    let status = match config::File::load(path) {
+        Err(errors) => {
+            if global.json {
+                let findings =
+                    Findings { file, ok: false, errors: errors.reports(), warnings: Vec::new(), proposal: None };
+                out.json(&findings)?;
+            } else {
+                writeln!(out, "{}\n", errors.render(colour))?;
+                writeln!(out, "{BAD}{file}: {}{BAD:#}", count(errors.len(), "error"))?;
+            }
+            if errors.is_unreadable() { failure::USAGE } else { failure::FAILED }
+        }
+        Ok(read) => {
+            let warnings = read.warnings(Some(config::wall_clock()), around.as_ref());
+            let proposal = around.as_ref().and_then(|around| read.proposal(around));
+            let ok = !args.strict || warnings.is_empty();
+            if global.json {
+                out.json(&Findings { file, ok, errors: Vec::new(), warnings: warnings.reports(), proposal })?;
+            } else {
+                if !warnings.is_empty() {
+                    writeln!(out, "{}\n", warnings.render(colour))?;
+                }
+                if let Some(proposal) = proposal {
+                    writeln!(out, "{HEADING}Proposed, from what this machine knows of its network:{HEADING:#}\n")?;
+                    writeln!(out, "{proposal}")?;
+                }
+                match warnings.len() {
+                    0 => writeln!(out, "{GOOD}{file}: fine{GOOD:#}")?,
+                    n => writeln!(out, "{NOTE}{file}: no errors, {}{NOTE:#}", count(n, "warning"))?,
+                }
+            }
+            if ok { 0 } else { failure::FAILED }
+        }
+    };
+    out.finish()?;
+    Ok(ExitCode::from(status))
+}
+
+fn count(n: usize, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}

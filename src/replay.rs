@@ -1,0 +1,301 @@
+//! A capture through the same core: detectors and responder driven in lockstep, without threads and without a kernel.
+//!
+//! [`Lockstep`] is what `firedoor replay`, the scenario tests and the simulations drive the core with. Frames go in one
+//! by one; deadlines and expiries are served in the order of their times over all shards, so the number of shards
+//! cannot change a decision.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::detect::{self, Counters, Detector, Event};
+use crate::respond::{self, Action, Decision, Responder, Verdict};
+use crate::time::Timestamp;
+use crate::track::{Keys, Shared};
+use crate::wire::frame::Direction;
+use crate::wire::{Address, Frame};
+
+/// The core without its daemon.
+pub struct Lockstep {
+    detectors: Vec<Detector>,
+    responder: Responder,
+    shared: Arc<Shared>,
+    settings: Arc<detect::Settings>,
+    next_expiry: Option<Timestamp>,
+    events: Vec<Event>,
+    actions: Vec<Action>,
+    decisions: Vec<Decision>,
+    respond: respond::Settings,
+    frames: u64,
+    first: Option<Timestamp>,
+    now: Timestamp,
+    /// Frames in a row from long before `now`.
+    astray: u32,
+    /// Time spanned before the last fresh start.
+    spanned: Duration,
+    contained: HashSet<Address>,
+    isolated: HashSet<Address>,
+    watched: HashSet<Address>,
+}
+
+/// A frame so long before the last one is not merely out of order.
+const FAR_BACK: Duration = Duration::from_secs(10);
+
+/// So many such frames in a row are no stragglers.
+const ASTRAY_FRAMES: u32 = 8;
+
+/// What a replay came to; the last line of `replay --json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Summary {
+    /// Packets read.
+    pub packets: u64,
+    /// Packets that could not be decoded.
+    pub undecoded: u64,
+    /// Hosts of the protected networks that opened contacts.
+    pub hosts: usize,
+    /// Hosts contained at some time.
+    pub contained: usize,
+    /// Hosts isolated at some time.
+    pub isolated: usize,
+    /// Hosts watched at some time.
+    pub watched: usize,
+    /// Time that the capture spans, in seconds.
+    pub seconds: f64,
+}
+
+impl Lockstep {
+    /// With `shards` detectors and a fixed hash key, so that runs can be compared.
+    #[must_use]
+    pub fn new(detect: detect::Settings, respond: respond::Settings, shards: usize) -> Self {
+        let keys = Keys::new(0);
+        let shards = shards.max(1);
+        let shared = Arc::new(Shared::new(detect.capacities.addresses, detect.contact_memory, keys));
+        let settings = Arc::new(detect);
+        let detectors = (0..shards).map(|_| Detector::new(settings.clone(), shared.clone(), shards, keys)).collect();
+        Lockstep {
+            detectors,
+            responder: Responder::new(respond.clone()),
+            respond,
+            shared,
+            settings,
+            next_expiry: None,
+            events: Vec::new(),
+            actions: Vec::new(),
+            decisions: Vec::new(),
+            frames: 0,
+            first: None,
+            now: Timestamp::ZERO,
+            astray: 0,
+            spanned: Duration::ZERO,
+            contained: HashSet::new(),
+            isolated: HashSet::new(),
+            watched: HashSet::new(),
+        }
+    }
+
+    fn shard(&self, host: Address) -> usize {
+        fanout::shard_of_address(host, self.detectors.len())
+    }
+
+    /// Takes one frame. A time a little before the last frame's counts as the last frame's; when the times of several
+    /// frames in a row lie far before it, the capture was put together from parts, and the core starts afresh.
+    pub fn frame(&mut self, frame: &Frame<'_>) {
+        self.astray = if self.now.since(frame.meta.at) > FAR_BACK { self.astray + 1 } else { 0 };
+        if self.astray >= ASTRAY_FRAMES {
+            self.start_afresh();
+        }
+        // A capture knows no "own": what the capturing machine sent is evidence like everybody's.
+        let mut frame = *frame;
+        frame.meta.direction = Direction::In;
+        frame.meta.at = frame.meta.at.max(self.now);
+        self.advance(frame.meta.at);
+        self.frames += 1;
+        let shards = self.detectors.len();
+        let shard = if shards == 1 { 0 } else { fanout::shard_of(&frame, &self.settings.lateral, shards) };
+        let Some(detector) = self.detectors.get_mut(shard) else { return };
+        detector.frame(&frame, self.frames);
+        if detector.has_events() {
+            self.serve(shard);
+        }
+    }
+
+    fn start_afresh(&mut self) {
+        let fresh = Lockstep::new((*self.settings).clone(), self.respond.clone(), self.detectors.len());
+        let old = std::mem::replace(self, fresh);
+        self.spanned = old.spanned + old.first.map_or(Duration::ZERO, |first| old.now.since(first));
+        self.frames = old.frames;
+        self.decisions = old.decisions;
+        self.contained = old.contained;
+        self.isolated = old.isolated;
+        self.watched = old.watched;
+    }
+
+    /// Lets time pass: overdue answers and expired decisions, in the order of their times.
+    pub fn advance(&mut self, now: Timestamp) {
+        self.first.get_or_insert(now);
+        self.now = self.now.max(now);
+        loop {
+            let due = self
+                .detectors
+                .iter()
+                .enumerate()
+                .filter_map(|(shard, detector)| detector.next_deadline().map(|due| (due.at, due.order, shard)))
+                .min()
+                .filter(|&(at, ..)| at <= now);
+            let expiry = self.next_expiry.filter(|&at| at <= now);
+            match (due, expiry) {
+                (Some((at, _, shard)), expiry) if expiry.is_none_or(|expiry| at <= expiry) => {
+                    if let Some(detector) = self.detectors.get_mut(shard) {
+                        detector.judge_next(at);
+                        if detector.has_events() {
+                            self.serve(shard);
+                        }
+                    }
+                }
+                (_, Some(expiry)) => {
+                    self.responder.tick(expiry, &mut self.actions);
+                    self.carry_out();
+                }
+                (_, None) => break,
+            }
+        }
+    }
+
+    fn serve(&mut self, shard: usize) {
+        let Some(detector) = self.detectors.get_mut(shard) else { return };
+        self.events.extend(detector.events());
+        for event in std::mem::take(&mut self.events) {
+            if let Event::Alarm(alarm) = &event {
+                self.responder.tick(alarm.at, &mut self.actions);
+            }
+            self.responder.event(&event, &mut self.actions);
+        }
+        self.carry_out();
+    }
+
+    fn carry_out(&mut self) {
+        let shards = self.detectors.len();
+        for action in std::mem::take(&mut self.actions) {
+            match action {
+                Action::Record(decision) => {
+                    match decision.decision {
+                        Verdict::Contain => self.contained.insert(decision.host),
+                        Verdict::Isolate => self.isolated.insert(decision.host),
+                        Verdict::Watch => self.watched.insert(decision.host),
+                        Verdict::Throttle | Verdict::Release | Verdict::Hold => false,
+                    };
+                    self.decisions.push(*decision);
+                }
+                Action::Direct(directive) => {
+                    for (shard, detector) in self.detectors.iter_mut().enumerate() {
+                        detector.direct(&directive, |host| fanout::shard_of_address(host, shards) == shard);
+                    }
+                }
+                Action::Enforce { .. } | Action::Lift { .. } => {}
+            }
+        }
+        self.next_expiry = self.responder.next_expiry();
+    }
+
+    /// The decisions since the last call, in order.
+    pub fn decisions(&mut self) -> Vec<Decision> {
+        std::mem::take(&mut self.decisions)
+    }
+
+    /// Whether there are decisions to take.
+    #[must_use]
+    pub fn has_decisions(&self) -> bool {
+        !self.decisions.is_empty()
+    }
+
+    /// The responder, for orders.
+    pub fn responder(&mut self) -> &mut Responder {
+        &mut self.responder
+    }
+
+    /// What the shards share.
+    #[must_use]
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The detector that `host` belongs to.
+    #[must_use]
+    pub fn detector(&self, host: Address) -> Option<&Detector> {
+        self.detectors.get(self.shard(host))
+    }
+
+    /// The counts of all shards.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        self.detectors.iter().for_each(|detector| sum.add(detector.counters()));
+        sum
+    }
+
+    /// The time of the latest frame.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// What it came to so far.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let span = self.spanned + self.first.map_or(Duration::ZERO, |first| self.now.since(first));
+        Summary {
+            packets: self.frames,
+            undecoded: 0,
+            hosts: self.detectors.iter().map(|detector| detector.hosts().occupancy().0).sum(),
+            contained: self.contained.len(),
+            isolated: self.isolated.len(),
+            watched: self.watched.len(),
+            // To the microsecond, which is what most captures know.
+            seconds: (span.as_secs_f64() * 1e6).round() / 1e6,
+        }
+    }
+}
+
+/// Stands in until the kernel's fan-out program has its twin.
+mod fanout {
+    use crate::detect::settings::Services;
+    use crate::wire::frame::Packet;
+    use crate::wire::{Address, Frame};
+
+    pub fn shard_of_address(host: Address, shards: usize) -> usize {
+        let bits = host.bits();
+        usize::try_from((bits ^ (bits >> 32) ^ (bits >> 64) ^ (bits >> 96)) & 0xffff_ffff).unwrap_or(0) % shards.max(1)
+    }
+
+    pub fn shard_of(frame: &Frame<'_>, lateral: &Services, shards: usize) -> usize {
+        let suspect = match &frame.packet {
+            Packet::Tcp(s) if s.flags.is_syn() => s.source,
+            Packet::Tcp(s) if s.flags.is_syn_ack() || s.flags.is_rst() => s.destination,
+            Packet::Tcp(s) if lateral.has_tcp(s.source_port) && !lateral.has_tcp(s.destination_port) => s.destination,
+            Packet::Tcp(s) => s.source,
+            Packet::Udp(d) if lateral.has_udp(d.source_port) && !lateral.has_udp(d.destination_port) => d.destination,
+            Packet::Udp(d) => d.source,
+            Packet::Echo(e) => {
+                if e.request {
+                    e.source
+                } else {
+                    e.destination
+                }
+            }
+            Packet::IcmpError(e) => e.source,
+            Packet::Arp(a) => {
+                if a.request {
+                    a.sender
+                } else {
+                    a.target
+                }
+            }
+            Packet::Neighbour(n) => n.source,
+            Packet::OtherIp { source, .. } => *source,
+            Packet::NonIp => return 0,
+        };
+        shard_of_address(suspect, shards)
+    }
+}

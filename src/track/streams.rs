@@ -1,0 +1,785 @@
+//! The connections of one shard whose messages are followed, in a table of fixed capacity.
+//!
+//! A connection is entered when its server answers (SYN-ACK) or when a payload shows it running; a bare SYN costs
+//! nothing. Each has two [followers](crate::track::follower) and a state of the caller's. Full, the table gives up
+//! closed connections first, then the longest idle of those never verified, then the longest idle: a flood of forged
+//! segments replaces forged connections.
+//!
+//! **Verified** means that both ends were seen to agree: the client acknowledged the very sequence number of the
+//! server's SYN-ACK, or, where the start was not seen, each side's numbers are the ones the other expects. Who forges
+//! an address cannot know them. Segments far outside both windows are passed over, so that a blind forgery cannot
+//! speak in a running connection; too many of them, and the connection is taken up afresh, unverified.
+
+use std::time::Duration;
+
+use hashbrown::HashTable;
+
+use crate::time::Timestamp;
+use crate::track::Keys;
+use crate::track::early::{Early, Owner};
+use crate::track::follower::{Fed, Follower, HEAD, Piece, Reader, Side, ahead};
+use crate::wire::Address;
+use crate::wire::frame::Segment;
+
+/// How far a segment's numbers may lie from what was seen before it is taken for a forgery: as much as a few of the
+/// largest messages whose bodies the kernel's filter kept from us.
+const WINDOW: u32 = 1 << 25;
+/// How close the two sides' numbers must agree to verify a connection whose start was not seen.
+const AGREEMENT: u32 = 1 << 16;
+/// So many implausible segments without a plausible one, and the connection is taken up afresh.
+const STRANGE: u8 = 8;
+/// More early segments than this of one direction, and the missing bytes are given up.
+const EARLY: usize = 8;
+/// Missing bytes are given up after this.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// One end of a connection.
+type End = (Address, u16);
+
+/// What is known of a direction besides its messages.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flow {
+    /// The sequence number after the highest byte seen.
+    next: u32,
+    /// The latest acknowledgement it sent.
+    acknowledged: u32,
+    seen: bool,
+    /// Early segments may be waiting in the pool.
+    waiting: bool,
+    closed: bool,
+}
+
+/// How a connection came to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// By its SYN-ACK: the client must acknowledge it to the number.
+    Answered,
+    /// By a payload.
+    Running,
+}
+
+/// What a segment's numbers mean for its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// It belongs there.
+    Known,
+    /// It begins a new connection between the same ends.
+    Afresh,
+    /// It cannot belong there.
+    Strange,
+}
+
+/// The three queues of eviction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Queue {
+    Closed,
+    Unverified,
+    Verified,
+}
+
+const NONE: u32 = u32::MAX;
+
+#[derive(Debug)]
+struct Slot<T> {
+    client: End,
+    server: End,
+    start: Start,
+    verified: bool,
+    strange: u8,
+    flows: [Flow; 2],
+    followers: [Follower; 2],
+    queue: Queue,
+    before: u32,
+    after: u32,
+    state: T,
+}
+
+/// Counters for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Connections entered.
+    pub entered: u64,
+    /// Connections given up for lack of room, closed ones aside.
+    pub evicted: u64,
+    /// Segments passed over as implausible.
+    pub implausible: u64,
+    /// Segments kept because they came early.
+    pub early: u64,
+    /// Times that missing bytes were given up.
+    pub lost: u64,
+}
+
+/// The table; `T` is the caller's state of a connection.
+#[derive(Debug)]
+pub struct Streams<T> {
+    capacity: usize,
+    keys: Keys,
+    table: HashTable<u32>,
+    slots: Vec<Slot<T>>,
+    heads: Vec<[[u8; HEAD]; 2]>,
+    ends: [(u32, u32); 3],
+    early: Early,
+    counts: Counts,
+}
+
+/// A segment's connection: what the caller needs to read it.
+#[derive(Debug)]
+pub struct Tracked<'a, T> {
+    /// The opener.
+    pub client: Address,
+    /// Who was connected to.
+    pub server: Address,
+    /// The server's port.
+    pub port: u16,
+    /// Who sent this segment.
+    pub side: Side,
+    /// Whether both ends were seen to agree.
+    pub verified: bool,
+    /// Whether this very segment made it so.
+    pub newly_verified: bool,
+    /// The caller's state.
+    pub state: &'a mut T,
+    /// What there is to read.
+    pub messages: Messages<'a>,
+}
+
+/// The followers of a connection and the segment they are to be fed.
+#[derive(Debug)]
+pub struct Messages<'a> {
+    side: Side,
+    slot: u32,
+    piece: Piece<'a>,
+    acknowledgement: Option<u32>,
+    /// The handshake's word where the streams start, if this segment is its SYN-ACK.
+    starts: [Option<u32>; 2],
+    at: Timestamp,
+    flows: &'a mut [Flow; 2],
+    followers: &'a mut [Follower; 2],
+    heads: &'a mut [[u8; HEAD]; 2],
+    early: &'a mut Early,
+    counts: &'a mut Counts,
+}
+
+impl<T: Default> Streams<T> {
+    /// A table for at most `capacity` connections (at least one).
+    #[must_use]
+    pub fn new(capacity: usize, keys: Keys) -> Self {
+        let capacity = capacity.clamp(1, 1 << 24);
+        Streams {
+            capacity,
+            keys,
+            // Reserved at once, so that no packet waits for a table to grow; untouched pages cost no memory.
+            table: HashTable::with_capacity(capacity),
+            slots: Vec::with_capacity(capacity),
+            heads: Vec::with_capacity(capacity),
+            ends: [(NONE, NONE); 3],
+            early: Early::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// How many connections are in the table.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// How many there may be.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Finds or enters the segment's connection. `sender` is who sent it, as far as its ports and payload show; a
+    /// SYN-ACK shows it itself. `None` where the segment is nothing to follow: a SYN, an empty segment of an unknown
+    /// connection, a payload whose sides nobody can tell, a forgery.
+    pub fn track<'a>(
+        &'a mut self,
+        segment: &Segment<'a>,
+        sender: Option<Side>,
+        at: Timestamp,
+    ) -> Option<Tracked<'a, T>> {
+        let (source, target) = ((segment.source, segment.source_port), (segment.destination, segment.destination_port));
+        if segment.flags.is_syn() {
+            return None;
+        }
+        let answers = segment.flags.is_syn_ack();
+        let hash = hash_of(&self.keys, source, target);
+        let found = self.find(hash, source, target);
+        let index = match found {
+            Some(index) => index,
+            None if answers => self.enter(hash, target, source),
+            None if segment.payload_length == 0 || segment.flags.is_rst() => return None,
+            None => match sender? {
+                Side::Client => self.enter(hash, source, target),
+                Side::Server => self.enter(hash, target, source),
+            },
+        };
+        let slot = self.slots.get_mut(index as usize)?;
+        let was_verified = slot.verified;
+        let mut starts = [None; 2];
+        if answers {
+            let (place, known) = slot.greet(target, source, segment);
+            starts = known;
+            if place == Place::Afresh {
+                self.early.forget(index);
+            }
+        } else {
+            let side = if slot.client == source { Side::Client } else { Side::Server };
+            match slot.agrees(side, segment) {
+                Place::Known => {}
+                Place::Afresh => self.early.forget(index),
+                Place::Strange => {
+                    self.counts.implausible += 1;
+                    return None;
+                }
+            }
+        }
+        let side = if slot.client == source { Side::Client } else { Side::Server };
+        let (verified, queue) = (slot.verified, slot.wanted_queue());
+        self.requeue(index, queue);
+        let slot = self.slots.get_mut(index as usize)?;
+        Some(Tracked {
+            client: slot.client.0,
+            server: slot.server.0,
+            port: slot.server.1,
+            side,
+            verified,
+            newly_verified: verified && !was_verified,
+            state: &mut slot.state,
+            messages: Messages {
+                side,
+                slot: index,
+                piece: Piece {
+                    sequence: segment.sequence,
+                    length: if answers { 0 } else { segment.payload_length },
+                    bytes: if answers { &[] } else { captured(segment) },
+                },
+                acknowledgement: segment.flags.is_ack().then_some(segment.acknowledgement),
+                starts,
+                at,
+                flows: &mut slot.flows,
+                followers: &mut slot.followers,
+                heads: self.heads.get_mut(index as usize)?,
+                early: &mut self.early,
+                counts: &mut self.counts,
+            },
+        })
+    }
+
+    fn find(&self, hash: u64, source: End, target: End) -> Option<u32> {
+        let same = |index: &u32| {
+            self.slots.get(*index as usize).is_some_and(|slot| {
+                (slot.client == source && slot.server == target) || (slot.client == target && slot.server == source)
+            })
+        };
+        self.table.find(hash, same).copied()
+    }
+
+    fn enter(&mut self, hash: u64, client: End, server: End) -> u32 {
+        self.counts.entered += 1;
+        let fresh = Slot {
+            client,
+            server,
+            start: Start::Running,
+            verified: false,
+            strange: 0,
+            flows: [Flow::default(); 2],
+            followers: [Follower::default(); 2],
+            queue: Queue::Unverified,
+            before: NONE,
+            after: NONE,
+            state: T::default(),
+        };
+        let index = if self.slots.len() < self.capacity {
+            let index = u32::try_from(self.slots.len()).unwrap_or(NONE);
+            self.slots.push(fresh);
+            self.heads.push([[0; HEAD]; 2]);
+            index
+        } else {
+            let index = self.evict();
+            if let Some(slot) = self.slots.get_mut(index as usize) {
+                *slot = fresh;
+            }
+            index
+        };
+        self.link(index, Queue::Unverified);
+        let Streams { table, slots, keys, .. } = self;
+        let rehash = |index: &u32| slots.get(*index as usize).map_or(0, |slot| hash_of(keys, slot.client, slot.server));
+        table.insert_unique(hash, index, rehash);
+        index
+    }
+
+    /// Frees the slot whose loss hurts least and returns it.
+    fn evict(&mut self) -> u32 {
+        let index = self.ends.iter().map(|(first, _)| *first).find(|first| *first != NONE).unwrap_or_default();
+        if let Some(slot) = self.slots.get(index as usize) {
+            if slot.queue != Queue::Closed {
+                self.counts.evicted += 1;
+            }
+            let hash = hash_of(&self.keys, slot.client, slot.server);
+            if let Ok(entry) = self.table.find_entry(hash, |other| *other == index) {
+                entry.remove();
+            }
+        }
+        self.unlink(index);
+        self.early.forget(index);
+        index
+    }
+
+    fn requeue(&mut self, index: u32, queue: Queue) {
+        // Already the latest of its queue: nothing to move.
+        if self.slots.get(index as usize).is_some_and(|slot| slot.queue == queue && slot.after == NONE) {
+            return;
+        }
+        self.unlink(index);
+        self.link(index, queue);
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let Some(slot) = self.slots.get(index as usize) else { return };
+        let (queue, before, after) = (slot.queue as usize, slot.before, slot.after);
+        match self.slots.get_mut(before as usize) {
+            Some(slot) => slot.after = after,
+            None => {
+                if let Some(ends) = self.ends.get_mut(queue) {
+                    ends.0 = after;
+                }
+            }
+        }
+        match self.slots.get_mut(after as usize) {
+            Some(slot) => slot.before = before,
+            None => {
+                if let Some(ends) = self.ends.get_mut(queue) {
+                    ends.1 = before;
+                }
+            }
+        }
+    }
+
+    fn link(&mut self, index: u32, queue: Queue) {
+        let Some(ends) = self.ends.get_mut(queue as usize) else { return };
+        let last = std::mem::replace(&mut ends.1, index);
+        if last == NONE {
+            ends.0 = index;
+        }
+        if let Some(slot) = self.slots.get_mut(last as usize) {
+            slot.after = index;
+        }
+        if let Some(slot) = self.slots.get_mut(index as usize) {
+            (slot.queue, slot.before, slot.after) = (queue, last, NONE);
+        }
+    }
+}
+
+impl<T: Default> Slot<T> {
+    /// Forgets everything but the ends.
+    fn afresh(&mut self, client: End, server: End) {
+        (self.client, self.server) = (client, server);
+        (self.start, self.verified, self.strange) = (Start::Running, false, 0);
+        self.flows = [Flow::default(); 2];
+        self.followers = [Follower::default(); 2];
+        self.state = T::default();
+    }
+
+    /// Notes a SYN-ACK: what it means for the connection, and where it says that the streams start.
+    fn greet(&mut self, client: End, server: End, segment: &Segment<'_>) -> (Place, [Option<u32>; 2]) {
+        let [from_client, from_server] = [segment.acknowledgement, segment.sequence.wrapping_add(1)];
+        let [mine, theirs] = self.flows;
+        let close = |a: u32, b: u32| ahead(a, b).unsigned_abs() < AGREEMENT;
+        if self.client == client {
+            if self.start == Start::Answered && close(mine.next, from_client) && close(theirs.next, from_server) {
+                // Sent again.
+                return (Place::Known, [None; 2]);
+            }
+            if self.start == Start::Running && mine.seen && !theirs.seen && mine.acknowledged == from_server {
+                // The two directions reach us by two rings, and the client's was faster: it knows the number.
+                self.verified = true;
+                self.flows[1] = Flow { next: from_server, acknowledged: from_client, seen: true, ..theirs };
+                return (Place::Known, [None, Some(from_server)]);
+            }
+        }
+        self.afresh(client, server);
+        self.start = Start::Answered;
+        self.flows[0].next = from_client;
+        self.flows[1] = Flow { next: from_server, acknowledged: from_client, seen: true, ..Flow::default() };
+        (Place::Afresh, [Some(from_client), Some(from_server)])
+    }
+
+    fn wanted_queue(&self) -> Queue {
+        match (self.flows.iter().all(|flow| flow.closed), self.verified) {
+            (true, _) => Queue::Closed,
+            (false, false) => Queue::Unverified,
+            (false, true) => Queue::Verified,
+        }
+    }
+
+    /// Notes a segment's numbers, and what they mean for the connection.
+    fn agrees(&mut self, side: Side, segment: &Segment<'_>) -> Place {
+        let [mine, theirs] = match side {
+            Side::Client => [self.flows[0], self.flows[1]],
+            Side::Server => [self.flows[1], self.flows[0]],
+        };
+        let close = |a: u32, b: u32, by: u32| ahead(a, b).unsigned_abs() < by;
+        let (sequence, acknowledgement) = (segment.sequence, segment.acknowledgement);
+        let acknowledges = segment.flags.is_ack();
+        let plausible = (!mine.seen && self.start == Start::Running || close(mine.next, sequence, WINDOW))
+            && (!acknowledges || !theirs.seen || close(theirs.next, acknowledgement, WINDOW));
+        if !plausible {
+            self.strange += 1;
+            if self.strange < STRANGE || segment.payload_length == 0 {
+                return Place::Strange;
+            }
+            let (client, server) = (self.client, self.server);
+            self.afresh(client, server);
+        }
+        self.strange = 0;
+        if !self.verified && acknowledges && theirs.seen {
+            self.verified = match self.start {
+                // Only the client's word counts here: it alone had to see the number.
+                Start::Answered => {
+                    side == Side::Client
+                        && ahead(theirs.next, acknowledgement) == 0
+                        && close(mine.next, sequence, AGREEMENT)
+                }
+                Start::Running => {
+                    close(theirs.acknowledged, sequence, AGREEMENT) && close(theirs.next, acknowledgement, AGREEMENT)
+                }
+            } && plausible;
+        }
+        let end = sequence.wrapping_add(segment.payload_length);
+        if segment.flags.is_rst() {
+            self.flows.iter_mut().for_each(|flow| flow.closed = true);
+        }
+        let [client, server] = &mut self.flows;
+        let flow = if side == Side::Client { client } else { server };
+        if !flow.seen || ahead(flow.next, end) > 0 {
+            flow.next = end;
+        }
+        flow.seen = true;
+        if acknowledges {
+            flow.acknowledged = acknowledgement;
+        }
+        flow.closed |= segment.flags.is_fin();
+        if plausible { Place::Known } else { Place::Afresh }
+    }
+}
+
+/// The same for both directions.
+fn hash_of(keys: &Keys, source: End, target: End) -> u64 {
+    let (low, high) = if source <= target { (source, target) } else { (target, source) };
+    keys.pair(low.0, high.0, u64::from(low.1) << 16 | u64::from(high.1))
+}
+
+/// What was captured of a segment's payload, never more than its length on the wire.
+fn captured<'a>(segment: &Segment<'a>) -> &'a [u8] {
+    let length = segment.payload.len().min(segment.payload_length as usize);
+    segment.payload.get(..length).unwrap_or_default()
+}
+
+impl Messages<'_> {
+    /// Reads all that this segment makes readable: of itself, and of early segments it is followed by.
+    pub fn read(&mut self, reader: &mut impl Reader) {
+        for (side, start) in [Side::Client, Side::Server].into_iter().zip(self.starts) {
+            if let Some((start, follower)) = start.zip(self.followers.get_mut(side.index())) {
+                follower.start(side, start, reader);
+            }
+        }
+        // What this segment acknowledges was received, so what we miss of it will not come any more.
+        let peer = self.side.other();
+        if let Some(acknowledgement) = self.acknowledgement
+            && self.waits(peer)
+            && let Some((_, sequence, _)) = self.early.first(self.owner(peer))
+            && ahead(sequence, acknowledgement) >= 0
+        {
+            self.give_up(peer, sequence, reader);
+            self.drain(peer, reader);
+        }
+        if self.piece.length == 0 {
+            return;
+        }
+        let side = self.side;
+        match self.feed(side, self.piece, reader) {
+            Fed::Taken => {}
+            Fed::Early => {
+                self.counts.early += 1;
+                self.early.keep(self.owner(side), self.piece, self.at);
+                self.set_waiting(side, true);
+            }
+        }
+        if !self.waits(side) {
+            return;
+        }
+        self.drain(side, reader);
+        while let Some((_, sequence, since)) = self.early.first(self.owner(side))
+            && (self.early.count(self.owner(side)) > EARLY || self.at.since(since) > PATIENCE)
+        {
+            self.give_up(side, sequence, reader);
+            self.drain(side, reader);
+        }
+    }
+
+    fn owner(&self, side: Side) -> Owner {
+        Owner { slot: self.slot, side }
+    }
+
+    fn waits(&self, side: Side) -> bool {
+        self.flows.get(side.index()).is_some_and(|flow| flow.waiting)
+    }
+
+    fn set_waiting(&mut self, side: Side, waiting: bool) {
+        if let Some(flow) = self.flows.get_mut(side.index()) {
+            flow.waiting = waiting;
+        }
+    }
+
+    fn feed(&mut self, side: Side, piece: Piece<'_>, reader: &mut impl Reader) -> Fed {
+        let follower = self.followers.get_mut(side.index()).zip(self.heads.get_mut(side.index()));
+        follower.map_or(Fed::Taken, |(follower, head)| follower.feed(side, head, piece, reader))
+    }
+
+    /// Feeds early segments as long as the first of them has its turn.
+    fn drain(&mut self, side: Side, reader: &mut impl Reader) {
+        let owner = self.owner(side);
+        while let Some((place, _, _)) = self.early.first(owner) {
+            let follower = self.followers.get_mut(side.index()).zip(self.heads.get_mut(side.index()));
+            let Some(((follower, head), piece)) = follower.zip(self.early.piece(place)) else { break };
+            if follower.feed(side, head, piece, reader) == Fed::Early {
+                return;
+            }
+            self.early.free(place);
+        }
+        self.set_waiting(side, false);
+    }
+
+    fn give_up(&mut self, side: Side, present: u32, reader: &mut impl Reader) {
+        self.counts.lost += 1;
+        if let Some(follower) = self.followers.get_mut(side.index()) {
+            follower.lose(side, present, reader);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::track::follower::Step;
+    use crate::wire::frame::Flags;
+
+    /// Messages are a length octet and so many bytes; what is read is all of it.
+    #[derive(Debug, Default)]
+    struct Toy {
+        read: [Vec<Vec<u8>>; 2],
+        body: [bool; 2],
+    }
+
+    impl Reader for Toy {
+        fn read(&mut self, side: Side, bytes: &[u8]) -> Step {
+            let body = &mut self.body[side.index()];
+            *body = !*body;
+            if *body {
+                let length = bytes[0];
+                return Step::Want { skip: 1, need: u16::from(length), left: u32::from(length) };
+            }
+            self.read[side.index()].push(bytes.to_vec());
+            Step::Want { skip: u32::try_from(bytes.len()).unwrap(), need: 1, left: 0 }
+        }
+
+        fn begin(&mut self, side: Side) -> u16 {
+            self.body[side.index()] = false;
+            1
+        }
+
+        fn resembles(&self, _: Side, start: &[u8]) -> bool {
+            start.first() == Some(&3)
+        }
+    }
+
+    const CLIENT: u16 = 50_000;
+    const SERVER: u16 = 445;
+
+    struct Talk {
+        streams: Streams<Toy>,
+        at: Timestamp,
+        port: u16,
+    }
+
+    impl Talk {
+        fn new(capacity: usize) -> Talk {
+            Talk { streams: Streams::new(capacity, Keys::new(1)), at: Timestamp::from_secs(9), port: CLIENT }
+        }
+
+        fn say(&mut self, side: Side, flags: u8, numbers: [u32; 2], payload: &[u8]) -> Option<bool> {
+            let (client, server) = ((Address::v4([10, 0, 0, 1]), self.port), (Address::v4([10, 0, 0, 2]), SERVER));
+            let (from, to) = if side == Side::Client { (client, server) } else { (server, client) };
+            let segment = Segment {
+                source: from.0,
+                destination: to.0,
+                source_port: from.1,
+                destination_port: to.1,
+                flags: Flags(flags),
+                sequence: numbers[0],
+                acknowledgement: numbers[1],
+                payload_length: u32::try_from(payload.len()).unwrap(),
+                payload,
+            };
+            let Tracked { state, mut messages, verified, .. } = self.streams.track(&segment, Some(side), self.at)?;
+            messages.read(state);
+            Some(verified)
+        }
+
+        fn heard(&self, side: Side) -> Vec<u8> {
+            self.streams.slots[0].state.read[side.index()].iter().map(|message| message[0]).collect()
+        }
+    }
+
+    const ACK: u8 = Flags::ACK;
+    const SYN_ACK: u8 = Flags::SYN | Flags::ACK;
+
+    #[test]
+    fn a_handshake_verifies_by_the_very_number() {
+        let mut talk = Talk::new(4);
+        assert_eq!(talk.say(Side::Client, Flags::SYN, [99, 0], &[]), None);
+        assert!(talk.streams.is_empty());
+        assert_eq!(talk.say(Side::Server, SYN_ACK, [499, 100], &[]), Some(false));
+        assert_eq!(talk.say(Side::Client, ACK, [100, 501], &[3, 1, 1, 1]), Some(false));
+        assert_eq!(talk.say(Side::Client, ACK, [104, 500], &[]), Some(true));
+        assert_eq!(talk.heard(Side::Client), [1]);
+    }
+
+    #[test]
+    fn a_running_connection_is_verified_when_both_agree() {
+        let mut talk = Talk::new(4);
+        assert_eq!(talk.say(Side::Client, ACK, [100, 500], &[3, 1, 1, 1]), Some(false));
+        assert_eq!(talk.say(Side::Client, ACK, [104, 500], &[3, 2, 1, 1]), Some(false));
+        assert_eq!(talk.say(Side::Server, ACK, [500, 108], &[3, 7, 7, 7]), Some(true));
+        assert_eq!((talk.heard(Side::Client), talk.heard(Side::Server)), (vec![1, 2], vec![7]));
+    }
+
+    #[test]
+    fn a_forged_segment_neither_speaks_nor_verifies() {
+        let mut talk = Talk::new(4);
+        talk.say(Side::Client, ACK, [100, 500], &[3, 1, 1, 1]);
+        assert_eq!(talk.say(Side::Server, ACK, [500, 0x4000_0000], &[]), None);
+        assert_eq!(talk.say(Side::Client, ACK, [0x4000_0000, 500], &[3, 9, 9, 9]), None);
+        assert_eq!(talk.say(Side::Server, ACK, [500, 104], &[3, 7, 7, 7]), Some(true));
+        assert_eq!(talk.heard(Side::Client), [1]);
+        assert_eq!(talk.streams.counts().implausible, 2);
+    }
+
+    #[test]
+    fn many_implausible_segments_are_another_connection() {
+        let mut talk = Talk::new(4);
+        talk.say(Side::Client, ACK, [100, 500], &[3, 1, 1, 1]);
+        talk.say(Side::Server, ACK, [500, 104], &[3, 7, 7, 7]);
+        for n in 0..u32::from(STRANGE) - 1 {
+            assert_eq!(talk.say(Side::Client, ACK, [0x4000_0000 + 4 * n, 900], &[3, 9, 9, 9]), None);
+        }
+        assert_eq!(talk.say(Side::Client, ACK, [0x4000_0100, 900], &[3, 4, 4, 4]), Some(false));
+        assert_eq!(talk.heard(Side::Client), [4]);
+    }
+
+    #[test]
+    fn the_same_ports_answered_anew_are_a_new_connection() {
+        let mut talk = Talk::new(4);
+        talk.say(Side::Server, SYN_ACK, [499, 100], &[]);
+        talk.say(Side::Client, ACK, [100, 500], &[3, 1, 1, 1]);
+        assert_eq!(talk.say(Side::Server, SYN_ACK, [499, 100], &[]), Some(true));
+        assert_eq!(talk.say(Side::Server, SYN_ACK, [0x7000_0000, 0x1000_0000], &[]), Some(false));
+        assert_eq!(talk.heard(Side::Client), Vec::<u8>::new());
+        assert_eq!(talk.streams.len(), 1);
+    }
+
+    #[test]
+    fn a_late_syn_ack_verifies_without_forgetting() {
+        let mut talk = Talk::new(4);
+        assert_eq!(talk.say(Side::Client, ACK, [100, 500], &[3, 1, 1, 1]), Some(false));
+        assert_eq!(talk.say(Side::Server, SYN_ACK, [499, 100], &[]), Some(true));
+        talk.say(Side::Server, ACK, [500, 104], &[2, 6, 6]);
+        assert_eq!((talk.heard(Side::Client), talk.heard(Side::Server)), (vec![1], vec![6]));
+    }
+
+    #[test]
+    fn early_segments_wait_for_the_missing_bytes() {
+        let mut talk = Talk::new(4);
+        talk.say(Side::Server, SYN_ACK, [499, 100], &[]);
+        talk.say(Side::Client, ACK, [105, 500], &[3, 3, 3]);
+        talk.say(Side::Client, ACK, [102, 500], &[1, 1, 2]);
+        assert_eq!(talk.heard(Side::Client), Vec::<u8>::new());
+        talk.say(Side::Client, ACK, [100, 500], &[3, 1]);
+        talk.say(Side::Client, ACK, [108, 500], &[1, 4]);
+        assert_eq!(talk.heard(Side::Client), [1, 3]);
+        assert_eq!((talk.streams.counts().early, talk.streams.counts().lost), (2, 0));
+    }
+
+    #[test]
+    fn what_the_peer_acknowledged_will_not_come_any_more() {
+        let mut talk = Talk::new(4);
+        talk.say(Side::Server, SYN_ACK, [499, 100], &[]);
+        talk.say(Side::Client, ACK, [104, 500], &[3, 8, 8, 8]);
+        assert_eq!(talk.heard(Side::Client), Vec::<u8>::new());
+        talk.say(Side::Server, ACK, [500, 108], &[]);
+        assert_eq!(talk.heard(Side::Client), [8]);
+        assert_eq!(talk.streams.counts().lost, 1);
+    }
+
+    #[test]
+    fn what_does_not_come_in_time_is_given_up() {
+        let mut talk = Talk::new(4);
+        talk.say(Side::Server, SYN_ACK, [499, 100], &[]);
+        talk.say(Side::Client, ACK, [104, 500], &[3, 8, 8, 8]);
+        talk.at = talk.at + PATIENCE + PATIENCE;
+        talk.say(Side::Client, ACK, [108, 500], &[3, 9, 9, 9]);
+        assert_eq!(talk.heard(Side::Client), [8, 9]);
+    }
+
+    #[test]
+    fn a_full_table_gives_up_closed_then_unverified_then_idle_connections() {
+        let mut talk = Talk::new(3);
+        let open = |talk: &mut Talk, port: u16, verify: bool| {
+            talk.port = port;
+            talk.say(Side::Server, SYN_ACK, [499, 100], &[]);
+            if verify {
+                assert_eq!(talk.say(Side::Client, ACK, [100, 500], &[]), Some(true));
+            }
+        };
+        open(&mut talk, 1, true);
+        open(&mut talk, 2, false);
+        open(&mut talk, 3, true);
+        talk.port = 3;
+        talk.say(Side::Client, ACK | Flags::RST, [100, 500], &[]);
+        let ports = |talk: &Talk| {
+            let mut ports: Vec<u16> = talk.streams.slots.iter().map(|slot| slot.client.1).collect();
+            ports.sort_unstable();
+            ports
+        };
+        open(&mut talk, 4, true);
+        assert_eq!(ports(&talk), [1, 2, 4]);
+        open(&mut talk, 5, false);
+        assert_eq!(ports(&talk), [1, 4, 5]);
+        for port in 6..200 {
+            open(&mut talk, port, false);
+        }
+        assert_eq!(ports(&talk), [1, 4, 199]);
+        talk.port = 1;
+        talk.say(Side::Client, ACK, [100, 500], &[]);
+        open(&mut talk, 200, true);
+        open(&mut talk, 201, true);
+        assert_eq!(ports(&talk), [1, 200, 201]);
+        assert_eq!((talk.streams.len(), talk.streams.capacity()), (3, 3));
+        // Numbers 2, 5 to 199, and 4; the closed one is no loss.
+        assert_eq!(talk.streams.counts().evicted, 197);
+    }
+}
