@@ -1,6 +1,7 @@
 //! Signals, evidence and alarms: what a detector says, in the design's words.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -23,6 +24,13 @@ impl Score {
     #[must_use]
     pub fn nats(self) -> f64 {
         f64::from(self.0) / 1000.0
+    }
+
+    /// What is left of it after `age`, at one nat in `decay`; never below zero.
+    #[must_use]
+    pub fn decayed(self, age: Duration, decay: Duration) -> Self {
+        let lost = age.as_nanos().saturating_mul(1000) / decay.as_nanos().max(1);
+        Score(self.0.saturating_sub(i32::try_from(lost).unwrap_or(i32::MAX)).max(0))
     }
 }
 

@@ -7,92 +7,28 @@
 //!
 //! Bounded: quiet hosts (no score, no evidence) are taken in up to seven eighths of the capacity, the last eighth is
 //! kept for suspects; [`Board::trim`], called by the control task, makes room again by dropping the least suspicious
-//! host that has been idle longest. A host with a decision in force is never dropped, and may be entered even when the
-//! table is full: how many those are is bounded by the responder.
+//! host that has been idle longest. A host that is acted on is never dropped, and may be entered even when the table is
+//! full: how many those are is bounded by the responder.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
-use super::host::{NearMiss, WindowFill};
-use super::snapshot::Occupancy;
-use crate::detect::evidence::{Attachment, Evidence, Score};
+use super::facts::Facts;
+use super::host::NearMiss;
+use super::snapshot::{HostCounts, Occupancy};
 use crate::respond::Verdict;
 use crate::time::Timestamp;
 use crate::wire::Address;
 
-/// SMB dialects, oldest first: metric labels, and the bits of [`SmbFacts`].
-pub const DIALECTS: [&str; 6] = ["smb1", "2.0.2", "2.1", "3.0", "3.0.2", "3.1.1"];
-
-/// What was seen of a host's SMB. A dialect is a bit: bit N is [`DIALECTS`]`[N]`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SmbFacts {
-    /// Dialects agreed on as a client.
-    pub client: u8,
-    /// Dialects agreed on as a server.
-    pub server: u8,
-    /// A negotiation required signing.
-    pub signing: bool,
-    /// Encrypted sessions were seen.
-    pub encrypted: bool,
-}
-
-impl SmbFacts {
-    /// Whether it speaks SMB at all.
-    #[must_use]
-    pub const fn any(self) -> bool {
-        self.client | self.server != 0 || self.encrypted
-    }
-
-    /// Whether it agreed on SMB1, on either side.
-    #[must_use]
-    pub const fn smb1(self) -> bool {
-        (self.client | self.server) & 1 != 0
-    }
-}
-
-/// What a shard knows of one host.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Facts {
-    /// When it last sent something.
-    pub seen: Timestamp,
-    /// Where it sits.
-    pub attachment: Attachment,
-    /// Its score.
-    pub score: Score,
-    /// The threshold that applies to it.
-    pub threshold: Score,
-    /// Distinct destinations of first contact within the contact memory.
-    pub destinations: u32,
-    /// The fan-out windows that hold anything.
-    pub windows: Vec<WindowFill>,
-    /// The alarmed host that lately reached it.
-    pub exposed_by: Option<Address>,
-    /// Its SMB.
-    pub smb: SmbFacts,
-    /// The closest it came to a decision without one.
-    pub near_miss: Option<NearMiss>,
-    /// The evidence that counts now, oldest first; none for quiet hosts.
-    pub evidence: Vec<Evidence>,
-}
-
-impl Facts {
-    /// Whether anything speaks against it.
-    #[must_use]
-    pub fn suspicious(&self) -> bool {
-        self.score > Score(0) || self.exposed_by.is_some() || !self.evidence.is_empty()
-    }
-
-    /// How near its decision it is, in thousandths: by score, or by its fullest window.
-    #[must_use]
-    pub fn nearness(&self) -> u32 {
-        let of = |part: u64, whole: u64| part.saturating_mul(1000).checked_div(whole).unwrap_or(0);
-        let score = of(self.score.0.max(0).unsigned_abs().into(), self.threshold.0.max(0).unsigned_abs().into());
-        let windows = self.windows.iter().map(|window| of(window.count.into(), window.limit.into())).max();
-        u32::try_from(score.max(windows.unwrap_or(0))).unwrap_or(u32::MAX)
-    }
-}
+/// How near a host's decision must have been to be a near miss, in thousandths.
+const NEAR_MISS: u32 = 500;
+/// A watch is over once the host is no nearer than this, in thousandths, and [`WATCH`] has passed.
+const FAR: u32 = 250;
+/// How long a watch lasts at least.
+const WATCH: Duration = Duration::from_secs(60);
 
 /// What the responder has decided about a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +45,14 @@ pub struct Standing {
     pub step: u8,
 }
 
+impl Standing {
+    /// Whether more is done, or waits to be done, than to watch.
+    #[must_use]
+    pub const fn acted(self) -> bool {
+        !matches!(self.verdict, Verdict::Watch | Verdict::Release)
+    }
+}
+
 /// One host's line on the board.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Line {
@@ -116,6 +60,26 @@ pub struct Line {
     pub facts: Option<Facts>,
     /// What is decided about it, if anything.
     pub standing: Option<Standing>,
+}
+
+impl Line {
+    fn acted(&self) -> bool {
+        self.standing.is_some_and(Standing::acted)
+    }
+
+    /// Takes newer facts. The nearest that a host came without being acted on stays in mind until it is.
+    fn update(&mut self, mut facts: Facts) {
+        let before = self.facts.as_ref().and_then(|facts| facts.near_miss);
+        let near = (facts.nearness() >= NEAR_MISS).then(|| NearMiss {
+            at: facts.at,
+            share: facts.nearness(),
+            score: facts.score,
+            threshold: facts.threshold,
+        });
+        let nearest = before.into_iter().chain(near).max_by_key(|near| near.share);
+        facts.near_miss = if self.acted() { None } else { nearest };
+        self.facts = Some(facts);
+    }
 }
 
 /// What became of a publication.
@@ -137,6 +101,7 @@ pub struct Board {
     used: AtomicUsize,
     evicted: AtomicU64,
     refused: AtomicU64,
+    near_misses: AtomicU64,
 }
 
 impl Board {
@@ -149,6 +114,7 @@ impl Board {
             used: AtomicUsize::new(0),
             evicted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            near_misses: AtomicU64::new(0),
         }
     }
 
@@ -156,14 +122,14 @@ impl Board {
     pub fn try_publish(&self, host: Address, facts: Facts) -> Published {
         let Some(entry) = self.lines.try_entry(host) else { return Published::Busy };
         match entry {
-            Entry::Occupied(mut line) => line.get_mut().facts = Some(facts),
+            Entry::Occupied(mut line) => line.get_mut().update(facts),
             Entry::Vacant(place) => {
                 let room = if facts.suspicious() { self.capacity } else { self.capacity - self.capacity / 8 };
                 if self.used.load(Ordering::Relaxed) >= room {
                     self.refused.fetch_add(1, Ordering::Relaxed);
                     return Published::Full;
                 }
-                place.insert(Line { facts: Some(facts), standing: None });
+                place.insert(Line::default()).update(facts);
                 self.used.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -175,6 +141,9 @@ impl Board {
         match self.lines.entry(host) {
             Entry::Occupied(mut line) => {
                 line.get_mut().standing = standing;
+                if let (true, Some(facts)) = (line.get().acted(), &mut line.get_mut().facts) {
+                    facts.near_miss = None;
+                }
                 if standing.is_none() && line.get().facts.is_none() {
                     line.remove();
                     self.used.fetch_sub(1, Ordering::Relaxed);
@@ -239,9 +208,41 @@ impl Board {
         }
     }
 
+    /// Hosts that were watched and fell back without a decision.
+    #[must_use]
+    pub fn near_misses(&self) -> u64 {
+        self.near_misses.load(Ordering::Relaxed)
+    }
+
+    /// Looks once at everybody: ends the watches that are outlived, and counts who is in which state. For the control
+    /// task, about once a second. `tracked` is left to the shards' own tables.
+    pub fn survey(&self, now: Timestamp, decay: Duration) -> HostCounts {
+        let mut counts = HostCounts::default();
+        let mut outlived = Vec::new();
+        self.each(|host, line| match line.standing.map(|standing| (standing.verdict, standing.since)) {
+            Some((Verdict::Contain, _)) => counts.contained += 1,
+            Some((Verdict::Isolate, _)) => counts.isolated += 1,
+            Some((Verdict::Hold, _)) => counts.held += 1,
+            Some((Verdict::Watch | Verdict::Throttle, since)) => {
+                let near = line.facts.as_ref().map_or(0, |facts| facts.nearness_at(now, decay));
+                if near < FAR && now.since(since) >= WATCH {
+                    outlived.push(host);
+                } else {
+                    counts.watched += 1;
+                }
+            }
+            Some((Verdict::Release, _)) | None => {}
+        });
+        self.near_misses.fetch_add(u64::try_from(outlived.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        for host in outlived {
+            self.stand(host, None);
+        }
+        counts
+    }
+
     /// Makes room once three quarters are used: drops the least suspicious hosts, the longest idle first, down to five
-    /// eighths, but nobody with a decision in force. Returns how many. For the control task, about once a second.
-    pub fn trim(&self) -> usize {
+    /// eighths, but nobody who is acted on. Returns how many. For the control task, about once a second.
+    pub fn trim(&self, now: Timestamp, decay: Duration) -> usize {
         let used = self.len();
         if used <= self.capacity / 4 * 3 {
             return 0;
@@ -249,8 +250,8 @@ impl Board {
         let surplus = used - self.capacity / 8 * 5;
         let mut candidates: Vec<(u32, Timestamp, Address)> = Vec::with_capacity(used);
         self.each(|host, line| {
-            if let (None, Some(facts)) = (line.standing, &line.facts) {
-                candidates.push((facts.nearness(), facts.seen, host));
+            if let (false, Some(facts)) = (line.acted(), &line.facts) {
+                candidates.push((facts.nearness_at(now, decay), facts.seen, host));
             }
         });
         if surplus < candidates.len() {
@@ -260,9 +261,8 @@ impl Board {
         let mut dropped = 0;
         for (_, seen, host) in candidates {
             // It may have been published or decided about again since it was looked at.
-            let idle = |_: &Address, line: &Line| {
-                line.standing.is_none() && line.facts.as_ref().is_some_and(|facts| facts.seen == seen)
-            };
+            let idle =
+                |_: &Address, line: &Line| !line.acted() && line.facts.as_ref().is_some_and(|facts| facts.seen == seen);
             if self.lines.remove_if(&host, idle).is_some() {
                 dropped += 1;
             }
@@ -276,13 +276,18 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evidence::Score;
+
+    const NOW: Timestamp = Timestamp::from_secs(70);
+    const DECAY: Duration = Duration::from_secs(600);
 
     fn host(n: u32) -> Address {
         Address::v4((0x0a00_0000 | n).to_be_bytes())
     }
 
     fn facts(seen: u64, score: i32) -> Facts {
-        Facts { seen: Timestamp::from_secs(seen), score: Score(score), threshold: Score(9900), ..Facts::default() }
+        let at = Timestamp::from_secs(seen);
+        Facts { at, seen: at, score: Score(score), threshold: Score(9900), ..Facts::default() }
     }
 
     fn standing() -> Standing {
@@ -315,7 +320,7 @@ mod tests {
         for n in 60..70 {
             board.try_publish(host(n), facts(0, 5000));
         }
-        assert_eq!(board.trim(), 20);
+        assert_eq!(board.trim(NOW, DECAY), 20);
         assert_eq!(board.len(), 50);
         assert!(board.get(host(0)).is_some(), "a host with a decision in force stays");
         for n in 1..=20 {
@@ -324,7 +329,7 @@ mod tests {
         for n in 21..70 {
             assert!(board.get(host(n)).is_some(), "{n}");
         }
-        assert_eq!(board.trim(), 0, "there is room now");
+        assert_eq!(board.trim(NOW, DECAY), 0, "there is room now");
     }
 
     #[test]
@@ -351,12 +356,30 @@ mod tests {
     }
 
     #[test]
-    fn nearness_is_the_fullest_of_score_and_windows() {
-        let mut facts = facts(1, 4950);
-        assert_eq!(facts.nearness(), 500);
-        facts.windows.push(WindowFill { class: super::super::host::Class::Lateral, seconds: 10, count: 9, limit: 10 });
-        assert_eq!(facts.nearness(), 900);
-        facts.threshold = Score(0);
-        assert_eq!(facts.nearness(), 900);
+    fn the_nearest_miss_is_kept_until_the_host_is_acted_on() {
+        let board = Board::new(8);
+        let miss = |board: &Board| board.get(host(1)).unwrap().facts.unwrap().near_miss.map(|near| near.score);
+        board.try_publish(host(1), facts(1, 4000));
+        assert_eq!(miss(&board), None);
+        board.try_publish(host(1), facts(2, 8000));
+        board.try_publish(host(1), facts(3, 100));
+        assert_eq!(miss(&board), Some(Score(8000)));
+        board.stand(host(1), Some(standing()));
+        assert_eq!(miss(&board), None);
+    }
+
+    #[test]
+    fn a_watch_ends_as_a_near_miss_once_the_host_has_fallen_back() {
+        let board = Board::new(8);
+        let watch = Standing { verdict: Verdict::Watch, enforced: false, ..standing() };
+        board.try_publish(host(1), facts(0, 5000));
+        board.stand(host(1), Some(watch));
+        board.stand(host(2), Some(standing()));
+        let counts = board.survey(Timestamp::from_secs(600), DECAY);
+        assert_eq!((counts.watched, counts.contained), (1, 1), "four nats are left");
+        let counts = board.survey(Timestamp::from_secs(1800), DECAY);
+        assert_eq!((counts.watched, counts.contained), (0, 1), "two nats are left of nearly ten");
+        assert_eq!(board.near_misses(), 1);
+        assert_eq!(board.get(host(1)).unwrap().standing, None);
     }
 }

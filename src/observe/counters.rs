@@ -7,11 +7,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::board::DIALECTS;
 use super::snapshot::{Occupancy, ShardView};
 use crate::detect::Signal;
+pub use crate::detect::counters::{Outcome, Unverified};
 use crate::time::Timestamp;
 use crate::wire::frame::Undecoded;
+use crate::wire::smb::Dialect;
 
 /// Most interfaces that are counted apart; further ones share the last one's counters.
 pub const MOST_INTERFACES: usize = 64;
@@ -101,40 +102,6 @@ macro_rules! labels {
 }
 
 labels! {
-    /// What became of a first contact.
-    Outcome {
-        /// A SYN-ACK, or a payload in mid-stream.
-        Answered = "answered",
-        /// A RST.
-        Refused = "refused",
-        /// An ICMP error.
-        Unreachable = "unreachable",
-        /// No answer within the answer timeout.
-        Silent = "silent",
-        /// No answer yet, and too many attempts pending.
-        Overrun = "overrun",
-        /// Our own fuse dropped the SYN: fan-out, not failure.
-        Limited = "limited",
-    }
-}
-
-labels! {
-    /// Why evidence weighed nothing.
-    Unverified {
-        /// The source's address belongs on another interface.
-        Interface = "interface",
-        /// The source's hardware address is not the known one.
-        Mac = "mac",
-        /// No route back to the source leads through the interface it came in on.
-        ReversePath = "reverse_path",
-        /// Answers cannot be seen here: the sensor is blind on this path.
-        Blind = "blind",
-        /// Several sources fail on a destination that lately served.
-        Outage = "outage",
-    }
-}
-
-labels! {
     /// A shard's tables of fixed capacity.
     Table {
         /// Hosts with state.
@@ -163,16 +130,14 @@ pub struct ShardCounters {
     pub evidence: Cells<{ Signal::ALL.len() }>,
     /// Evidence that weighed nothing, by [`Unverified`].
     pub unverified: Cells<{ Unverified::ALL.len() }>,
-    /// Negotiations seen, by [`DIALECTS`].
-    pub dialects: Cells<{ DIALECTS.len() }>,
+    /// Negotiations seen, by [`Dialect`].
+    pub dialects: Cells<{ Dialect::ALL.len() }>,
     /// SMB3 sessions seen encrypted.
     pub smb_encrypted: Cell,
     /// SMB connections seen that require signing.
     pub smb_signed: Cell,
     /// Compressed SMB messages.
     pub smb_compressed: Cell,
-    /// Hosts that came half way to a decision and fell back.
-    pub near_misses: Cell,
     /// Alarms and facts that the control queue had no room for.
     pub queue_drops: Cell,
     /// Entries in use, by [`Table`].

@@ -5,14 +5,15 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::board::{DIALECTS, Facts, Line, SmbFacts};
+use super::board::Line;
+use super::facts::{Facts, SmbFacts};
 use super::host::{AttachmentView, EvidenceView, Exemption, HeldView, HostView, NextStep, SmbView, WhyView};
 use super::live::Live;
 use super::snapshot::Status;
 use crate::config::model::Config;
-use crate::detect::evidence::Score;
 use crate::detect::settings::Role;
-use crate::respond::{Mode, Verdict};
+use crate::evidence::{Grade, Score};
+use crate::respond::{By, Mode, Verdict, exempt};
 use crate::time::Timestamp;
 use crate::wire::Address;
 use crate::wire::frame::Transport;
@@ -30,7 +31,10 @@ pub fn host(address: Address, line: &Line, live: &Live) -> HostView {
 #[must_use]
 pub fn why(address: Address, live: &Live) -> WhyView {
     let (config, status) = (live.config(), live.status());
-    let line = live.board.get(address);
+    let mut line = live.board.get(address);
+    if let Some(facts) = line.as_mut().and_then(|line| line.facts.as_mut()) {
+        *facts = facts.aged(status.at, config.detect.decay);
+    }
     let exemptions = exemptions(address, live);
     let held = live.held().iter().find(|held| held.host == address).cloned();
     let history: Vec<_> = live.recent(Some(address), HISTORY).iter().map(|act| act.as_ref().clone()).collect();
@@ -38,13 +42,21 @@ pub fn why(address: Address, live: &Live) -> WhyView {
     let standing_step = line.as_ref().and_then(|line| line.standing).map_or(0, |standing| standing.step);
     let remembered = history
         .iter()
-        .find(|act| matches!(act.decision, Verdict::Contain | Verdict::Isolate))
+        .find(|act| matches!(act.decision, Verdict::Contain | Verdict::Isolate) && act.step > 0)
         .filter(|act| status.at.since(act.at) <= config.respond.repeat_within)
         .map_or(0, |act| act.step);
+    let pardon = history.iter().find(|act| !matches!(act.decision, Verdict::Watch)).and_then(|act| {
+        let until = act.at + config.respond.pardon;
+        (act.decision == Verdict::Release && matches!(act.by, By::Operator(_)) && status.at < until).then_some(until)
+    });
     let next = (!forbidden).then(|| next_step(standing_step.max(remembered), &config.respond));
     let facts = line.as_ref().and_then(|line| line.facts.as_ref());
     let evidence = facts.map(|facts| facts.evidence.iter().map(EvidenceView::from).collect()).unwrap_or_default();
     let summary = summary(address, line.as_ref(), &exemptions, next.as_ref(), held.as_ref(), status.mode);
+    let summary = match pardon {
+        Some(until) => format!("{summary} An engineer released it: until {until} it is only watched."),
+        None => summary,
+    };
     WhyView {
         address,
         at: status.at,
@@ -53,6 +65,7 @@ pub fn why(address: Address, live: &Live) -> WhyView {
         host: line.map(|line| view(address, &line, &config, &status, &exemptions)),
         exemptions,
         next,
+        pardoned_until: pardon,
         evidence,
         held,
         history,
@@ -62,15 +75,17 @@ pub fn why(address: Address, live: &Live) -> WhyView {
 /// The rung after `step`, as the ladder's settings have it.
 fn next_step(step: u8, settings: &crate::respond::Settings) -> NextStep {
     let step = step.saturating_add(1);
-    let rung = settings.ladder.get(usize::from(step - 1)).or(settings.ladder.last()).copied().flatten();
-    let on_scan = if step >= settings.isolate_from_step { Verdict::Isolate } else { Verdict::Contain };
-    let on_exploit = if settings.isolate_on_exploit { Verdict::Isolate } else { on_scan };
-    NextStep { step, on_scan, on_exploit, seconds: rung.map(|rung| rung.as_secs()) }
+    NextStep {
+        step,
+        on_scan: settings.verdict(Grade::Scan, step),
+        on_exploit: settings.verdict(Grade::Exploit, step),
+        seconds: settings.rung(step).map(|rung| rung.as_secs()),
+    }
 }
 
 fn view(address: Address, line: &Line, config: &Config, status: &Status, exemptions: &[Exemption]) -> HostView {
     let unseen = Facts { threshold: config.detect.threshold, ..Facts::default() };
-    let facts = line.facts.as_ref().unwrap_or(&unseen);
+    let facts = line.facts.as_ref().map_or(unseen, |facts| facts.aged(status.at, config.detect.decay));
     let name_of = |index| status.interfaces.iter().find(|known| known.index == index).map(|known| known.name.clone());
     let attachment = match line.facts {
         Some(_) => AttachmentView::new(facts.attachment, name_of),
@@ -87,7 +102,7 @@ fn view(address: Address, line: &Line, config: &Config, status: &Status, exempti
         threshold: facts.threshold,
         headroom: Score(facts.threshold.0.saturating_sub(facts.score.0).max(0)),
         destinations: facts.destinations,
-        windows: facts.windows.clone(),
+        windows: facts.windows,
         verdict: line.standing.map(|standing| standing.verdict),
         enforced: line.standing.is_some_and(|standing| standing.enforced),
         until: line.standing.and_then(|standing| standing.until),
@@ -107,14 +122,11 @@ fn view(address: Address, line: &Line, config: &Config, status: &Status, exempti
 }
 
 fn smb(facts: SmbFacts) -> SmbView {
-    let dialects = |bits: u8| {
-        let spoken = DIALECTS.iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1);
-        spoken.map(|(_, name)| (*name).to_owned()).collect()
-    };
+    let names = |bits| SmbFacts::names(bits).map(str::to_owned).collect();
     SmbView {
-        smb1: facts.smb1(),
-        client: dialects(facts.client),
-        server: dialects(facts.server),
+        smb1: facts.smb1,
+        client: names(facts.client),
+        server: names(facts.server),
         signing: facts.signing,
         encrypted: facts.encrypted,
     }
@@ -123,24 +135,24 @@ fn smb(facts: SmbFacts) -> SmbView {
 /// What applies to an address ahead of any evidence, and where it is written.
 fn exemptions(address: Address, live: &Live) -> Vec<Exemption> {
     let (config, now) = (live.config(), live.status().at);
-    let mut found = Vec::new();
-    if let Some(entry) = config.respond.never_contain.entry(address) {
-        found.push(Exemption::NeverContain { entry: entry.to_string() });
-    }
-    for added in live.exempted().iter().filter(|added| added.network.contains(address.ip())) {
-        found.push(Exemption::AddedByCommand {
-            entry: added.network.to_string(),
-            by: added.by.clone(),
-            at: added.at,
-            reason: added.reason.clone(),
-        });
-    }
-    if config.respond.own_addresses.contains(address) {
-        found.push(Exemption::OwnAddress);
-    }
-    if !config.respond.protected.contains(address) {
-        found.push(Exemption::NotProtected);
-    }
+    let added = live.exempted();
+    let networks: Vec<_> = added.iter().map(|added| added.network).collect();
+    let mut found: Vec<Exemption> = exempt::exemptions(&config.respond, &networks, address)
+        .map(|reason| match reason {
+            exempt::Exemption::Own => Exemption::OwnAddress,
+            exempt::Exemption::NeverContain(entry) => Exemption::NeverContain { entry: entry.to_string() },
+            exempt::Exemption::NotProtected => Exemption::NotProtected,
+            exempt::Exemption::ByCommand(entry) => {
+                let added = added.iter().find(|added| added.network == entry);
+                Exemption::AddedByCommand {
+                    entry: entry.to_string(),
+                    by: added.map_or_else(String::new, |added| added.by.clone()),
+                    at: added.map_or(Timestamp::ZERO, |added| added.at),
+                    reason: added.map_or_else(String::new, |added| added.reason.clone()),
+                }
+            }
+        })
+        .collect();
     let roles = config.detect.roles.iter().filter(|role| role.hosts.contains(address));
     found.extend(roles.map(|role| Exemption::Role {
         name: role.name.clone(),
@@ -274,6 +286,7 @@ mod tests {
     use super::*;
     use crate::detect::settings::{Networks, Services};
     use crate::observe::board::Standing;
+    use crate::wire::smb::Dialect;
     use std::sync::Arc;
 
     const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -391,10 +404,10 @@ mod tests {
 
     #[test]
     fn smb_dialects_are_named() {
-        let facts = SmbFacts { client: 0b10_0001, server: 0b10, ..SmbFacts::default() };
+        let facts = SmbFacts { client: 1 << Dialect::Smb311 as u16, server: 0, ..SmbFacts::default() };
         let shown = smb(facts);
-        assert!(shown.smb1);
-        assert_eq!(shown.client, ["smb1", "3.1.1"]);
-        assert_eq!(shown.server, ["2.0.2"]);
+        assert!(!shown.smb1);
+        assert_eq!(shown.client, ["smb3.1.1"]);
+        assert!(shown.server.is_empty());
     }
 }

@@ -5,9 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::detect::evidence::{Attachment, Evidence, Score};
-use crate::detect::{Grade, Signal};
-use crate::respond::{By, Decision, Verdict};
+use crate::evidence::{Attachment, Evidence, Grade, Score, Signal};
+use crate::respond::{By, Decision, Held, Verdict};
 use crate::time::Timestamp;
 use crate::wire::{Address, Mac};
 
@@ -139,6 +138,23 @@ pub struct HeldView {
     pub evidence: Vec<EvidenceView>,
 }
 
+impl From<&Held> for HeldView {
+    fn from(held: &Held) -> Self {
+        let alarm = &held.alarm;
+        HeldView {
+            id: held.id,
+            at: alarm.at,
+            host: alarm.host,
+            would: held.verdict,
+            grade: alarm.grade,
+            score: alarm.score,
+            destinations: alarm.destinations,
+            reason: held.reason.clone(),
+            evidence: alarm.evidence.iter().map(EvidenceView::from).collect(),
+        }
+    }
+}
+
 /// Which contacts a fan-out window counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -193,6 +209,8 @@ pub struct SmbView {
 pub struct NearMiss {
     /// When.
     pub at: Timestamp,
+    /// How near, in thousandths of the way to a decision.
+    pub share: u32,
     /// The score then.
     pub score: Score,
     /// The threshold then.
@@ -357,6 +375,8 @@ pub struct WhyView {
     pub exemptions: Vec<Exemption>,
     /// What the ladder would do at its next alarm; `None` where nothing may be dropped.
     pub next: Option<NextStep>,
+    /// Until then an alarm only leads to a watch, because an engineer released it.
+    pub pardoned_until: Option<Timestamp>,
     /// The evidence that counts now, oldest first.
     pub evidence: Vec<EvidenceView>,
     /// The decision that waits, if one does.

@@ -19,7 +19,7 @@ use crate::config::model::Config;
 use crate::respond::{Decision, Verdict};
 use crate::wire::Address;
 
-/// Decisions kept in memory for `why` and `/v1/decisions`; the history database has them all.
+/// Decisions kept in memory, watches and others each, for `why` and `/v1/decisions`; the history database has them all.
 pub const RECENT: usize = 1024;
 
 /// What the running daemon shows.
@@ -37,7 +37,8 @@ pub struct Live {
     ruleset: ArcSwap<String>,
     exempted: ArcSwap<Vec<Exempted>>,
     held: ArcSwap<Vec<HeldView>>,
-    recent: Mutex<VecDeque<Arc<ActView>>>,
+    /// Watches apart from the rest, so that they cannot push it out.
+    recent: Mutex<[VecDeque<Arc<ActView>>; 2]>,
 }
 
 impl Live {
@@ -117,6 +118,13 @@ impl Live {
 
     /// After a decision was held, confirmed or dropped: all that wait now.
     pub fn set_held(&self, held: Vec<HeldView>) {
+        let waits = |host| held.iter().any(|held: &HeldView| held.host == host);
+        for gone in self.held().iter().map(|held| held.host).filter(|host| !waits(*host)) {
+            let standing = self.board.get(gone).and_then(|line| line.standing);
+            if standing.is_some_and(|standing| standing.verdict == Verdict::Hold) {
+                self.board.stand(gone, None);
+            }
+        }
         self.held.store(Arc::new(held));
     }
 
@@ -131,12 +139,19 @@ impl Live {
             until: decision.until,
             step: decision.step,
         };
-        self.board.stand(decision.host, (decision.decision != Verdict::Release).then_some(standing));
+        let before = self.board.get(decision.host).and_then(|line| line.standing);
+        match decision.decision {
+            Verdict::Release => self.board.stand(decision.host, None),
+            // A watch takes nothing back that is done already.
+            Verdict::Watch if before.is_some_and(Standing::acted) => {}
+            _ => self.board.stand(decision.host, Some(standing)),
+        }
     }
 
-    /// Keeps a decision among the recent ones without counting it: at start, those of an earlier run.
+    /// Keeps a decision among the recent ones without counting it: at start, those of an earlier run, oldest first.
     pub fn remember(&self, act: ActView) {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let [watches, acts] = &mut *self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = if act.decision == Verdict::Watch { watches } else { acts };
         if recent.len() >= RECENT {
             recent.pop_front();
         }
@@ -148,14 +163,18 @@ impl Live {
     pub fn recent(&self, host: Option<Address>, most: usize) -> Vec<Arc<ActView>> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let about = |act: &&Arc<ActView>| host.is_none_or(|host| act.host == host);
-        recent.iter().rev().filter(about).take(most).cloned().collect()
+        let mut found: Vec<Arc<ActView>> =
+            recent.iter().flat_map(|acts| acts.iter().rev().filter(about)).cloned().collect();
+        found.sort_by_key(|act| std::cmp::Reverse(act.at));
+        found.truncate(most);
+        found
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::evidence::{Attachment, Score};
+    use crate::evidence::{Attachment, Score};
     use crate::respond::By;
     use crate::time::Timestamp;
 
@@ -184,10 +203,13 @@ mod tests {
         let host: Address = "10.0.0.7".parse().unwrap();
         live.record(&decision(host, Verdict::Contain));
         assert_eq!(live.board.get(host).unwrap().standing.unwrap().verdict, Verdict::Contain);
-        live.record(&decision(host, Verdict::Release));
+        live.record(&decision(host, Verdict::Watch));
+        assert_eq!(live.board.get(host).unwrap().standing.unwrap().verdict, Verdict::Contain, "a watch undoes nothing");
+        live.record(&Decision { at: Timestamp::from_secs(1_700_000_009), ..decision(host, Verdict::Release) });
         assert_eq!(live.board.get(host), None, "a release ends the standing");
         let recent: Vec<Verdict> = live.recent(Some(host), 10).iter().map(|act| act.decision).collect();
-        assert_eq!(recent, [Verdict::Release, Verdict::Contain]);
+        assert_eq!(recent.first(), Some(&Verdict::Release));
+        assert_eq!(recent.len(), 3);
         assert!(live.recent(Some("10.0.0.8".parse().unwrap()), 10).is_empty());
     }
 

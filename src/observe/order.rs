@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use super::host::ActView;
-use crate::respond::Verdict;
+use crate::respond::{Exemption, Refused, Verdict};
 use crate::wire::Address;
 
 /// Requests that may wait for the control task at once.
@@ -139,32 +139,21 @@ pub struct Done {
 /// Why an order was not carried out, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Nobody may drop this host.
-    #[error("{host} is on the never-contain list ({entry})")]
-    NeverContain {
-        /// The host.
-        host: Address,
-        /// The entry that covers it.
-        entry: String,
-    },
-    /// Outside the protected networks.
-    #[error("{0} is not in the protected networks")]
-    NotProtected(Address),
-    /// Neither contained nor isolated.
-    #[error("nothing to release: {0} is neither contained nor isolated")]
-    NotActedOn(String),
-    /// No held decision has this id.
-    #[error("no held decision has the id {0}")]
-    NotHeld(u64),
+    /// The responder's word.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Nobody in this network, or nobody at all, is acted on.
+    #[error("nothing to release: nobody in {0} is contained or isolated")]
+    NobodyActedOn(String),
+    /// Nothing waits.
+    #[error("no held decision waits")]
+    NothingHeld,
     /// This network was not added by command.
-    #[error("{0} was not added to the never-contain list by command")]
+    #[error("{0} was not put on the never-contain list by command")]
     NotAdded(IpNetwork),
     /// The new configuration was refused; the old one runs on.
     #[error("the configuration was refused, the running one stays: {0}")]
     Reload(String),
-    /// A table has no room.
-    #[error("{0}")]
-    Full(String),
     /// The kernel or the disk refused.
     #[error("{0}")]
     Failed(String),
@@ -175,13 +164,22 @@ impl Refusal {
     #[must_use]
     pub const fn help(&self) -> &'static str {
         match self {
-            Refusal::NeverContain { .. } => "take the entry off the list first, if the host really must be cut off",
-            Refusal::NotProtected(_) => "add its network to protected.networks and reload",
-            Refusal::NotActedOn(_) => "`firedoor hosts --acted` lists who is contained or isolated",
-            Refusal::NotHeld(_) => "`firedoor held` lists what waits",
+            Refusal::Refused(Refused::Exempt(_, Exemption::NotProtected)) => {
+                "add its network to the protected networks in the configuration and reload, if Firedoor shall act on it"
+            }
+            Refusal::Refused(Refused::Exempt(_, Exemption::ByCommand(_))) => {
+                "`firedoor never-contain remove NETWORK` takes the entry off, if the host really must be cut off"
+            }
+            Refusal::Refused(Refused::Exempt(..)) => {
+                "nothing may ever drop it; if it really must be cut off, do so at the switch"
+            }
+            Refusal::Refused(Refused::NotActedOn(_)) | Refusal::NobodyActedOn(_) => {
+                "`firedoor hosts --acted` lists who is contained or isolated"
+            }
+            Refusal::Refused(Refused::NotHeld(_)) | Refusal::NothingHeld => "`firedoor held` lists what waits",
+            Refusal::Refused(Refused::Full) => "release hosts that need no action any more",
             Refusal::NotAdded(_) => "entries from the configuration file are removed there, then `firedoor reload`",
             Refusal::Reload(_) => "`firedoor check` shows the line and what to do",
-            Refusal::Full(_) => "release hosts that need no action any more",
             Refusal::Failed(_) => "see the daemon's log",
         }
     }

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::respond::Mode;
+use crate::respond::{Mode, Responder};
 use crate::time::Timestamp;
 
 /// The daemon as a whole.
@@ -208,6 +208,25 @@ pub struct BreakerView {
     pub most_a_minute: u32,
     /// How often it has tripped since start.
     pub trips: u64,
+}
+
+impl BreakerView {
+    /// What the responder says of its breaker.
+    #[must_use]
+    pub fn of(responder: &Responder) -> Self {
+        let (limits, breaker) = (responder.settings().breaker, responder.breaker());
+        let tripped = breaker.tripped().map(|(at, _)| at);
+        BreakerView {
+            tripped,
+            reason: breaker.tripped().map(|(_, why)| why.to_owned()),
+            rearms_at: tripped.zip(limits.rearm_after).map(|(at, after)| at + after),
+            now: u32::try_from(responder.cases().count()).unwrap_or(u32::MAX),
+            most_at_once: limits.most_at_once,
+            last_minute: breaker.last_minute(),
+            most_a_minute: limits.most_a_minute,
+            trips: breaker.trips(),
+        }
+    }
 }
 
 /// The kernel's first-contact limiter.

@@ -34,17 +34,18 @@ impl fmt::Display for Exemption {
 /// The first reason why `host` may not be dropped.
 #[must_use]
 pub fn exemption(settings: &Settings, by_command: &[IpNetwork], host: Address) -> Option<Exemption> {
-    if settings.own_addresses.contains(host) {
-        return Some(Exemption::Own);
-    }
-    if let Some(entry) = settings.never_contain.entry(host) {
-        return Some(Exemption::NeverContain(entry));
-    }
-    if let Some(entry) = by_command.iter().find(|entry| entry.contains(host.ip())) {
-        return Some(Exemption::ByCommand(*entry));
-    }
-    if !settings.protected.contains(host) {
-        return Some(Exemption::NotProtected);
-    }
-    None
+    exemptions(settings, by_command, host).next()
+}
+
+/// Every reason why `host` may not be dropped.
+pub fn exemptions<'a>(
+    settings: &'a Settings,
+    by_command: &'a [IpNetwork],
+    host: Address,
+) -> impl Iterator<Item = Exemption> + 'a {
+    let own = settings.own_addresses.contains(host).then_some(Exemption::Own);
+    let listed = settings.never_contain.entry(host).map(Exemption::NeverContain);
+    let added = by_command.iter().filter(move |entry| entry.contains(host.ip())).copied().map(Exemption::ByCommand);
+    let outside = (!settings.protected.contains(host)).then_some(Exemption::NotProtected);
+    own.into_iter().chain(listed).chain(added).chain(outside)
 }

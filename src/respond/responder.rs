@@ -188,7 +188,7 @@ impl Responder {
             self.pardons.remove(&host);
         }
         let step = self.next_step(host, now);
-        let verdict = self.verdict(alarm.grade, step);
+        let verdict = self.settings.verdict(alarm.grade, step);
         let passes = alarm.grade == Grade::Exploit && self.settings.breaker.exploit_passes;
         if verdict_now.is_none() && !passes {
             let limits = self.settings.breaker;
@@ -210,11 +210,6 @@ impl Responder {
         }
     }
 
-    fn verdict(&self, grade: Grade, step: u8) -> Verdict {
-        let exploit = grade == Grade::Exploit && self.settings.isolate_on_exploit;
-        if exploit || step >= self.settings.isolate_from_step { Verdict::Isolate } else { Verdict::Contain }
-    }
-
     /// The rung that a decision about `host` would stand on.
     #[must_use]
     pub fn next_step(&self, host: Address, now: Timestamp) -> u8 {
@@ -222,13 +217,6 @@ impl Responder {
             Some(last) if now.since(last.at) <= self.settings.repeat_within => last.step.saturating_add(1),
             _ => 1,
         }
-    }
-
-    /// How long a rung lasts; `None` is until released.
-    #[must_use]
-    pub fn rung(&self, step: u8) -> Option<Duration> {
-        let at = usize::from(step.max(1)) - 1;
-        self.settings.ladder.get(at).or(self.settings.ladder.last()).copied().flatten()
     }
 
     fn hold(&mut self, alarm: &Alarm, verdict: Verdict, actions: &mut Vec<Action>) {
@@ -246,7 +234,7 @@ impl Responder {
 
     fn act(&mut self, alarm: &Alarm, verdict: Verdict, step: u8, reason: String, by: By, actions: &mut Vec<Action>) {
         let now = alarm.at;
-        let until = self.rung(step).map(|length| now + length);
+        let until = self.settings.rung(step).map(|length| now + length);
         let case = Case {
             host: alarm.host,
             verdict,
@@ -379,12 +367,12 @@ impl Responder {
         let mut case = case.clone();
         case.step = case.step.saturating_add(1);
         if let Some(grade) = case.grade
-            && self.verdict(grade, case.step) == Verdict::Isolate
+            && self.settings.verdict(grade, case.step) == Verdict::Isolate
         {
             case.verdict = Verdict::Isolate;
         }
         case.reason = format!("still tries new destinations (last {}): renewed", case.active);
-        case.until = self.rung(case.step).map(|length| at + length);
+        case.until = self.settings.rung(case.step).map(|length| at + length);
         case.since = at;
         self.note_step(host, case.step, at);
         self.open(case, actions);

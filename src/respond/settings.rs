@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::detect::settings::Networks;
-use crate::respond::decision::Mode;
+use crate::evidence::Grade;
+use crate::respond::decision::{Mode, Verdict};
 
 /// One rung of the ladder: how long a decision lasts. `None` is until released by hand.
 pub type Rung = Option<Duration>;
@@ -70,6 +71,22 @@ pub struct Settings {
     pub most_held: usize,
     /// Most hosts the responder keeps a history of steps for.
     pub remembered_hosts: usize,
+}
+
+impl Settings {
+    /// How long a rung of the ladder lasts, counted from 1; `None` is until released. The last rung repeats.
+    #[must_use]
+    pub fn rung(&self, step: u8) -> Rung {
+        let at = usize::from(step.max(1)) - 1;
+        self.ladder.get(at).or(self.ladder.last()).copied().flatten()
+    }
+
+    /// What an alarm of this grade leads to on this rung.
+    #[must_use]
+    pub fn verdict(&self, grade: Grade, step: u8) -> Verdict {
+        let exploit = grade == Grade::Exploit && self.isolate_on_exploit;
+        if exploit || step >= self.isolate_from_step { Verdict::Isolate } else { Verdict::Contain }
+    }
 }
 
 impl Default for Settings {

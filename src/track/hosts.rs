@@ -114,9 +114,7 @@ impl Host {
     /// The score now: what decay has left of it.
     #[must_use]
     pub fn score_now(&self, now: Timestamp, decay: Duration) -> Score {
-        let nanos = now.since(self.score_at).as_nanos();
-        let lost = nanos * 1000 / decay.as_nanos().max(1);
-        Score((self.score.0 - i32::try_from(lost).unwrap_or(i32::MAX)).max(0))
+        self.score.decayed(now.since(self.score_at), decay)
     }
 
     /// Adds evidence: S ← max(0, S + w), after decay. Only evidence that speaks against the host is kept by name.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::body::Malformed;
 use crate::observe::order::Refusal;
+use crate::respond::Refused;
 
 /// The body of every answer that is not a success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,9 +64,12 @@ impl Failure {
             Failure::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Failure::NotPermitted(_) => StatusCode::FORBIDDEN,
             Failure::Refused(refusal) => match refusal {
-                Refusal::NotActedOn(_) | Refusal::NotHeld(_) | Refusal::NotAdded(_) => StatusCode::NOT_FOUND,
-                Refusal::NeverContain { .. } | Refusal::NotProtected(_) | Refusal::Reload(_) => StatusCode::CONFLICT,
-                Refusal::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
+                Refusal::Refused(Refused::NotActedOn(_) | Refused::NotHeld(_))
+                | Refusal::NobodyActedOn(_)
+                | Refusal::NothingHeld
+                | Refusal::NotAdded(_) => StatusCode::NOT_FOUND,
+                Refusal::Refused(Refused::Exempt(..)) | Refusal::Reload(_) => StatusCode::CONFLICT,
+                Refusal::Refused(Refused::Full) => StatusCode::INSUFFICIENT_STORAGE,
                 Refusal::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             },
             Failure::Busy | Failure::Stopping => StatusCode::SERVICE_UNAVAILABLE,

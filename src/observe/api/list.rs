@@ -1,13 +1,17 @@
 //! Lists: which hosts, in which order, how many.
 
+use std::time::Duration;
+
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-use crate::observe::board::{Facts, Line};
+use crate::observe::board::{Line, Standing};
 use crate::observe::explain;
+use crate::observe::facts::Facts;
 use crate::observe::host::HostsView;
 use crate::observe::live::Live;
 use crate::respond::Verdict;
+use crate::time::Timestamp;
 use crate::wire::Address;
 
 /// Hosts listed where the client names no limit.
@@ -52,16 +56,16 @@ pub struct Filter {
 
 impl Filter {
     fn takes(&self, address: Address, line: &Line) -> bool {
-        let acted = line.standing.is_some_and(|standing| standing.verdict != Verdict::Watch);
+        let acted = line.standing.is_some_and(Standing::acted);
         let facts = line.facts.as_ref();
         (!self.acted || acted)
             && (!self.suspicious || line.standing.is_some() || facts.is_some_and(Facts::suspicious))
-            && (!self.smb1 || facts.is_some_and(|facts| facts.smb.smb1()))
+            && (!self.smb1 || facts.is_some_and(|facts| facts.smb.smb1))
             && self.network.is_none_or(|network| network.contains(address.ip()))
     }
 
     /// Greatest first.
-    fn rank(&self, line: &Line) -> u128 {
+    fn rank(&self, line: &Line, now: Timestamp, decay: Duration) -> u128 {
         let facts = line.facts.as_ref();
         match self.sort {
             Sort::Near => {
@@ -73,9 +77,10 @@ impl Filter {
                     Some(Verdict::Watch) => 1,
                     Some(Verdict::Release) | None => 0,
                 };
-                acted << 32 | facts.map_or(0, |facts| u128::from(facts.nearness()))
+                acted << 32 | facts.map_or(0, |facts| u128::from(facts.nearness_at(now, decay)))
             }
-            Sort::Score => facts.map_or(0, |facts| u128::from(facts.score.0.max(0).unsigned_abs())),
+            Sort::Score => facts
+                .map_or(0, |facts| u128::from(facts.score.decayed(now.since(facts.at), decay).0.max(0).unsigned_abs())),
             Sort::Destinations => facts.map_or(0, |facts| u128::from(facts.destinations)),
             Sort::Seen => facts.map_or(0, |facts| u128::from(facts.seen.nanos())),
             Sort::Address => 0,
@@ -95,10 +100,11 @@ pub(super) struct Decisions {
 
 /// The hosts that a filter takes, best first; equals by address.
 pub(super) fn hosts(filter: &Filter, live: &Live) -> HostsView {
+    let (now, decay) = (live.status().at, live.config().detect.decay);
     let mut found: Vec<(std::cmp::Reverse<u128>, Address)> = Vec::new();
     live.board.each(|address, line| {
         if filter.takes(address, line) {
-            found.push((std::cmp::Reverse(filter.rank(line)), address));
+            found.push((std::cmp::Reverse(filter.rank(line, now, decay)), address));
         }
     });
     let total = found.len();

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::config::model::Config;
-use crate::detect::evidence::Score;
-use crate::observe::board::{Facts, SmbFacts};
+use crate::evidence::Score;
+use crate::observe::facts::{Facts, SmbFacts};
 use crate::observe::order::{QUEUE, Refusal, Target, Which};
+use crate::respond::Refused;
 use crate::time::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -48,7 +49,7 @@ fn control() -> (Orders, JoinHandle<Vec<(Order, String)>>) {
         let mut seen = Vec::new();
         while let Some(Request { order, by, reply }) = inbox.recv().await {
             let answer = match &order {
-                Order::Confirm { which: Which::One(7) } => Err(Refusal::NotHeld(7)),
+                Order::Confirm { which: Which::One(7) } => Err(Refusal::Refused(Refused::NotHeld(7))),
                 order => Ok(Done { message: order.label().to_owned(), decisions: Vec::new() }),
             };
             let _ = reply.send(answer);
@@ -141,7 +142,7 @@ async fn what_is_wrong_is_said_with_what_to_do() {
         ("POST", "/v1/contain", r#"{"target":"10.0.0.7","reason":"x","forever":true}"#, 400, "forever"),
         ("POST", "/v1/contain", r#"{"target":"10.0.0.0/8","reason":"x"}"#, 400, "256"),
         ("POST", "/v1/contain", &long, 413, "bytes"),
-        ("POST", "/v1/held/confirm", r#"{"id":7}"#, 404, "id 7"),
+        ("POST", "/v1/held/confirm", r#"{"id":7}"#, 404, "number 7"),
     ] {
         let (status, body) = ask(method, path, body, &live, &orders, member()).await;
         assert_eq!(status, expected, "{method} {path}: {body}");
@@ -214,13 +215,13 @@ async fn a_head_without_end_is_refused() {
 async fn hosts_are_filtered_sorted_and_cut() {
     let (orders, _task) = control();
     let live = live();
-    for (n, score, smb) in [(1u8, 100, 0), (2, 9000, 1), (3, 5000, 0b10), (4, 0, 1)] {
+    for (n, score, smb1) in [(1u8, 100, false), (2, 9000, true), (3, 5000, false), (4, 0, true)] {
         let facts = Facts {
             seen: Timestamp::from_secs(u64::from(n)),
             score: Score(score),
             threshold: Score(9900),
             destinations: u32::from(10 - n),
-            smb: SmbFacts { client: smb, ..SmbFacts::default() },
+            smb: SmbFacts { smb1, ..SmbFacts::default() },
             ..Facts::default()
         };
         live.board.try_publish(Address::v4([10, 0, 0, n]), facts);

@@ -9,14 +9,15 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 use super::families::{self, FAMILIES, Family};
 use crate::detect::Signal;
 use crate::observe::Live;
-use crate::observe::board::DIALECTS;
+use crate::observe::board::Standing;
 use crate::observe::counters::{Outcome, Unverified};
 use crate::observe::host::Class;
 use crate::observe::process::Usage;
 use crate::observe::snapshot::{Blindness, Drift, Occupancy};
-use crate::respond::{Mode, Verdict};
+use crate::respond::Mode;
 use crate::time::Timestamp;
 use crate::wire::frame::Undecoded;
+use crate::wire::smb::Dialect;
 
 /// Shares of the threshold that `firedoor_hosts_near_threshold` counts hosts by, in thousandths.
 const NEAR: [(u32, &str); 4] = [(250, "0.25"), (500, "0.5"), (750, "0.75"), (900, "0.9")];
@@ -154,10 +155,9 @@ fn detection(scrape: &mut Scrape, live: &Live) {
     scrape.put(&families::EVIDENCE, Signal::ALL.iter().map(|at| (vec![at.label()], evidence(*at))));
     let unverified = |at: Unverified| float(counters.sum(|shard| shard.unverified.get(at as usize)));
     scrape.put(&families::UNVERIFIED, Unverified::ALL.iter().map(|at| (vec![at.label()], unverified(*at))));
-    scrape.one(&families::NEAR_MISSES, float(counters.sum(|shard| shard.near_misses.get())));
+    scrape.one(&families::NEAR_MISSES, float(live.board.near_misses()));
     let negotiated = |at: usize| float(counters.sum(|shard| shard.dialects.get(at)));
-    scrape
-        .put(&families::SMB_NEGOTIATIONS, DIALECTS.iter().enumerate().map(|(at, name)| (vec![*name], negotiated(at))));
+    scrape.put(&families::SMB_NEGOTIATIONS, Dialect::ALL.map(|at| (vec![at.label()], negotiated(at as usize))));
     scrape.one(&families::SMB_ENCRYPTED, float(counters.sum(|shard| shard.smb_encrypted.get())));
     scrape.one(&families::SMB_SIGNED, float(counters.sum(|shard| shard.smb_signed.get())));
     scrape.one(&families::SMB_COMPRESSED, float(counters.sum(|shard| shard.smb_compressed.get())));
@@ -172,36 +172,44 @@ fn near(scrape: &mut Scrape, live: &Live) {
     let mut keys = windows(Class::Lateral, &config.detect.lateral_windows);
     keys.extend(windows(Class::Any, &config.detect.any_windows));
     let mut fill = vec![0.0f64; keys.len()];
+    let now = live.status().at;
+    let mut smb1 = 0;
     let mut nearest = 0;
     let mut near = [0u64; NEAR.len()];
-    let mut dialects = [0u64; DIALECTS.len()];
+    let mut dialects = [0u64; Dialect::ALL.len()];
     live.board.each(|_, line| {
         let Some(facts) = &line.facts else { return };
         for (at, hosts) in dialects.iter_mut().enumerate() {
             *hosts += u64::from((facts.smb.client | facts.smb.server) >> at & 1);
         }
-        if line.standing.is_some_and(|standing| standing.verdict != Verdict::Watch) {
+        smb1 += u64::from(facts.smb.smb1);
+        if line.standing.is_some_and(Standing::acted) {
             return;
         }
-        let nearness = facts.nearness();
+        let nearness = facts.nearness_at(now, config.detect.decay);
         nearest = nearest.max(nearness);
         for ((least, _), hosts) in NEAR.iter().zip(&mut near) {
             *hosts += u64::from(nearness >= *least);
         }
-        for window in &facts.windows {
+        let age = now.since(facts.at);
+        for window in facts.windows.iter().filter(|window| age.as_secs() < window.seconds) {
             let at = keys.iter().position(|(class, secs, _)| (*class, *secs) == (window.class, window.seconds));
             if let Some(fullest) = at.and_then(|at| fill.get_mut(at)) {
                 *fullest = fullest.max(f64::from(window.count) / f64::from(window.limit.max(1)));
             }
         }
     });
+    scrape.one(&families::SMB1_HOSTS, float(smb1));
     scrape.one(&families::NEAREST, f64::from(nearest) / 1000.0);
     scrape.put(&families::NEAR_HOSTS, NEAR.iter().zip(near).map(|((_, label), hosts)| (vec![*label], float(hosts))));
     scrape.put(
         &families::WINDOW_FILL,
         keys.iter().zip(fill).map(|((class, _, length), fill)| (vec![class.label(), length.as_str()], fill)),
     );
-    scrape.put(&families::SMB_HOSTS, DIALECTS.iter().zip(dialects).map(|(name, hosts)| (vec![*name], float(hosts))));
+    scrape.put(
+        &families::SMB_HOSTS,
+        Dialect::ALL.iter().zip(dialects).map(|(name, hosts)| (vec![name.label()], float(hosts))),
+    );
 }
 
 fn decisions(scrape: &mut Scrape, live: &Live) {

@@ -84,6 +84,7 @@ families! {
 
     SMB_NEGOTIATIONS: counter "firedoor_smb_negotiations_total" ["dialect"] "SMB negotiations, by agreed dialect.";
     SMB_HOSTS: gauge "firedoor_smb_hosts" ["dialect"] "Hosts on the board that agreed on this dialect.";
+    SMB1_HOSTS: gauge "firedoor_smb1_hosts" [] "Hosts on the board that negotiated SMB1.";
     SMB_ENCRYPTED: counter "firedoor_smb_encrypted_total" [] "SMB connections seen encrypted: nothing more can be seen.";
     SMB_SIGNED: counter "firedoor_smb_signed_total" [] "SMB connections that require signing.";
     SMB_COMPRESSED: counter "firedoor_smb_compressed_total" [] "Compressed SMB messages.";

@@ -53,8 +53,8 @@ impl Metrics {
 mod tests {
     use super::*;
     use crate::config::model::Config;
-    use crate::detect::evidence::Score;
-    use crate::observe::board::Facts;
+    use crate::evidence::Score;
+    use crate::observe::facts::Facts;
     use crate::observe::host::{Class, WindowFill};
     use crate::wire::Address;
 

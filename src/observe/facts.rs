@@ -1,0 +1,182 @@
+//! [`Facts`]: what a shard tells of one host, compact enough to be published often.
+//!
+//! Facts are true at the moment they state. Scores decay and windows slide on after that; whoever reads them later
+//! takes them [`aged`](Facts::aged), so that the board needs no refreshing.
+
+use std::time::Duration;
+
+use super::host::{Class, NearMiss, WindowFill};
+use crate::detect::Settings;
+use crate::evidence::{Attachment, Evidence, Score};
+use crate::time::Timestamp;
+use crate::track::Host;
+use crate::wire::Address;
+use crate::wire::smb::Dialect;
+
+/// What was seen of a host's SMB. A dialect is a bit: bit N is [`Dialect::ALL`]`[N]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SmbFacts {
+    /// Dialects agreed on as a client.
+    pub client: u16,
+    /// Dialects agreed on as a server.
+    pub server: u16,
+    /// It negotiated SMB1, on either side.
+    pub smb1: bool,
+    /// A negotiation required signing.
+    pub signing: bool,
+    /// Encrypted sessions were seen.
+    pub encrypted: bool,
+}
+
+impl SmbFacts {
+    /// Whether it speaks SMB at all.
+    #[must_use]
+    pub const fn any(self) -> bool {
+        self.client | self.server != 0 || self.encrypted || self.smb1
+    }
+
+    /// The labels of the dialects in a set of bits, oldest first.
+    pub fn names(bits: u16) -> impl Iterator<Item = &'static str> {
+        let spoken = Dialect::ALL.iter().enumerate().filter(move |(bit, _)| bits >> bit & 1 == 1);
+        spoken.map(|(_, dialect)| dialect.label())
+    }
+}
+
+/// What a shard knows of one host.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// When this was true.
+    pub at: Timestamp,
+    /// When the host last sent something of interest.
+    pub seen: Timestamp,
+    /// Where it sits.
+    pub attachment: Attachment,
+    /// Its score then.
+    pub score: Score,
+    /// The threshold that applied to it then.
+    pub threshold: Score,
+    /// Distinct destinations of first contact within the contact memory.
+    pub destinations: u32,
+    /// The fan-out windows that hold anything.
+    pub windows: Vec<WindowFill>,
+    /// The alarmed host that lately reached it.
+    pub exposed_by: Option<Address>,
+    /// Its SMB.
+    pub smb: SmbFacts,
+    /// The closest it came to a decision without one; kept by the board.
+    pub near_miss: Option<NearMiss>,
+    /// The evidence that counts now, oldest first; none for quiet hosts.
+    pub evidence: Vec<Evidence>,
+}
+
+impl Facts {
+    /// What the core holds of a host, at `now`.
+    #[must_use]
+    pub fn of(host: &Host, threshold: Score, settings: &Settings, now: Timestamp) -> Self {
+        let fill =
+            |class, length: Duration, limit, count| WindowFill { class, seconds: length.as_secs(), count, limit };
+        let lateral = settings
+            .lateral_windows
+            .iter()
+            .map(|window| fill(Class::Lateral, window.length, window.limit, host.lateral.within(window.length, now)));
+        let any = settings
+            .any_windows
+            .iter()
+            .zip(&host.any)
+            .map(|(window, bins)| fill(Class::Any, window.length, window.limit, bins.within(window.length, now)));
+        Facts {
+            at: now,
+            seen: host.seen,
+            attachment: host.attachment,
+            score: host.score_now(now, settings.decay),
+            threshold,
+            destinations: host.destinations,
+            windows: lateral.chain(any).filter(|window| window.count > 0).collect(),
+            exposed_by: host
+                .exposed
+                .filter(|(_, _, at)| now.since(*at) <= settings.chain_memory)
+                .map(|(from, _, _)| from),
+            smb: SmbFacts { smb1: host.smb1, ..SmbFacts::default() },
+            near_miss: None,
+            evidence: host.evidence.clone(),
+        }
+    }
+
+    /// The same host at a later moment, if nothing happened since: the score has decayed, and windows that have slid
+    /// past everything are empty. The counts of longer windows are then upper bounds.
+    #[must_use]
+    pub fn aged(&self, now: Timestamp, decay: Duration) -> Self {
+        let age = now.since(self.at);
+        let mut aged = self.clone();
+        aged.score = self.score.decayed(age, decay);
+        aged.windows.retain(|window| age < Duration::from_secs(window.seconds));
+        aged
+    }
+
+    /// Whether anything speaks against it.
+    #[must_use]
+    pub fn suspicious(&self) -> bool {
+        self.score > Score(0) || self.exposed_by.is_some()
+    }
+
+    /// How near its decision it was then, in thousandths: by score, or by its fullest window.
+    #[must_use]
+    pub fn nearness(&self) -> u32 {
+        self.nearness_at(self.at, Duration::MAX)
+    }
+
+    /// How near it is at a later moment, if nothing happened since.
+    #[must_use]
+    pub fn nearness_at(&self, now: Timestamp, decay: Duration) -> u32 {
+        let age = now.since(self.at);
+        let share = |part: u64, whole: u64| part.saturating_mul(1000).checked_div(whole).unwrap_or(0);
+        let nats = |score: Score| u64::from(score.0.max(0).unsigned_abs());
+        let windows = self.windows.iter().filter(|window| age < Duration::from_secs(window.seconds));
+        let fullest = windows.map(|window| share(window.count.into(), window.limit.into())).max().unwrap_or(0);
+        let score = share(nats(self.score.decayed(age, decay)), nats(self.threshold));
+        u32::try_from(score.max(fullest)).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_secs(1_700_000_000);
+    const DECAY: Duration = Duration::from_secs(600);
+
+    fn facts() -> Facts {
+        let window = |seconds, count, limit| WindowFill { class: Class::Lateral, seconds, count, limit };
+        Facts {
+            at: START,
+            score: Score(4950),
+            threshold: Score(9900),
+            windows: vec![window(10, 9, 10), window(3600, 12, 60)],
+            ..Facts::default()
+        }
+    }
+
+    #[test]
+    fn nearness_is_the_fullest_of_score_and_windows() {
+        assert_eq!(facts().nearness(), 900);
+        assert_eq!(Facts { windows: Vec::new(), ..facts() }.nearness(), 500);
+        assert_eq!(Facts { threshold: Score(0), ..facts() }.nearness(), 900, "no threshold divides by nothing");
+    }
+
+    #[test]
+    fn facts_age_as_the_core_would() {
+        let later = START + Duration::from_secs(600);
+        let aged = facts().aged(later, DECAY);
+        assert_eq!(aged.score, Score(3950), "one nat in ten minutes");
+        assert_eq!(aged.windows.len(), 1, "the ten seconds are over");
+        assert_eq!(aged.nearness(), facts().nearness_at(later, DECAY));
+        assert_eq!(facts().aged(START, DECAY), facts());
+        assert_eq!(facts().aged(START + Duration::from_secs(86_400), DECAY).nearness(), 0);
+    }
+
+    #[test]
+    fn dialects_are_named_oldest_first() {
+        let bits = 1 << (Dialect::NtLm012 as u16) | 1 << (Dialect::Smb311 as u16);
+        assert_eq!(SmbFacts::names(bits).collect::<Vec<_>>(), ["smb1_ntlm0.12", "smb3.1.1"]);
+    }
+}
