@@ -1,1 +1,457 @@
 //! The kernel's firewall: ruleset text, elements, reconciliation.
+//!
+//! A [`Firewall`] keeps table `inet firedoor` of the calling thread's network namespace as its [`Plan`] says, and puts
+//! hosts into it. The skeleton (chains, sets, counters) goes in as text, by one `nft -f -` an engineer can read; hosts
+//! go in as elements, by netlink, in microseconds. Calls block for that long; none waits for anything else.
+//!
+//! What is dropped lives in the kernel with its timeouts, and goes on when this process ends. A [`Firewall`] also
+//! remembers what it put there, so that a flush by somebody else is put right by the next [`Firewall::reconcile`].
+
+mod elements;
+mod networks;
+pub mod ruleset;
+mod script;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use ipnetwork::IpNetwork;
+use thiserror::Error;
+
+pub use ruleset::{Existing, Family, Plan};
+use script::Nft;
+
+use crate::detect::settings::Networks;
+use crate::respond::{Mode, Verdict};
+use crate::sys::netlink;
+use crate::sys::nftables::{Set, Table};
+use crate::wire::Address;
+
+/// What can go wrong with the kernel's firewall.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The nft program is missing.
+    #[error("nft was not found: install the nftables package")]
+    NoNft,
+    /// The nft program could not be run.
+    #[error("{} could not be run: {source}", program.display())]
+    Nft {
+        /// Which.
+        program: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// nft or the kernel refused the ruleset.
+    #[error("nft refused the ruleset: {said}")]
+    Rejected {
+        /// nft's first complaint.
+        said: String,
+    },
+    /// A name that cannot be written into a ruleset.
+    #[error("interface {name:?} cannot be named in a ruleset: rename it to letters, digits, '.', '-' and '_'")]
+    InterfaceName {
+        /// The name.
+        name: String,
+    },
+    /// A verdict that is not the kernel's business.
+    #[error("{0} is nothing the kernel can be told: only contain and isolate are")]
+    NotAnAction(Verdict),
+    /// A host on the never-contain list, or one of the gateway's own addresses.
+    #[error("{host} is on the never-contain list ({entry}): take it off there first")]
+    Exempt {
+        /// The host.
+        host: Address,
+        /// The entry that holds it.
+        entry: IpNetwork,
+    },
+    /// An element was asked for before a skeleton was loaded.
+    #[error("the ruleset is not loaded: reconcile first")]
+    NotLoaded,
+    /// The kernel refused an element, or could not be asked.
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
+}
+
+/// A host that the kernel acts on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acted {
+    /// The host.
+    pub host: Address,
+    /// Contain or isolate.
+    pub verdict: Verdict,
+    /// When the kernel lets go of it by itself; `None` is never.
+    pub expires_in: Option<Duration>,
+}
+
+/// A host to act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The host.
+    pub host: Address,
+    /// Contain or isolate.
+    pub verdict: Verdict,
+    /// For how long; `None` is until lifted.
+    pub timeout: Option<Duration>,
+}
+
+/// What a [`Firewall::reconcile`] found and did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reconciled {
+    /// The skeleton was missing or not as planned, and was loaded.
+    pub loaded: bool,
+    /// Hosts that had been put into the kernel, were gone before their time, and were put back.
+    pub restored: Vec<Address>,
+    /// Hosts that were lifted because they are on the never-contain list now.
+    pub exempted: Vec<Address>,
+    /// Whom the kernel acts on now.
+    pub acted: Vec<Acted>,
+}
+
+/// A named counter's reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Packets.
+    pub packets: u64,
+    /// Octets.
+    pub bytes: u64,
+}
+
+/// How full a kernel set is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occupancy {
+    /// The set's name.
+    pub set: &'static str,
+    /// Elements in it, or at least so many where [`Occupancy::exact`] is false.
+    pub elements: u32,
+    /// Whether that is all; counting stops early on kernels (before 6.16) that do not tell the number.
+    pub exact: bool,
+    /// Most it may hold; 0 is no bound.
+    pub size: u32,
+}
+
+/// Every named counter, and how full the sets are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Readings by name, in the order of [`ruleset::COUNTERS`].
+    pub counts: Vec<(&'static str, Count)>,
+    /// One for each of [`ruleset::KEPT_SETS`] that is there.
+    pub sets: Vec<Occupancy>,
+}
+
+impl Counters {
+    /// The reading of one counter; zero if there is none of that name.
+    #[must_use]
+    pub fn count(&self, name: &str) -> Count {
+        self.counts.iter().find(|(n, _)| *n == name).map(|(_, count)| *count).unwrap_or_default()
+    }
+}
+
+/// Most elements counted one by one, on kernels that do not tell a set's number.
+const COUNTED_BY_HAND: usize = 65_536;
+
+/// What this process last put into the kernel for a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Intent {
+    verdict: Verdict,
+    until: Option<Instant>,
+}
+
+impl Intent {
+    fn holds(self, now: Instant) -> bool {
+        self.until.is_none_or(|until| until > now)
+    }
+
+    fn order(self, host: Address, now: Instant) -> Order {
+        let timeout = self.until.map(|until| until.saturating_duration_since(now));
+        Order { host, verdict: self.verdict, timeout }
+    }
+}
+
+/// The skeleton that was last loaded, and how the kernel showed it then.
+#[derive(Debug)]
+struct Skeleton {
+    plan: Plan,
+    isolation: bool,
+    exempt: Networks,
+    shape: elements::Shape,
+}
+
+/// The kernel's table, kept as planned. One for a process.
+#[derive(Debug)]
+pub struct Firewall {
+    table: Table,
+    nft: Nft,
+    skeleton: Option<Skeleton>,
+    intents: HashMap<Address, Intent>,
+    children: Vec<u32>,
+}
+
+impl Firewall {
+    /// Opens the netlink socket and finds nft. Changes nothing.
+    ///
+    /// # Errors
+    /// No nft, or no netlink.
+    pub fn open() -> Result<Self, Error> {
+        Ok(Firewall {
+            table: Table::open(ruleset::TABLE)?,
+            nft: Nft::find()?,
+            skeleton: None,
+            intents: HashMap::new(),
+            children: Vec::new(),
+        })
+    }
+
+    /// Has nft and the kernel check the plan's ruleset; changes nothing.
+    ///
+    /// # Errors
+    /// Their first complaint.
+    pub fn check(&mut self, plan: &Plan) -> Result<(), Error> {
+        let there = self.existing()?;
+        self.nft.check(&plan.script(&there, true))
+    }
+
+    /// Makes the kernel's table what `plan` says and puts back what is missing.
+    ///
+    /// The first call loads the skeleton in any case and adopts the hosts that the kernel acts on already; later calls
+    /// load it only if the plan or the kernel's table changed. Loading is one transaction that keeps contained hosts,
+    /// contacts and limits: no packet meets a table without them. When the table that is there was loaded in monitor
+    /// mode and the plan enforces, the hosts in it are let go: what was only counted does not become a block.
+    ///
+    /// # Errors
+    /// The kernel or nft refused; the table is then what it was.
+    pub fn reconcile(&mut self, plan: &Plan) -> Result<Reconciled, Error> {
+        let now = Instant::now();
+        let first = self.skeleton.is_none();
+        let there = self.existing()?;
+        let released = there.mode == Some(Mode::Monitor) && plan.mode() == Mode::Enforce;
+        let mut acted = if released { Vec::new() } else { elements::acted(&mut self.table)? };
+        if first || released {
+            self.intents = acted.iter().map(|acted| (acted.host, intent(acted, now))).collect();
+        }
+        self.intents.retain(|_, intent| intent.holds(now));
+
+        let isolation = self.isolating() || acted.iter().any(|acted| acted.verdict == Verdict::Isolate);
+        let loaded = self.differs(plan, isolation)?;
+        if loaded {
+            self.load(plan, &there, isolation)?;
+        }
+        let exempt = Networks::new(plan.exempt().to_vec());
+        let exempted: Vec<Address> =
+            acted.iter().map(|acted| acted.host).filter(|host| exempt.contains(*host)).collect();
+        self.intents.retain(|host, _| !exempt.contains(*host));
+        for host in &exempted {
+            elements::lift(&mut self.table, *host)?;
+        }
+        acted.retain(|acted| !exempt.contains(acted.host));
+
+        let restored = self.restore(&mut acted, now)?;
+        Ok(Reconciled { loaded, restored, exempted, acted })
+    }
+
+    /// Puts back what was put before, and is gone or weaker than it was.
+    fn restore(&mut self, acted: &mut Vec<Acted>, now: Instant) -> Result<Vec<Address>, Error> {
+        let there: HashMap<Address, Verdict> = acted.iter().map(|acted| (acted.host, acted.verdict)).collect();
+        let mut orders: Vec<Order> = self
+            .intents
+            .iter()
+            .filter(|(host, intent)| there.get(host) != Some(&intent.verdict))
+            .map(|(host, intent)| intent.order(*host, now))
+            .collect();
+        orders.sort_unstable_by_key(|order| order.host);
+        elements::put(&mut self.table, &orders, &there)?;
+        acted.retain(|acted| orders.binary_search_by_key(&acted.host, |order| order.host).is_err());
+        acted.extend(orders.iter().map(|o| Acted { host: o.host, verdict: o.verdict, expires_in: o.timeout }));
+        acted.sort_unstable_by_key(|acted| acted.host);
+        Ok(orders.iter().map(|order| order.host).collect())
+    }
+
+    fn isolating(&self) -> bool {
+        self.intents.values().any(|intent| intent.verdict == Verdict::Isolate)
+    }
+
+    fn differs(&mut self, plan: &Plan, isolation: bool) -> Result<bool, Error> {
+        let Some(skeleton) = &self.skeleton else { return Ok(true) };
+        if skeleton.plan != *plan || skeleton.isolation != isolation {
+            return Ok(true);
+        }
+        Ok(elements::shape(&mut self.table)? != skeleton.shape)
+    }
+
+    fn load(&mut self, plan: &Plan, there: &Existing, isolation: bool) -> Result<(), Error> {
+        let done = match self.nft.load(&plan.script(there, isolation)) {
+            // Before 6.2 a set's size and timeout cannot be changed in place.
+            Err(Error::Rejected { .. }) => {
+                let resized = ["contacts4", "fuse4", "throttled4", "contacts6", "fuse6", "throttled6"];
+                let there = Existing { resized: resized.map(str::to_owned).to_vec(), ..there.clone() };
+                self.nft.load(&plan.script(&there, isolation))
+            }
+            other => other,
+        };
+        self.children.push(done?);
+        let shape = elements::shape(&mut self.table)?;
+        let exempt = Networks::new(plan.exempt().to_vec());
+        self.skeleton = Some(Skeleton { plan: plan.clone(), isolation, exempt, shape });
+        Ok(())
+    }
+
+    fn existing(&mut self) -> Result<Existing, Error> {
+        let chains = self.table.chains()?;
+        let mode = chains.iter().find(|chain| chain.name == ruleset::DOOR).and_then(|door| {
+            let mode = door.comment.as_deref()?.rsplit(", ").next()?;
+            [Mode::Monitor, Mode::Enforce].into_iter().find(|m| m.to_string() == mode)
+        });
+        Ok(Existing {
+            chains: chains.into_iter().map(|chain| chain.name).collect(),
+            sets: self.table.sets()?.into_iter().filter(|set| !set.anonymous).map(|set| set.name).collect(),
+            counters: self.table.counters()?.into_iter().map(|counter| counter.name).collect(),
+            mode,
+            resized: Vec::new(),
+        })
+    }
+
+    /// Acts on a host, or changes what is done about it and for how long. In monitor mode the kernel counts what it
+    /// would drop.
+    ///
+    /// # Errors
+    /// The host is exempt, the verdict is neither contain nor isolate, nothing is loaded, or the kernel refused.
+    pub fn act(&mut self, host: Address, verdict: Verdict, timeout: Option<Duration>) -> Result<(), Error> {
+        self.act_many(&[Order { host, verdict, timeout }])
+    }
+
+    /// Acts on many hosts: checked first as a whole, then put in by transactions of up to a thousand elements.
+    ///
+    /// # Errors
+    /// As for [`Firewall::act`]; after a refusal by the kernel the first transactions may stand.
+    pub fn act_many(&mut self, orders: &[Order]) -> Result<(), Error> {
+        let Some(skeleton) = &self.skeleton else { return Err(Error::NotLoaded) };
+        for order in orders {
+            if !matches!(order.verdict, Verdict::Contain | Verdict::Isolate) {
+                return Err(Error::NotAnAction(order.verdict));
+            }
+            if let Some(entry) = skeleton.exempt.entry(order.host) {
+                return Err(Error::Exempt { host: order.host, entry });
+            }
+        }
+        // Of several orders for one host the last counts.
+        let mut last: HashMap<Address, Order> = HashMap::with_capacity(orders.len());
+        last.extend(orders.iter().map(|order| (order.host, *order)));
+        let orders: Vec<Order> = last.into_values().collect();
+        elements::replace(&mut self.table, &orders)?;
+        let now = Instant::now();
+        for order in &orders {
+            let until = order.timeout.map(|timeout| now + timeout);
+            self.intents.insert(order.host, Intent { verdict: order.verdict, until });
+        }
+        self.follow_isolation()
+    }
+
+    /// Lets go of a host; `false` if the kernel did not act on it.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn lift(&mut self, host: Address) -> Result<bool, Error> {
+        let there = elements::lift(&mut self.table, host)?;
+        self.intents.remove(&host);
+        self.follow_isolation()?;
+        Ok(there)
+    }
+
+    /// Loads the rules for destinations when the first host is isolated, and takes them out behind the last.
+    fn follow_isolation(&mut self) -> Result<(), Error> {
+        let now = Instant::now();
+        self.intents.retain(|_, intent| intent.holds(now));
+        let isolation = self.isolating();
+        match &self.skeleton {
+            Some(skeleton) if skeleton.isolation != isolation => {
+                let plan = skeleton.plan.clone();
+                let there = self.existing()?;
+                self.load(&plan, &there, isolation)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Replaces the hosts and networks that nothing may drop, and lifts those among them that are acted on now.
+    ///
+    /// # Errors
+    /// Nothing is loaded, or the kernel refused.
+    pub fn set_exempt(&mut self, exempt: Vec<IpNetwork>) -> Result<Reconciled, Error> {
+        let Some(skeleton) = &self.skeleton else { return Err(Error::NotLoaded) };
+        let mut plan = skeleton.plan.clone();
+        plan.set_exempt(exempt);
+        self.reconcile(&plan)
+    }
+
+    /// Whom the kernel acts on now.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    pub fn acted(&mut self) -> Result<Vec<Acted>, Error> {
+        let mut acted = elements::acted(&mut self.table)?;
+        acted.sort_unstable_by_key(|acted| acted.host);
+        Ok(acted)
+    }
+
+    /// The sources that the fuse limited within the last ten seconds, with the packets it counted against each since
+    /// then; at most `most` of each family.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    pub fn throttled(&mut self, most: usize) -> Result<Vec<(Address, u64)>, Error> {
+        let mut found = Vec::new();
+        for set in ["throttled4", "throttled6"] {
+            found.extend(elements::throttled(&mut self.table, set, most)?);
+        }
+        Ok(found)
+    }
+
+    /// Reads every counter and how full each set is. Costs the same however full they are, on kernels from 6.16; on
+    /// older ones up to 65,536 elements of a set are counted one by one.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    pub fn counters(&mut self) -> Result<Counters, Error> {
+        let named = self.table.counters()?;
+        let counts = ruleset::COUNTERS
+            .iter()
+            .filter_map(|name| {
+                let counter = named.iter().find(|counter| counter.name == *name)?;
+                Some((*name, Count { packets: counter.packets, bytes: counter.bytes }))
+            })
+            .collect();
+        let there = self.table.sets()?;
+        let mut sets = Vec::new();
+        for name in ruleset::KEPT_SETS {
+            if let Some(set) = there.iter().find(|set| set.name == name) {
+                sets.push(self.occupancy(name, set)?);
+            }
+        }
+        Ok(Counters { counts, sets })
+    }
+
+    fn occupancy(&mut self, name: &'static str, set: &Set) -> Result<Occupancy, Error> {
+        let (elements, exact) = if let Some(count) = set.count {
+            (count, true)
+        } else {
+            let (found, whole) = self.table.elements(name, COUNTED_BY_HAND, |_| Some(()))?;
+            (u32::try_from(found.len()).unwrap_or(u32::MAX), whole)
+        };
+        Ok(Occupancy { set: name, elements, exact, size: set.size })
+    }
+
+    /// Deletes the table: nothing is dropped any more. `false` if there was none.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn remove(&mut self) -> Result<bool, Error> {
+        let there = self.table.delete()?;
+        self.skeleton = None;
+        self.intents.clear();
+        Ok(there)
+    }
+}
+
+fn intent(acted: &Acted, now: Instant) -> Intent {
+    Intent { verdict: acted.verdict, until: acted.expires_in.map(|left| now + left) }
+}

@@ -4,4 +4,6 @@
 pub mod limits;
 pub mod links;
 pub mod namespace;
+pub mod netlink;
+pub mod nftables;
 pub mod peer;

@@ -1,0 +1,150 @@
+use super::*;
+use crate::detect::settings::{Networks, Role};
+
+fn networks(list: &[&str]) -> Networks {
+    Networks::new(list.iter().map(|text| text.parse().unwrap()).collect())
+}
+
+fn role(name: &str, hosts: &[&str], services: Option<&[(Transport, u16)]>, until: Option<Timestamp>) -> Role {
+    Role {
+        name: name.to_owned(),
+        hosts: networks(hosts),
+        services: services.map(Services::new),
+        smb1: false,
+        remote_execution: false,
+        owner: "network team".to_owned(),
+        reason: "test".to_owned(),
+        until,
+    }
+}
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+fn config(mode: Mode) -> Config {
+    let mut config = Config::default();
+    config.gateway.mode = mode;
+    config.gateway.interfaces = vec!["lan1".to_owned(), "lan0".to_owned(), "gone0".to_owned()];
+    config.gateway.care = networks(&["10.9.0.0/24", "2001:db8:9::/64"]);
+    config.respond.never_contain = networks(&["10.0.0.10", "10.0.0.0/28", "2001:db8::10"]);
+    config.respond.own_addresses = networks(&["10.0.0.1", "fe80::1"]);
+    config.detect.roles = vec![
+        role("scanner", &["10.5.0.5"], None, None),
+        role("backup", &["10.5.0.0/24", "2001:db8:5::5"], Some(&[(Transport::Tcp, 445), (Transport::Tcp, 80)]), None),
+        role("print", &["10.6.0.6"], Some(&[(Transport::Tcp, 445)]), Some(Timestamp::from_secs(1_700_000_000))),
+    ];
+    config
+}
+
+fn plan(config: &Config) -> Plan {
+    Plan::new(config, &["lo".to_owned(), "lan0".to_owned(), "lan1".to_owned()], NOW).unwrap()
+}
+
+#[test]
+fn enforce() {
+    insta::assert_snapshot!(plan(&config(Mode::Enforce)).text(true));
+}
+
+#[test]
+fn monitor() {
+    insta::assert_snapshot!(plan(&config(Mode::Monitor)).text(true));
+}
+
+#[test]
+fn no_rule_drops_in_monitor_mode() {
+    for isolation in [false, true] {
+        let text = plan(&config(Mode::Monitor)).text(isolation);
+        assert!(!text.split_whitespace().any(|word| word == "drop" || word == "reject"), "{text}");
+    }
+}
+
+#[test]
+fn the_exemption_stands_first_in_every_chain_that_drops() {
+    let text = plan(&config(Mode::Enforce)).text(true);
+    for chain in ["contain4", "isolate4", "toward_isolated4", "contain6", "isolate6", "toward_isolated6"] {
+        let body = text.split(&format!("chain {chain} {{\n")).nth(1).unwrap();
+        assert!(body.trim_start().contains("@exempt"), "{chain}");
+        assert!(body.lines().next().unwrap().ends_with("exempt_passed return"), "{chain}: {body}");
+    }
+}
+
+#[test]
+fn rules_for_isolated_destinations_exist_only_when_asked_for() {
+    let text = plan(&config(Mode::Enforce)).text(false);
+    assert!(!text.contains("toward_isolated") && !text.contains("daddr @isolated"));
+}
+
+#[test]
+fn only_interfaces_that_exist_are_hooked() {
+    let config = config(Mode::Enforce);
+    assert_eq!(plan(&config).interfaces(), ["lan0", "lan1"]);
+    let none = Plan::new(&config, &[], NOW).unwrap().text(true);
+    assert!(!none.contains("hook"), "{none}");
+}
+
+#[test]
+fn an_interface_name_cannot_smuggle_rules_in() {
+    let name = "a\" } drop".to_owned();
+    let mut config = config(Mode::Enforce);
+    config.gateway.interfaces = vec![name.clone()];
+    assert!(matches!(Plan::new(&config, std::slice::from_ref(&name), NOW), Err(Error::InterfaceName { .. })));
+}
+
+#[test]
+fn a_role_frees_its_hosts_for_its_lateral_services_while_it_lasts() {
+    let text = plan(&config(Mode::Enforce)).text(false);
+    let roles = text.split("set roles4 {").nth(1).unwrap().split('}').next().unwrap();
+    assert!(roles.contains("10.5.0.0/24 . tcp . 445"), "{roles}");
+    assert!(roles.contains("10.5.0.5 . tcp . 22"), "{roles}");
+    assert!(!roles.contains("10.5.0.5 . tcp . 445"), "it lies inside the backup role's network: {roles}");
+    assert!(!roles.contains(". 80") && !roles.contains("10.6.0.6"), "{roles}");
+}
+
+#[test]
+fn without_a_fuse_nothing_is_asked_about_first_contacts() {
+    let mut config = config(Mode::Enforce);
+    config.fuse.enabled = false;
+    let text = plan(&config).text(true);
+    for word in ["first_contact", "@contacts", "@fuse", "roles4"] {
+        assert!(!text.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn services_over_udp_have_rules_of_their_own() {
+    let mut config = config(Mode::Enforce);
+    config.detect.lateral = Services::new(&[(Transport::Udp, 1434)]);
+    let text = plan(&config).text(false);
+    assert!(text.contains("udp dport @lateral_udp counter name contain_dropped drop"), "{text}");
+    assert!(!text.contains("lateral_tcp") && !text.contains("tcp flags"), "{text}");
+}
+
+#[test]
+fn a_reload_names_what_is_no_longer_needed_and_keeps_the_rest() {
+    let mut there = Existing {
+        chains: ["contain4", "door", "old_chain"].map(str::to_owned).to_vec(),
+        sets: ["acted4", "contacts4", "exempt4", "old_set"].map(str::to_owned).to_vec(),
+        counters: ["contain_dropped", "old_counter"].map(str::to_owned).to_vec(),
+        mode: Some(Mode::Enforce),
+        resized: Vec::new(),
+    };
+    let script = plan(&config(Mode::Enforce)).script(&there, false);
+    let before = script.split("table inet firedoor {").next().unwrap();
+    let deleted: Vec<&str> = before.lines().filter(|line| line.starts_with("delete")).collect();
+    assert_eq!(
+        deleted,
+        [
+            "delete chain inet firedoor door",
+            "delete chain inet firedoor old_chain",
+            "delete set inet firedoor exempt4",
+            "delete set inet firedoor old_set",
+            "delete counter inet firedoor old_counter",
+        ]
+    );
+    assert!(!before.contains("flush set"), "{before}");
+
+    // What was only counted in monitor mode is let go when blocking begins.
+    there.mode = Some(Mode::Monitor);
+    let script = plan(&config(Mode::Enforce)).script(&there, false);
+    assert!(script.contains("flush set inet firedoor acted4"), "{script}");
+    assert!(!script.contains("flush set inet firedoor acted6"), "there is none yet: {script}");
+}

@@ -1,0 +1,618 @@
+//! Netlink: sockets, and the one wire format that nfnetlink and rtnetlink share.
+//!
+//! Messages are built with [`Outgoing`] and read with [`messages`] and [`Attributes`]. Reading never panics and never
+//! reads outside its slice: a header that claims more than there is ends the iteration (kernel replies are trusted to
+//! be well meant, not to be well formed; a fuzz target holds this). Reading a list is linear in its length.
+//!
+//! A request is answered by the kernel before `send` returns, so nothing here blocks: an answer that is not there is an
+//! error. Not for use by two threads at once.
+//!
+//! Format: RFC 3549 §2.3, `linux/netlink.h`. Header fields are in the machine's byte order.
+
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use netlink_sys::SocketAddr;
+use thiserror::Error;
+
+/// `NLM_F_REQUEST`
+pub const REQUEST: u16 = 0x01;
+/// `NLM_F_ACK`
+pub const ACK: u16 = 0x04;
+/// `NLM_F_DUMP`
+pub const DUMP: u16 = 0x300;
+/// `NLM_F_CREATE`
+pub const CREATE: u16 = 0x400;
+
+const MULTI_INTERRUPTED: u16 = 0x10;
+const CAPPED: u16 = 0x100;
+const ACK_ATTRIBUTES: u16 = 0x200;
+const TYPE_ERROR: u16 = 2;
+const TYPE_DONE: u16 = 3;
+const TYPE_OVERRUN: u16 = 4;
+const HEADER: usize = 16;
+const ERROR_ATTRIBUTE_TEXT: u16 = 1;
+const NESTED: u16 = 0x8000;
+const KIND_MASK: u16 = 0x3fff;
+const BUFFER: usize = 64 << 10;
+const DUMP_ATTEMPTS: u32 = 8;
+
+/// What went wrong between us and the kernel.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A system call failed.
+    #[error("netlink: {what}: {source}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The kernel refused a request.
+    #[error("the kernel refused to {what}: {source}{}", if .detail.is_empty() { String::new() } else { format!(" ({})", .detail) })]
+    Refused {
+        /// What was asked for.
+        what: &'static str,
+        /// The errno.
+        source: std::io::Error,
+        /// The kernel's own words, where it gives some.
+        detail: String,
+    },
+    /// The kernel had more to say than the socket could hold; what was lost must be read anew.
+    #[error("netlink: notifications were lost (socket buffer overrun)")]
+    Overrun,
+    /// An answer did not have the expected form.
+    #[error("netlink: the kernel's answer to {0} could not be read")]
+    Malformed(&'static str),
+    /// A list changed each time it was read.
+    #[error("netlink: {0} kept changing while it was read; try again")]
+    Unsettled(&'static str),
+}
+
+impl Error {
+    /// The errno of a refusal.
+    #[must_use]
+    pub fn refused(&self) -> Option<i32> {
+        match self {
+            Error::Refused { source, .. } => source.raw_os_error(),
+            _ => None,
+        }
+    }
+
+    fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+        move |source| Error::Io { what, source }
+    }
+}
+
+/// One netlink message, its header read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// `nlmsg_type`
+    pub kind: u16,
+    /// `nlmsg_flags`
+    pub flags: u16,
+    /// `nlmsg_seq`
+    pub sequence: u32,
+    /// `nlmsg_pid`: the port of the socket that caused it.
+    pub port: u32,
+    /// What follows the header.
+    pub body: &'a [u8],
+}
+
+/// What a reply socket makes of one message.
+#[derive(Debug)]
+enum Reply<'a> {
+    Data(Message<'a>),
+    Done,
+    Acknowledged,
+    Failed(std::io::Error, String),
+    Overrun,
+}
+
+/// The messages of one datagram. Ends at the first that is cut or malformed.
+pub fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
+    std::iter::from_fn(move || {
+        let length = usize::try_from(native_u32(datagram, 0)?).ok()?;
+        let message = Message {
+            kind: native_u16(datagram, 4)?,
+            flags: native_u16(datagram, 6)?,
+            sequence: native_u32(datagram, 8)?,
+            port: native_u32(datagram, 12)?,
+            body: datagram.get(HEADER..length)?,
+        };
+        datagram = datagram.get(align(length)..).unwrap_or_default();
+        Some(message)
+    })
+}
+
+/// One attribute (`struct nlattr` and its value).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attribute<'a> {
+    /// Its type, without the nested and byte-order flags.
+    pub kind: u16,
+    /// Its value.
+    pub value: &'a [u8],
+}
+
+impl<'a> Attribute<'a> {
+    /// A number in network order, as nfnetlink writes them.
+    #[must_use]
+    pub fn be32(&self) -> Option<u32> {
+        self.value.get(..4)?.try_into().ok().map(u32::from_be_bytes)
+    }
+
+    /// A number in network order, as nfnetlink writes them.
+    #[must_use]
+    pub fn be64(&self) -> Option<u64> {
+        self.value.get(..8)?.try_into().ok().map(u64::from_be_bytes)
+    }
+
+    /// A number in the machine's order, as rtnetlink writes them.
+    #[must_use]
+    pub fn native32(&self) -> Option<u32> {
+        native_u32(self.value, 0)
+    }
+
+    /// A string up to its NUL; `None` if it is not UTF-8.
+    #[must_use]
+    pub fn text(&self) -> Option<&'a str> {
+        let end = self.value.iter().position(|&b| b == 0).unwrap_or(self.value.len());
+        std::str::from_utf8(self.value.get(..end)?).ok()
+    }
+
+    /// The attributes inside.
+    #[must_use]
+    pub fn nested(&self) -> Attributes<'a> {
+        Attributes(self.value)
+    }
+}
+
+/// A list of attributes. Ends at the first that is cut or malformed.
+#[derive(Clone, Debug)]
+pub struct Attributes<'a>(pub &'a [u8]);
+
+impl<'a> Attributes<'a> {
+    /// The attributes of a message body behind a fixed header of `header` octets.
+    #[must_use]
+    pub fn after(body: &'a [u8], header: usize) -> Self {
+        Attributes(body.get(align(header)..).unwrap_or_default())
+    }
+
+    /// The first attribute of this kind.
+    #[must_use]
+    pub fn get(&self, kind: u16) -> Option<Attribute<'a>> {
+        self.clone().find(|attribute| attribute.kind == kind)
+    }
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = Attribute<'a>;
+
+    fn next(&mut self) -> Option<Attribute<'a>> {
+        let length = usize::from(native_u16(self.0, 0)?);
+        let kind = native_u16(self.0, 2)? & KIND_MASK;
+        let value = self.0.get(4..length)?;
+        self.0 = self.0.get(align(length)..).unwrap_or_default();
+        Some(Attribute { kind, value })
+    }
+}
+
+fn align(length: usize) -> usize {
+    length.saturating_add(3) & !3
+}
+
+fn native_u16(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..at.checked_add(2)?)?.try_into().ok().map(u16::from_ne_bytes)
+}
+
+fn native_u32(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at.checked_add(4)?)?.try_into().ok().map(u32::from_ne_bytes)
+}
+
+/// Messages under construction, in one buffer for one `send`.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    bytes: Vec<u8>,
+}
+
+impl Outgoing {
+    /// Appends a message; `fill` writes what follows the netlink header.
+    pub fn message(&mut self, kind: u16, flags: u16, sequence: u32, fill: impl FnOnce(&mut Self)) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 4]);
+        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        self.bytes.extend_from_slice(&flags.to_ne_bytes());
+        self.bytes.extend_from_slice(&sequence.to_ne_bytes());
+        self.bytes.extend_from_slice(&[0; 4]);
+        fill(self);
+        let length = u32::try_from(self.bytes.len() - start).unwrap_or(u32::MAX);
+        if let Some(field) = self.bytes.get_mut(start..start + 4) {
+            field.copy_from_slice(&length.to_ne_bytes());
+        }
+        self.pad();
+    }
+
+    /// Appends octets as they are: a message's fixed header.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.pad();
+    }
+
+    /// Appends an attribute. Values past 65,531 octets do not fit the format and are cut.
+    pub fn attribute(&mut self, kind: u16, value: &[u8]) {
+        self.framed(kind, |out| out.bytes.extend_from_slice(value.get(..65_531).unwrap_or(value)));
+    }
+
+    /// Appends a NUL-terminated string attribute.
+    pub fn text(&mut self, kind: u16, text: &str) {
+        self.framed(kind, |out| {
+            out.bytes.extend_from_slice(text.as_bytes());
+            out.bytes.push(0);
+        });
+    }
+
+    /// Appends a number in network order.
+    pub fn be32(&mut self, kind: u16, value: u32) {
+        self.attribute(kind, &value.to_be_bytes());
+    }
+
+    /// Appends a number in network order.
+    pub fn be64(&mut self, kind: u16, value: u64) {
+        self.attribute(kind, &value.to_be_bytes());
+    }
+
+    /// Appends an attribute that holds attributes. The caller keeps it under 64 KiB.
+    pub fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {
+        self.framed(kind | NESTED, fill);
+    }
+
+    fn framed(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 2]);
+        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        fill(self);
+        let length = u16::try_from(self.bytes.len() - start).unwrap_or(u16::MAX);
+        if let Some(field) = self.bytes.get_mut(start..start + 2) {
+            field.copy_from_slice(&length.to_ne_bytes());
+        }
+        self.pad();
+    }
+
+    fn pad(&mut self) {
+        self.bytes.resize(align(self.bytes.len()), 0);
+    }
+
+    /// Octets so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether nothing was appended yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// What would be sent.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Which part of the kernel a socket talks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// `NETLINK_ROUTE`: links, addresses, routes, neighbours.
+    Route,
+    /// `NETLINK_NETFILTER`: nftables.
+    Netfilter,
+}
+
+/// A netlink socket. Non-blocking.
+#[derive(Debug)]
+pub struct Socket {
+    inner: netlink_sys::Socket,
+    port: u32,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl Socket {
+    /// Opens and binds a socket in the network namespace of the calling thread.
+    pub fn open(protocol: Protocol) -> Result<Self, Error> {
+        let protocol = match protocol {
+            Protocol::Route => netlink_sys::constants::NETLINK_ROUTE,
+            Protocol::Netfilter => netlink_sys::constants::NETLINK_NETFILTER,
+        };
+        let mut inner = netlink_sys::Socket::new(protocol).map_err(Error::io("opening a socket"))?;
+        let address = inner.bind_auto().map_err(Error::io("binding a socket"))?;
+        inner.set_non_blocking(true).map_err(Error::io("making a socket non-blocking"))?;
+        // Old kernels know neither; both only shape error messages.
+        let _ = inner.set_ext_ack(true);
+        let _ = inner.set_cap_ack(true);
+        Ok(Socket { inner, port: address.port_number(), sequence: 0, buffer: Vec::with_capacity(BUFFER) })
+    }
+
+    /// The socket's port: the kernel marks with it the notifications that this socket's requests cause.
+    #[must_use]
+    pub fn port(&self) -> u32 {
+        self.port
+    }
+
+    /// Asks for notifications of a multicast group.
+    pub fn join(&mut self, group: u32) -> Result<(), Error> {
+        self.inner.add_membership(group).map_err(Error::io("joining a notification group"))
+    }
+
+    /// Asks for a larger receive buffer, so that bursts of notifications fit. The kernel may give less.
+    pub fn receive_buffer(&mut self, bytes: u32) {
+        // Less room means an overrun, which the reader survives.
+        let _ = self.inner.set_rx_buf_sz(bytes);
+    }
+
+    /// Lets the kernel check what a dump is filtered by, and filter in the kernel.
+    pub fn strict(&mut self) -> Result<(), Error> {
+        self.inner.set_netlink_get_strict_chk(true).map_err(Error::io("asking for strict dumps"))
+    }
+
+    /// The next sequence number.
+    pub fn next_sequence(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence
+    }
+
+    /// Sends what was built.
+    pub fn send(&mut self, out: &Outgoing) -> Result<(), Error> {
+        self.inner.send_to(out.as_bytes(), &SocketAddr::new(0, 0), 0).map_err(Error::io("sending a request"))?;
+        Ok(())
+    }
+
+    /// One datagram, or `None` if there is none now.
+    pub fn receive(&mut self) -> Result<Option<&[u8]>, Error> {
+        self.buffer.clear();
+        loop {
+            match self.inner.recv(&mut self.buffer, 0) {
+                Ok(_) => return Ok(Some(&self.buffer)),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return Ok(None),
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => return Err(Error::Overrun),
+                Err(source) => return Err(Error::Io { what: "receiving an answer", source }),
+            }
+        }
+    }
+
+    /// Sends a request whose messages carry the sequence numbers `first..=last`, and waits for the acknowledgement of
+    /// `last`; any of them may be refused. Data messages on the way go to `each`.
+    pub fn transact(
+        &mut self,
+        what: &'static str,
+        out: &Outgoing,
+        first: u32,
+        last: u32,
+        mut each: impl FnMut(Message<'_>),
+    ) -> Result<(), Error> {
+        self.drain()?;
+        self.send(out)?;
+        let mut refusal = None;
+        loop {
+            let Some(datagram) = self.receive()? else {
+                // A batch that was refused is told about by the messages at fault only.
+                return Err(refusal.unwrap_or(Error::Malformed(what)));
+            };
+            for message in messages(datagram) {
+                if message.sequence.wrapping_sub(first) > last.wrapping_sub(first) {
+                    continue;
+                }
+                match reply(message) {
+                    Reply::Data(message) => each(message),
+                    Reply::Acknowledged if message.sequence == last => return refusal.map_or(Ok(()), Err),
+                    Reply::Done | Reply::Acknowledged => {}
+                    Reply::Overrun => return Err(Error::Overrun),
+                    Reply::Failed(source, detail) => {
+                        let at_end = message.sequence == last;
+                        refusal.get_or_insert(Error::Refused { what, source, detail });
+                        if at_end {
+                            return refusal.map_or(Ok(()), Err);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads a list. `request` writes the request's body; `each` sees every entry and may stop early, which leaves the
+    /// socket with a rest that the next request discards.
+    ///
+    /// When the list changed under the reading, it is read again from the start after `restart` was called.
+    pub fn dump<S>(
+        &mut self,
+        what: &'static str,
+        kind: u16,
+        request: impl Fn(&mut Outgoing),
+        state: &mut S,
+        restart: impl Fn(&mut S),
+        mut each: impl FnMut(&mut S, Message<'_>) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        for _ in 0..DUMP_ATTEMPTS {
+            self.drain()?;
+            restart(state);
+            let sequence = self.next_sequence();
+            let mut out = Outgoing::default();
+            out.message(kind, REQUEST | DUMP, sequence, &request);
+            self.send(&out)?;
+            match self.dump_once(what, sequence, |message| each(state, message))? {
+                Settled::Whole => return Ok(()),
+                Settled::Changed => {}
+            }
+        }
+        Err(Error::Unsettled(what))
+    }
+
+    fn dump_once(
+        &mut self,
+        what: &'static str,
+        sequence: u32,
+        mut each: impl FnMut(Message<'_>) -> ControlFlow<()>,
+    ) -> Result<Settled, Error> {
+        let mut settled = Settled::Whole;
+        loop {
+            let Some(datagram) = self.receive()? else { return Err(Error::Malformed(what)) };
+            for message in messages(datagram) {
+                if message.sequence != sequence {
+                    continue;
+                }
+                if message.flags & MULTI_INTERRUPTED != 0 {
+                    settled = Settled::Changed;
+                }
+                match reply(message) {
+                    Reply::Data(message) => {
+                        if each(message).is_break() {
+                            return Ok(Settled::Whole);
+                        }
+                    }
+                    Reply::Done | Reply::Acknowledged => return Ok(settled),
+                    Reply::Overrun => return Err(Error::Overrun),
+                    Reply::Failed(source, _) if source.raw_os_error() == Some(libc::EINTR) => {
+                        return Ok(Settled::Changed);
+                    }
+                    Reply::Failed(source, detail) => return Err(Error::Refused { what, source, detail }),
+                }
+            }
+        }
+    }
+
+    /// Throws away what an earlier request left unread.
+    fn drain(&mut self) -> Result<(), Error> {
+        loop {
+            match self.receive() {
+                Ok(Some(_)) | Err(Error::Overrun) => {}
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.inner.as_raw_fd()
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
+    }
+}
+
+enum Settled {
+    Whole,
+    Changed,
+}
+
+fn reply(message: Message<'_>) -> Reply<'_> {
+    match message.kind {
+        TYPE_ERROR => match native_u32(message.body, 0).map(u32::cast_signed) {
+            Some(0) => Reply::Acknowledged,
+            code => {
+                let errno = code.and_then(i32::checked_neg).unwrap_or(libc::EBADMSG);
+                Reply::Failed(std::io::Error::from_raw_os_error(errno), error_text(message))
+            }
+        },
+        TYPE_DONE => match native_u32(message.body, 0).map(u32::cast_signed) {
+            Some(code) if code < 0 => {
+                let errno = code.checked_neg().unwrap_or(libc::EBADMSG);
+                Reply::Failed(std::io::Error::from_raw_os_error(errno), String::new())
+            }
+            _ => Reply::Done,
+        },
+        TYPE_OVERRUN => Reply::Overrun,
+        _ => Reply::Data(message),
+    }
+}
+
+/// The kernel's words in an error message (`NLMSGERR_ATTR_MSG`), where it gives some.
+fn error_text(message: Message<'_>) -> String {
+    if message.flags & ACK_ATTRIBUTES == 0 {
+        return String::new();
+    }
+    let request = if message.flags & CAPPED != 0 {
+        HEADER
+    } else {
+        native_u32(message.body, 4).and_then(|n| usize::try_from(n).ok()).unwrap_or(HEADER)
+    };
+    Attributes::after(message.body, 4usize.saturating_add(request))
+        .get(ERROR_ATTRIBUTE_TEXT)
+        .and_then(|attribute| attribute.text())
+        .unwrap_or_default()
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_built_reads_back() {
+        let mut out = Outgoing::default();
+        out.message(0x0a0c, REQUEST | ACK, 7, |out| {
+            out.raw(&[1, 0, 0, 10]);
+            out.text(1, "firedoor");
+            out.nest(3, |out| {
+                out.be32(1, 0x0102_0304);
+                out.be64(2, 5);
+            });
+        });
+        out.message(0x11, REQUEST, 8, |_| {});
+        let all: Vec<_> = messages(out.as_bytes()).collect();
+        assert_eq!(all.len(), 2);
+        assert_eq!((all[0].kind, all[0].flags, all[0].sequence), (0x0a0c, 5, 7));
+        let mut attributes = Attributes::after(all[0].body, 4);
+        assert_eq!(attributes.next().unwrap().text(), Some("firedoor"));
+        let nest = attributes.next().unwrap();
+        assert_eq!(nest.kind, 3);
+        assert_eq!(nest.nested().get(1).unwrap().be32(), Some(0x0102_0304));
+        assert_eq!(nest.nested().get(2).unwrap().be64(), Some(5));
+        assert_eq!(attributes.next(), None);
+        assert!(all[1].body.is_empty());
+    }
+
+    #[test]
+    fn a_cut_or_lying_message_ends_the_list() {
+        let mut out = Outgoing::default();
+        out.message(1, 0, 1, |out| out.text(1, "whole"));
+        out.message(2, 0, 2, |out| out.text(1, "cut"));
+        let bytes = out.as_bytes();
+        for cut in 0..bytes.len() {
+            let read = messages(&bytes[..cut]).count();
+            assert!(read <= 1, "{cut} octets gave {read} messages");
+        }
+        // A length below the header's own must not loop for ever.
+        for length in 0..16u32 {
+            let mut lying = bytes.to_vec();
+            lying[..4].copy_from_slice(&length.to_ne_bytes());
+            assert_eq!(messages(&lying).count(), 0);
+        }
+        for length in 0..4u16 {
+            let mut lying = [0u8; 16];
+            lying[..2].copy_from_slice(&length.to_ne_bytes());
+            assert_eq!(Attributes(&lying).count(), 0);
+        }
+    }
+
+    #[test]
+    fn the_kernels_words_come_with_the_refusal() {
+        let mut socket = Socket::open(Protocol::Route).unwrap();
+        let sequence = socket.next_sequence();
+        let mut out = Outgoing::default();
+        // RTM_GETLINK of an interface that does not exist.
+        out.message(18, REQUEST | ACK, sequence, |out| {
+            out.raw(&[0, 0, 0, 0, 0xff, 0xff, 0xff, 0x7f, 0, 0, 0, 0, 0, 0, 0, 0]);
+        });
+        let error = socket.transact("ask for a link", &out, sequence, sequence, |_| {}).unwrap_err();
+        assert_eq!(error.refused(), Some(libc::ENODEV), "{error}");
+        assert!(error.to_string().starts_with("the kernel refused to ask for a link"), "{error}");
+    }
+}

@@ -1,0 +1,300 @@
+//! Three machines: a scanner, the gateway, and a network behind it where every frame that arrives is noted.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
+use firedoor::config::model::Config;
+use firedoor::firewall::{Firewall, Plan};
+use firedoor::respond::Mode;
+use firedoor::sys::namespace::{self, Namespace};
+use firedoor::time::Timestamp;
+use firedoor::wire::Mac;
+use pnet::datalink::{self, Channel, DataLinkReceiver, DataLinkSender, NetworkInterface};
+
+/// The worm's address, and its gateway's.
+pub const SCANNER: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 2);
+pub const SCANNER6: Ipv6Addr = Ipv6Addr::new(0xfd77, 1, 0, 0, 0, 0, 0, 2);
+
+/// The `n`-th address behind the gateway.
+pub fn victim(n: u32) -> IpAddr {
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 78, 0, 0)) + n).into()
+}
+
+pub fn victim6(n: u32) -> IpAddr {
+    Ipv6Addr::from(u128::from(Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 0)) + u128::from(n)).into()
+}
+
+/// How the gateway joins its two sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    Routed,
+    Bridged,
+}
+
+pub struct Site {
+    pub scanner: Namespace,
+    pub gateway: Namespace,
+    pub victims: Namespace,
+    pub firewall: Option<Firewall>,
+    shape: Shape,
+}
+
+impl Site {
+    /// `None`, said loudly, where namespaces cannot be made.
+    pub fn build(shape: Shape) -> Option<Site> {
+        if let Err(error) = namespace::permitted() {
+            eprintln!("SKIPPED: {error}");
+            return None;
+        }
+        let [scanner, gateway, victims] = ["scanner", "gateway", "victims"].map(|name| Namespace::new(name).unwrap());
+        scanner.veth("eth0", &gateway, "lan").unwrap();
+        victims.veth("eth0", &gateway, "srv").unwrap();
+        let dress = |ns: &Namespace, link: &str, addresses: &[&str]| {
+            for address in addresses {
+                ns.link(|links| links.address(link, address.parse().unwrap())).unwrap();
+            }
+            ns.link(|links| links.up(link)).unwrap();
+        };
+        let route = |ns: &Namespace, network: &str, via: &str| {
+            ns.link(|links| links.route(network.parse().unwrap(), via.parse().unwrap())).unwrap();
+        };
+        match shape {
+            Shape::Routed => {
+                dress(&scanner, "eth0", &["10.77.1.2/24", "fd77:1::2/64"]);
+                dress(&gateway, "lan", &["10.77.1.1/24", "fd77:1::1/64"]);
+                dress(&gateway, "srv", &["10.77.2.1/24", "fd77:2::1/64"]);
+                dress(&victims, "eth0", &["10.77.2.2/24", "fd77:2::2/64"]);
+                gateway.set("net/ipv4/ip_forward", "1").unwrap();
+                gateway.set("net/ipv6/conf/all/forwarding", "1").unwrap();
+                for rule in ["all", "lan", "srv"] {
+                    gateway.set(&format!("net/ipv4/conf/{rule}/rp_filter"), "0").unwrap();
+                }
+                for (network, via) in [("10.78.0.0/16", "10.77.2.2"), ("fd78::/64", "fd77:2::2")] {
+                    route(&gateway, network, via);
+                }
+                for (network, via) in [("0.0.0.0/0", "10.77.1.1"), ("::/0", "fd77:1::1")] {
+                    route(&scanner, network, via);
+                }
+                for (network, via) in [("0.0.0.0/0", "10.77.2.1"), ("::/0", "fd77:2::1")] {
+                    route(&victims, network, via);
+                }
+            }
+            Shape::Bridged => {
+                gateway.link(|links| links.bridge("br0")).unwrap();
+                for port in ["lan", "srv"] {
+                    gateway.link(|links| links.enslave(port, "br0")).unwrap();
+                    dress(&gateway, port, &[]);
+                }
+                dress(&gateway, "br0", &[]);
+                dress(&scanner, "eth0", &["10.77.1.2/16", "fd77:1::2/32"]);
+                dress(&victims, "eth0", &["10.77.2.2/16", "fd77:1::3/32"]);
+                route(&scanner, "10.78.0.0/16", "10.77.2.2");
+                route(&victims, "10.78.0.0/16", "10.77.2.2");
+            }
+        }
+        Some(Site { scanner, gateway, victims, firewall: None, shape })
+    }
+
+    /// Works with the firewall inside the gateway.
+    pub fn firewall<T: Send>(&mut self, work: impl FnOnce(&mut Firewall) -> T + Send) -> T {
+        let firewall = &mut self.firewall;
+        self.gateway.run(|| work(firewall.get_or_insert_with(|| Firewall::open().unwrap()))).unwrap()
+    }
+
+    /// Loads the plan.
+    pub fn load(&mut self, plan: &Plan) -> firedoor::firewall::Reconciled {
+        self.firewall(|firewall| firewall.reconcile(plan).unwrap())
+    }
+
+    /// Runs nft by hand inside the gateway; gives what it prints.
+    pub fn nft(&self, arguments: &str) -> String {
+        let output = self.gateway.command("nft").args(arguments.split(' ')).output().unwrap();
+        assert!(output.status.success(), "nft {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The hardware address that frames for the far side are sent to, in each direction.
+    fn next_hop(&self, from_scanner: bool) -> Mac {
+        let (ns, link) = match (self.shape, from_scanner) {
+            (Shape::Routed, true) => (&self.gateway, "lan"),
+            (Shape::Routed, false) => (&self.gateway, "srv"),
+            (Shape::Bridged, true) => (&self.victims, "eth0"),
+            (Shape::Bridged, false) => (&self.scanner, "eth0"),
+        };
+        ns.link(|links| links.mac(link)).unwrap()
+    }
+
+    /// A sender on the scanner's cable.
+    pub fn gun(&self) -> Gun {
+        Gun::open(&self.scanner, self.next_hop(true))
+    }
+
+    /// A sender on the victims' cable, towards the scanner.
+    pub fn return_gun(&self) -> Gun {
+        Gun::open(&self.victims, self.next_hop(false))
+    }
+
+    /// Notes what arrives at the victims.
+    pub fn watch(&self) -> Watcher {
+        Watcher::open(&self.victims)
+    }
+
+    /// Notes what arrives at the scanner.
+    pub fn watch_scanner(&self) -> Watcher {
+        Watcher::open(&self.scanner)
+    }
+}
+
+/// A configuration for these machines.
+pub fn config(mode: Mode) -> Config {
+    let mut config = Config::default();
+    config.gateway.mode = mode;
+    config.gateway.interfaces = vec!["lan".to_owned(), "srv".to_owned()];
+    config
+}
+
+pub fn plan(config: &Config) -> Plan {
+    Plan::new(config, &["lan".to_owned(), "srv".to_owned()], Timestamp::from_secs(1_800_000_000)).unwrap()
+}
+
+fn cable() -> NetworkInterface {
+    datalink::interfaces().into_iter().find(|interface| interface.name == "eth0").unwrap()
+}
+
+fn channel() -> (Box<dyn DataLinkSender>, Box<dyn DataLinkReceiver>) {
+    let config = datalink::Config {
+        read_timeout: Some(Duration::from_millis(20)),
+        read_buffer_size: 65_536,
+        ..datalink::Config::default()
+    };
+    match datalink::channel(&cable(), config).unwrap() {
+        Channel::Ethernet(sender, receiver) => (sender, receiver),
+        _ => panic!("veth is Ethernet"),
+    }
+}
+
+/// What a frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Syn(u16),
+    Ack(u16),
+    Udp(u16, u16),
+}
+
+/// Sends frames of our own making.
+pub struct Gun {
+    sender: Box<dyn DataLinkSender>,
+    own: [u8; 6],
+    next_hop: Mac,
+}
+
+impl Gun {
+    fn open(ns: &Namespace, next_hop: Mac) -> Gun {
+        let (sender, own) = ns.run(|| (channel().0, cable().mac.unwrap().octets())).unwrap();
+        Gun { sender, own, next_hop }
+    }
+
+    pub fn fire(&mut self, from: impl Into<IpAddr>, to: impl Into<IpAddr>, kind: Kind) {
+        let link = PacketBuilder::ethernet2(self.own, self.next_hop.0);
+        let ip = match (from.into(), to.into()) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => link.ipv4(from.octets(), to.octets(), 64),
+            (IpAddr::V6(from), IpAddr::V6(to)) => link.ipv6(from.octets(), to.octets(), 64),
+            _ => panic!("one family a packet"),
+        };
+        let mut frame = Vec::with_capacity(80);
+        match kind {
+            Kind::Syn(port) => ip.tcp(40_000, port, 1, 1024).syn().write(&mut frame, &[]).unwrap(),
+            Kind::Ack(port) => ip.tcp(40_000, port, 2, 1024).ack(1).write(&mut frame, &[1]).unwrap(),
+            Kind::Udp(source, port) => ip.udp(source, port).write(&mut frame, &[0; 8]).unwrap(),
+        }
+        self.sender.send_to(&frame, None).unwrap().unwrap();
+    }
+}
+
+/// A frame that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    pub at: Instant,
+    pub from: IpAddr,
+    pub to: IpAddr,
+    pub kind: Kind,
+}
+
+/// Notes TCP and UDP frames that arrive, until asked what it saw.
+pub struct Watcher {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<Vec<Arrival>, namespace::Error>>,
+}
+
+impl Watcher {
+    fn open(ns: &Namespace) -> Watcher {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (ready, opened) = mpsc::channel();
+        let stopping = Arc::clone(&stop);
+        let thread = ns
+            .spawn(move || {
+                let own = cable().mac.unwrap().octets();
+                let (_, mut receiver) = channel();
+                ready.send(()).unwrap();
+                let mut seen = Vec::new();
+                let mut quiet = false;
+                // After the word to stop, what is still queued is read.
+                while !(stopping.load(Ordering::Relaxed) && quiet) {
+                    match receiver.next() {
+                        Ok(frame) => {
+                            quiet = false;
+                            if frame[6..12] != own {
+                                seen.extend(read(frame));
+                            }
+                        }
+                        Err(_) => quiet = true,
+                    }
+                }
+                seen
+            })
+            .unwrap();
+        opened.recv().unwrap();
+        Watcher { stop, thread }
+    }
+
+    pub fn seen(self) -> Vec<Arrival> {
+        std::thread::sleep(Duration::from_millis(50));
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap().unwrap()
+    }
+}
+
+fn read(frame: &[u8]) -> Option<Arrival> {
+    let at = Instant::now();
+    let packet = SlicedPacket::from_ethernet(frame).ok()?;
+    let (from, to) = match packet.net? {
+        NetSlice::Ipv4(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
+        NetSlice::Ipv6(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
+        NetSlice::Arp(_) => return None,
+    };
+    let kind = match packet.transport? {
+        TransportSlice::Tcp(tcp) if tcp.syn() && !tcp.ack() => Kind::Syn(tcp.destination_port()),
+        TransportSlice::Tcp(tcp) if !tcp.rst() => Kind::Ack(tcp.destination_port()),
+        TransportSlice::Udp(udp) => Kind::Udp(udp.source_port(), udp.destination_port()),
+        _ => return None,
+    };
+    Some(Arrival { at, from, to, kind })
+}
+
+/// How many different destinations were reached by a SYN from `source`.
+pub fn reached(seen: &[Arrival], source: impl Into<IpAddr>) -> usize {
+    let source = source.into();
+    let mut to: Vec<IpAddr> = seen
+        .iter()
+        .filter(|arrival| arrival.from == source && matches!(arrival.kind, Kind::Syn(_)))
+        .map(|arrival| arrival.to)
+        .collect();
+    to.sort_unstable();
+    to.dedup();
+    to.len()
+}
