@@ -187,6 +187,19 @@ pub enum Detail {
         /// The specification section or advisory it rests on.
         source: &'static str,
     },
+    /// A DCE/RPC call that makes another machine run something.
+    Call {
+        /// The interface's name.
+        interface: &'static str,
+        /// The operation's name.
+        operation: &'static str,
+        /// The operation's number.
+        opnum: u16,
+        /// How it was carried.
+        way: &'static str,
+        /// The specification section it rests on.
+        source: &'static str,
+    },
 }
 
 impl fmt::Display for Detail {
@@ -210,6 +223,9 @@ impl fmt::Display for Detail {
                     write!(f, "{value:#x}{part}")?;
                 }
                 write!(f, " [{source}]")
+            }
+            Detail::Call { interface, operation, opnum, way, source } => {
+                write!(f, "{interface} {operation} (opnum {opnum:#x}) {way} [{source}]")
             }
         }
     }

@@ -9,7 +9,9 @@ pub mod counters;
 mod detector;
 mod event;
 mod outcome;
+pub mod remote_execution;
 pub mod settings;
+pub mod smb;
 pub mod verify;
 
 pub use crate::evidence;

@@ -1,0 +1,264 @@
+//! SMB and DCE/RPC evidence: the exploit, not only the scan.
+//!
+//! [`Inspector`] is one shard's. It takes TCP segments and the time and tells what it finds in them; weights, roles and
+//! alarms are the detector's. Connections, pairs of hosts and named ports live in tables of fixed capacity; in steady
+//! state a segment allocates nothing.
+//!
+//! Limits: encrypted SMB3 is opaque and is only counted. A peer that splits one DCE/RPC header over two writes to a pipe
+//! hides that call. What the capture cut off or lost cannot be read, but costs no more than the messages it belonged to.
+
+mod contexts;
+mod conversation;
+mod doublepulsar;
+mod eternalblue;
+mod eternalchampion;
+mod eternalromance;
+mod ms17010_probe;
+mod pairs;
+mod report;
+mod rpc;
+mod service;
+mod smb1;
+mod smb2;
+mod smbghost;
+mod transactions;
+mod trees;
+mod wannacry_tree;
+
+use std::time::Duration;
+
+use crate::detect::smb::conversation::{Conversation, Reading, Sign};
+use crate::detect::smb::pairs::{Pair, Telling};
+use crate::detect::smb::service::{Service, sender_of, service_of, starts_like_rpc};
+use crate::evidence::{Detail, Signal};
+use crate::time::Timestamp;
+use crate::track::follower::Side;
+use crate::track::streams::{Counts, Tracked};
+use crate::track::{Clock, Keys, Streams};
+use crate::wire::Address;
+use crate::wire::frame::Segment;
+
+pub use report::{Condition, Feature, Finding, Report, Spoken};
+
+/// Ports named by an endpoint mapper that are remembered.
+const ENDPOINTS: usize = 4096;
+/// A named port is forgotten when it was not named or used for so long.
+const ENDPOINT_MEMORY: Duration = Duration::from_secs(3600);
+
+/// A named port: when it was last named or used.
+#[derive(Clone, Copy, Debug, Default)]
+struct Endpoint {
+    at: Timestamp,
+}
+
+/// The SMB and DCE/RPC inspection of one shard.
+#[derive(Debug)]
+pub struct Inspector {
+    streams: Streams<Conversation>,
+    memory: Memory,
+}
+
+/// What outlives a connection.
+#[derive(Debug)]
+struct Memory {
+    pairs: Clock<(Address, Address), Pair>,
+    endpoints: Clock<(Address, u16), Endpoint>,
+    /// Every port that was ever named anywhere, so that most segments are dismissed by one bit.
+    named: Box<[u64; 1024]>,
+}
+
+/// A segment's connection, for judging what it shows.
+#[derive(Clone, Copy)]
+struct Place {
+    client: Address,
+    server: Address,
+    port: u16,
+    service: Service,
+    verified: bool,
+    at: Timestamp,
+}
+
+impl Inspector {
+    /// One that follows at most `streams` connections and remembers as many pairs of hosts.
+    #[must_use]
+    pub fn new(streams: usize, keys: Keys) -> Inspector {
+        Inspector {
+            streams: Streams::new(streams, keys),
+            memory: Memory {
+                pairs: Clock::new(streams, keys),
+                endpoints: Clock::new(ENDPOINTS, keys),
+                named: Box::new([0; 1024]),
+            },
+        }
+    }
+
+    /// Whether a segment is to be given to [`Inspector::segment`]: it belongs to port 139, 445 or 135, to a port that
+    /// an endpoint mapper named, or starts like DCE/RPC. Cheap: two comparisons and two bits for most segments.
+    #[must_use]
+    pub fn wants(&self, segment: &Segment<'_>) -> bool {
+        let (from, to) = (segment.source_port, segment.destination_port);
+        service_of(from).or(service_of(to)).is_some()
+            || self.memory.is_named(segment.destination, to)
+            || self.memory.is_named(segment.source, from)
+            || starts_like_rpc(segment.payload)
+    }
+
+    /// The client of a segment's connection, as far as the segment alone shows it: what a fan-out needs to bring both
+    /// directions to one shard. `None` where it shows nothing.
+    #[must_use]
+    pub fn client_of(segment: &Segment<'_>) -> Option<Address> {
+        let client = match sender_of(segment) {
+            Some(Side::Client) => segment.source,
+            Some(Side::Server) => segment.destination,
+            None if segment.flags.is_syn() => segment.source,
+            None if segment.flags.is_syn_ack() => segment.destination,
+            None => return None,
+        };
+        Some(client)
+    }
+
+    /// Reads a segment, of either direction, and tells what it shows.
+    pub fn segment(&mut self, segment: &Segment<'_>, at: Timestamp, report: &mut dyn FnMut(Report)) {
+        let memory = &mut self.memory;
+        let mut sender = sender_of(segment);
+        if sender.is_none() {
+            if memory.knows(segment.destination, segment.destination_port, at) {
+                sender = Some(Side::Client);
+            } else if memory.knows(segment.source, segment.source_port, at) {
+                sender = Some(Side::Server);
+            }
+        }
+        let Some(tracked) = self.streams.track(segment, sender, at) else { return };
+        let Tracked { client, server, port, verified, newly_verified, state, mut messages, .. } = tracked;
+        let service = service_of(port).unwrap_or(Service::Rpc);
+        let place = Place { client, server, port, service, verified, at };
+        if newly_verified {
+            for sign in std::mem::take(&mut state.waiting).into_iter().flatten() {
+                memory.judge(&place, sign, report);
+            }
+        }
+        let mut found = |conversation: &mut Conversation, sign: Sign| {
+            if !verified && sign.needs_verification() {
+                if let Some(free) = conversation.waiting.iter_mut().find(|waiting| waiting.is_none()) {
+                    *free = Some(sign);
+                }
+                if let Sign::Exploit(signal, detail) = sign {
+                    report(Report::Finding(place.finding(signal, detail, false)));
+                }
+                return;
+            }
+            memory.judge(&place, sign, report);
+        };
+        messages.read(&mut Reading { service, server, conversation: state, found: &mut found });
+    }
+
+    /// Connections that are followed now.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// How many connections may be followed.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.streams.capacity()
+    }
+
+    /// What the follower counted.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.streams.counts()
+    }
+}
+
+impl Sign {
+    /// Whether it says something about the client that a forger could put into its mouth.
+    fn needs_verification(&self) -> bool {
+        matches!(self, Sign::Exploit(..) | Sign::Groom | Sign::Smb1(_) | Sign::AdminShare | Sign::Call(_))
+    }
+}
+
+impl Place {
+    fn finding(&self, signal: Signal, detail: Detail, new_peer: bool) -> Finding {
+        let Place { client, server, port, verified, .. } = *self;
+        Finding { host: client, peer: server, port, signal, detail, verified, new_peer }
+    }
+}
+
+impl Memory {
+    fn is_named(&self, server: Address, port: u16) -> bool {
+        let word = self.named.get(usize::from(port >> 6)).copied().unwrap_or_default();
+        word >> (port & 63) & 1 == 1 && self.endpoints.get(&(server, port)).is_some()
+    }
+
+    /// Whether a port was named of this server, lately.
+    fn knows(&self, server: Address, port: u16, at: Timestamp) -> bool {
+        self.is_named(server, port)
+            && self.endpoints.get(&(server, port)).is_some_and(|endpoint| at.since(endpoint.at) < ENDPOINT_MEMORY)
+    }
+
+    fn name(&mut self, server: Address, port: u16, at: Timestamp) {
+        if service_of(port).is_some() {
+            return;
+        }
+        if let Some(word) = self.named.get_mut(usize::from(port >> 6)) {
+            *word |= 1 << (port & 63);
+        }
+        if let Some(endpoint) = self.endpoints.entry((server, port)) {
+            endpoint.at = at;
+        }
+    }
+
+    /// Says what a sign means.
+    fn judge(&mut self, place: &Place, sign: Sign, report: &mut dyn FnMut(Report)) {
+        let Place { client, server, at, .. } = *place;
+        let told = match sign {
+            Sign::Spoken(agreed) => {
+                report(Report::Spoken(Spoken {
+                    client,
+                    server,
+                    dialect: agreed.dialect,
+                    signing: agreed.signing,
+                    encryption: agreed.encryption,
+                    compression: agreed.compression,
+                }));
+                return;
+            }
+            Sign::Used(feature) => {
+                report(Report::Used { client, server, feature });
+                return;
+            }
+            Sign::Condition(condition) => {
+                report(Report::Condition { server, condition });
+                return;
+            }
+            Sign::Endpoint(port) => {
+                self.name(server, port, at);
+                return;
+            }
+            Sign::Associated => {
+                if place.service == Service::Rpc {
+                    self.name(server, place.port, at);
+                }
+                return;
+            }
+            Sign::AdminShare | Sign::Exploit(..) | Sign::Groom | Sign::Smb1(_) | Sign::Call(_) => {
+                let Some(pair) = self.pairs.entry((client, server)) else { return };
+                match sign {
+                    Sign::AdminShare => {
+                        pair.connected_admin_share(at);
+                        None
+                    }
+                    Sign::Groom => pair.groomed(at),
+                    Sign::Call(operation) => pair.called(operation, place.service, at),
+                    Sign::Smb1(detail) => pair.spoke_smb1(detail, at),
+                    Sign::Exploit(signal, detail) => pair.exploited(signal, detail, at),
+                    _ => None,
+                }
+            }
+        };
+        if let Some(Telling { signal, detail, new_peer }) = told {
+            report(Report::Finding(place.finding(signal, detail, new_peer)));
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! DCE/RPC PDUs, over TCP and inside of pipes: contexts, calls, and the ports that port 135 names.
+
+use crate::detect::remote_execution::{Interface, Operation};
+use crate::detect::smb::conversation::{Place, Reading, Sign};
+use crate::detect::smb::service::Service;
+use crate::track::follower::{HEAD, Side, Step};
+use crate::wire::dcerpc::{Context, ENDPOINT_OVERLAP, Header, Kind, endpoints};
+
+/// How far an answer of port 135 is looked through for ports. Four towers, or an activation's bindings, lie within it.
+const ANSWER: u16 = 2048;
+
+impl Reading<'_> {
+    /// A PDU's header where DCE/RPC runs over TCP by itself.
+    pub(super) fn rpc_frame(&mut self, side: Side, bytes: &[u8]) -> Step {
+        let Some(header) = Header::new_checked(bytes) else { return Step::Lost };
+        self.cursor(side).left = header.length().into();
+        match (side, header.kind()) {
+            (Side::Client, Kind::Request | Kind::Bind | Kind::Alter) => {
+                let most = if header.kind() == Kind::Request { Header::REQUEST } else { Header::BIND };
+                self.more(side, bytes.len(), most, Place::Pdu { pipe: 0 }).unwrap_or_else(|| self.end(side))
+            }
+            (Side::Server, Kind::Response) if self.service == Service::Mapper => {
+                self.go(side, Header::REQUEST as u32, HEAD, Place::Answer { budget: ANSWER })
+            }
+            _ => self.end(side),
+        }
+    }
+
+    /// A PDU of a client, with as much as a request or a bind needs.
+    pub(super) fn pdu(&mut self, side: Side, bytes: &[u8], pipe: u64) -> Step {
+        let Some(header) = Header::new_checked(bytes) else { return self.finish(side) };
+        match header.kind() {
+            Kind::Bind | Kind::Alter => {
+                if header.kind() == Kind::Bind {
+                    self.conversation.contexts.rebind(pipe);
+                    self.sign(Sign::Associated);
+                }
+                let (contexts, little_endian) = (header.contexts(), header.is_little_endian());
+                if contexts > 0 && bytes.len() >= Header::BIND {
+                    let place = Place::Context { pipe, contexts, little_endian };
+                    return self.go(side, Header::BIND as u32, Context::LENGTH, place);
+                }
+            }
+            Kind::Request => {
+                if let Some((context, opnum)) = header.call()
+                    && header.is_first()
+                    && let Some(interface) = self.conversation.contexts.interface(pipe, context)
+                    && let Some(operation) = Operation::of(interface, opnum)
+                {
+                    self.sign(Sign::Call(operation));
+                }
+            }
+            _ => {}
+        }
+        // Over TCP a PDU is the message; a write to a pipe may hold several.
+        let length = u32::from(header.length());
+        if pipe != 0 && self.cursor(side).left > length + Header::REQUEST as u32 {
+            self.go(side, length, Header::BIND, Place::Pdu { pipe })
+        } else {
+            self.finish(side)
+        }
+    }
+
+    /// One presentation context of a bind.
+    pub(super) fn context(
+        &mut self,
+        side: Side,
+        bytes: &[u8],
+        pipe: u64,
+        contexts: u8,
+        little_endian: bool,
+    ) -> Step {
+        let Some(context) = Context::new_checked(bytes, little_endian) else { return self.finish(side) };
+        self.conversation.contexts.name(pipe, context.id, Interface::of(context.interface));
+        if contexts > 1 {
+            let place = Place::Context { pipe, contexts: contexts - 1, little_endian };
+            self.go(side, context.stride, Context::LENGTH, place)
+        } else {
+            self.finish(side)
+        }
+    }
+
+    /// A window of an answer on port 135.
+    pub(super) fn answer(&mut self, side: Side, bytes: &[u8], budget: u16) -> Step {
+        // A hostile answer could name thousands of ports.
+        for port in endpoints(bytes).take(8) {
+            self.sign(Sign::Endpoint(port));
+        }
+        let on = bytes.len().saturating_sub(ENDPOINT_OVERLAP);
+        let spent = u16::try_from(on).unwrap_or(u16::MAX);
+        if bytes.len() == HEAD && budget > spent {
+            self.go(side, u32::from(spent), HEAD, Place::Answer { budget: budget - spent })
+        } else {
+            self.finish(side)
+        }
+    }
+}

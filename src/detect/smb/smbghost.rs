@@ -1,0 +1,47 @@
+//! `smb.smbghost`: a compression header that cannot be true.
+//!
+//! CVE-2020-0796 adds the header's two lengths without looking: a size no server grants, or an offset past the message.
+//! Negotiating compression, as scanners do, is no exploit, and neither is compressed traffic.
+
+use crate::evidence::Detail;
+use crate::wire::smb::transform::{Compression, HEADER};
+
+/// The largest message that any server grants, 8 MiB and its headers (MS-SMB2 3.3.5.4).
+const LARGEST: u32 = 0x0080_0110;
+
+/// Judges a client's compression header in a message of `length` bytes.
+pub(super) fn impossible(header: &Compression<'_>, length: u32) -> Option<Detail> {
+    let (size, offset) = (header.original_size(), header.offset());
+    let past = !header.is_chained() && u64::from(offset) + HEADER as u64 > u64::from(length);
+    (size > LARGEST || past).then_some(Detail::Fields {
+        what: "compression header fc 53 4d 42: original size {}, offset {}, in a message of {} bytes",
+        values: [size, offset, length, 0],
+        source: "CVE-2020-0796; MS-SMB2 2.2.42",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_impossible_lengths_are_the_exploit() {
+        for (size, chained, offset, length, exploit) in [
+            (4176_u32, false, 0_u32, 74_u32, false),
+            (0x0080_0110, false, 0x50, 0x1000, false),
+            (0x0080_0111, false, 0, 0x1000, true),
+            (u32::MAX, false, 0, 0x1000, true),
+            (0x1000, false, 0xffff_ffff, 0x1000, true),
+            (0x1000, false, 0x0ff0, 0x1000, false),
+            (0x1000, false, 0x0ff1, 0x1000, true),
+            (0x1000, true, 0xffff, 0x1000, false),
+        ] {
+            let mut data = vec![0xfc, b'S', b'M', b'B'];
+            data.extend(size.to_le_bytes());
+            data.extend([1, 0, u8::from(chained), 0]);
+            data.extend(offset.to_le_bytes());
+            let header = Compression::new_checked(&data).unwrap();
+            assert_eq!(impossible(&header, length).is_some(), exploit, "{size:#x} {chained} {offset:#x}");
+        }
+    }
+}
