@@ -62,14 +62,7 @@ impl Reading<'_> {
     }
 
     /// One presentation context of a bind.
-    pub(super) fn context(
-        &mut self,
-        side: Side,
-        bytes: &[u8],
-        pipe: u64,
-        contexts: u8,
-        little_endian: bool,
-    ) -> Step {
+    pub(super) fn context(&mut self, side: Side, bytes: &[u8], pipe: u64, contexts: u8, little_endian: bool) -> Step {
         let Some(context) = Context::new_checked(bytes, little_endian) else { return self.finish(side) };
         self.conversation.contexts.name(pipe, context.id, Interface::of(context.interface));
         if contexts > 1 {

@@ -74,14 +74,7 @@ impl Reading<'_> {
         }
     }
 
-    fn smb1_block(
-        &mut self,
-        side: Side,
-        block: Block<'_>,
-        command: u8,
-        exchange: Exchange,
-        unicode: bool,
-    ) -> Step {
+    fn smb1_block(&mut self, side: Side, block: Block<'_>, command: u8, exchange: Exchange, unicode: bool) -> Step {
         let step = match side {
             Side::Client => self.smb1_request(block, command, exchange, unicode),
             Side::Server => {
