@@ -13,14 +13,27 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 mod check;
+mod client;
 mod completions;
+mod contain;
+mod decisions;
 pub mod failure;
+mod held;
+mod hosts;
+mod isolate;
 mod lab;
 mod lab_part;
 mod manual;
+mod never_contain;
 pub mod output;
+mod rearm;
 mod reference;
+mod release;
+mod reload;
 mod replay;
+mod status;
+mod table;
+mod why;
 
 pub use failure::Failure;
 pub use output::Output;
@@ -82,6 +95,28 @@ macro_rules! commands {
 }
 
 commands! {
+    /// Show the running daemon's state: sight, breaker, fuse, firewall, tables
+    Status => status;
+    /// List hosts: who is acted on, and who is near it
+    Hosts => hosts;
+    /// Explain an address: what is done about it, what would be, and every reason
+    Why => why;
+    /// List what was decided lately, and by whom
+    Decisions => decisions;
+    /// Drop a host's traffic to lateral services; everything else keeps flowing
+    Contain => contain;
+    /// Drop all of a host's traffic, care networks aside
+    Isolate => isolate;
+    /// Undo: release hosts that are contained or isolated
+    Release => release;
+    /// List, confirm or drop decisions that wait because the breaker tripped
+    Held => held;
+    /// Arm the tripped breaker again
+    Rearm => rearm;
+    /// List, add or remove who can never be dropped
+    NeverContain => never_contain;
+    /// Take the configuration file anew; a file with an error changes nothing
+    Reload => reload;
     /// Run captures through the same core and print its decisions
     Replay => replay;
     /// Check a configuration file, and say what is unwise in it on this machine

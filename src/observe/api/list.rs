@@ -34,6 +34,20 @@ pub enum Sort {
     Address,
 }
 
+impl Sort {
+    /// Its name in a query.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Sort::Near => "near",
+            Sort::Score => "score",
+            Sort::Destinations => "destinations",
+            Sort::Seen => "seen",
+            Sort::Address => "address",
+        }
+    }
+}
+
 /// The query of `GET /v1/hosts`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -51,7 +51,7 @@ use crate::respond::Verdict;
 use crate::wire::Address;
 pub use failure::ErrorView;
 use failure::Failure;
-pub use list::Filter;
+pub use list::{Filter, Sort};
 use peer::Peer;
 
 const LIMITS: Limits = Limits { connections: 32, head: Duration::from_secs(5), whole: Duration::from_secs(30) };

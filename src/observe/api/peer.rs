@@ -56,12 +56,18 @@ pub fn group_id(name: &str) -> Option<u32> {
     })
 }
 
-/// The name with this number in `passwd` (passwd(5)): the first line that has it.
-fn name_of(passwd: &str, uid: u32) -> Option<String> {
-    passwd.lines().find_map(|line| {
+/// The group's name, if `/etc/group` has it.
+#[must_use]
+pub fn group_name(gid: u32) -> Option<String> {
+    name_of(&fs::read_to_string("/etc/group").ok()?, gid)
+}
+
+/// The name with this number in the text of `passwd` (passwd(5)) or `group` (group(5)): the first line that has it.
+fn name_of(lines: &str, number: u32) -> Option<String> {
+    lines.lines().find_map(|line| {
         let mut fields = line.split(':');
-        let (name, _password, number) = (fields.next()?, fields.next()?, fields.next()?);
-        (!name.is_empty() && number.parse() == Ok(uid)).then(|| name.to_owned())
+        let (name, _password, found) = (fields.next()?, fields.next()?, fields.next()?);
+        (!name.is_empty() && found.parse() == Ok(number)).then(|| name.to_owned())
     })
 }
 
@@ -93,6 +99,7 @@ mod tests {
         assert_eq!(name_of(passwd, 7), None);
         assert_eq!(name_of(passwd, 8), None);
         assert_eq!(group_id("root"), Some(0));
+        assert_eq!(group_name(0).as_deref(), Some("root"));
         assert_eq!(group_id("no such group here"), None);
     }
 }

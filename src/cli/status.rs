@@ -1,0 +1,187 @@
+//! `firedoor status`: does it see, does it decide, does it hold.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anstyle::Style;
+
+use super::client::Client;
+use super::output::{BAD, DIM, GOOD, HEADING, NOTE};
+use super::table::{Field, Table, ago, count, moment, span};
+use super::{Global, Output};
+use crate::observe::snapshot::{Occupancy, Status};
+use crate::respond::Mode;
+
+/// `status` has no options of its own.
+#[derive(clap::Args, Debug)]
+pub struct Args {}
+
+/// From this share on, a table is shown as filling up.
+const FULL: f64 = 0.8;
+
+/// Shows the daemon's state.
+pub fn run(_: &Args, global: &Global) -> anyhow::Result<ExitCode> {
+    let status: Status = Client::new(global).get("/v1/status")?;
+    let mut out = Output::stdout();
+    if global.json {
+        out.json(&status)?;
+    } else {
+        print(&status, &mut out)?;
+    }
+    out.finish()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(status: &Status, out: &mut Output) -> io::Result<()> {
+    let mode = match status.mode {
+        Mode::Enforce => "enforce mode".to_owned(),
+        Mode::Monitor => format!("{NOTE}monitor mode: nothing is dropped{NOTE:#}"),
+    };
+    let up = span(Duration::from_secs(status.uptime_seconds));
+    writeln!(out, "{HEADING}Firedoor {}{HEADING:#}, {mode}, up {up}\n", status.version)?;
+    let hosts = &status.hosts;
+    let alarming = |n: u64, what: &str, style: Style| {
+        if n == 0 { format!("{n} {what}") } else { format!("{style}{} {what}{style:#}", count(n)) }
+    };
+    let counts = [
+        format!("{} tracked", count(hosts.tracked)),
+        alarming(hosts.watched, "watched", NOTE),
+        alarming(hosts.contained, "contained", BAD),
+        alarming(hosts.isolated, "isolated", BAD),
+        alarming(hosts.held, "held", BAD),
+    ];
+    line(out, "Hosts", &counts.join(", "))?;
+    breaker(status, out)?;
+    fuse(status, out)?;
+    firewall(status, out)?;
+    config(status, out)?;
+    store(status, out)?;
+    interfaces(status, out)?;
+    let full: Vec<&Occupancy> = status.tables.iter().chain(&status.sets).collect();
+    if !full.is_empty() {
+        writeln!(out)?;
+        let mut table = Table::new(&["TABLE OR SET", ">USED", ">CAPACITY", ">FULL", ">EVICTED"]);
+        for of in full {
+            let style = if of.share() >= FULL { NOTE } else { Style::new() };
+            table.row([
+                of.name.clone().into(),
+                count(of.used).into(),
+                count(of.capacity).into(),
+                Field::new(format!("{:.0} %", of.share() * 100.0), style),
+                count(of.evicted).into(),
+            ]);
+        }
+        table.print(out)?;
+    }
+    Ok(())
+}
+
+fn line(out: &mut Output, what: &str, text: &str) -> io::Result<()> {
+    writeln!(out, "{what:<10} {text}")
+}
+
+fn breaker(status: &Status, out: &mut Output) -> io::Result<()> {
+    let breaker = &status.breaker;
+    let figures = format!(
+        "{} of {} at once, {} of {} in the last minute",
+        breaker.now, breaker.most_at_once, breaker.last_minute, breaker.most_a_minute
+    );
+    let Some(tripped) = breaker.tripped else {
+        return line(out, "Breaker", &format!("armed: {figures}"));
+    };
+    let why = breaker.reason.as_deref().unwrap_or("");
+    line(out, "Breaker", &format!("{BAD}tripped {}{BAD:#}: {why} ({figures})", ago(tripped, status.at)))?;
+    let rearms = breaker.rearms_at.map_or_else(
+        || "It is armed again by command: `firedoor rearm`.".to_owned(),
+        |at| format!("It arms itself again at {}, or `firedoor rearm` does.", moment(at)),
+    );
+    line(out, "", &format!("New decisions wait: `firedoor held` lists them. {rearms}"))
+}
+
+fn fuse(status: &Status, out: &mut Output) -> io::Result<()> {
+    let fuse = &status.fuse;
+    let text = if !fuse.enabled {
+        format!("{NOTE}off{NOTE:#}: fuse.enabled is false")
+    } else if fuse.drops {
+        format!("on: {} first contacts dropped in the kernel", count(fuse.limited))
+    } else {
+        format!("counts only: {} first contacts would have been dropped", count(fuse.would_limit))
+    };
+    line(out, "Fuse", &text)
+}
+
+fn firewall(status: &Status, out: &mut Output) -> io::Result<()> {
+    let firewall = &status.firewall;
+    let dropped = match status.mode {
+        Mode::Enforce => format!(
+            "{} packets dropped by contain, {} by isolate",
+            count(firewall.contain_drops),
+            count(firewall.isolate_drops)
+        ),
+        Mode::Monitor => format!("{} packets would have been dropped", count(firewall.would_drop)),
+    };
+    if firewall.in_place {
+        line(out, "Firewall", &format!("{GOOD}in place{GOOD:#}, {dropped}"))?;
+    } else {
+        let why = firewall.error.as_deref().unwrap_or("not put into the kernel yet");
+        line(out, "Firewall", &format!("{BAD}not in place{BAD:#}: {why}"))?;
+    }
+    for repairs in firewall.repairs.iter().filter(|repairs| repairs.count > 0) {
+        let times = if repairs.count == 1 { "once".to_owned() } else { format!("{} times", count(repairs.count)) };
+        let (kind, last) = (repairs.kind.label(), ago(repairs.last, status.at));
+        line(out, "", &format!("{NOTE}{kind} changed by somebody else, put right {times}, last {last}{NOTE:#}"))?;
+    }
+    Ok(())
+}
+
+fn config(status: &Status, out: &mut Output) -> io::Result<()> {
+    let config = &status.config;
+    line(out, "Config", &format!("{}, read {}", config.path, moment(config.loaded_at)))?;
+    match &config.last_error {
+        Some(error) => line(out, "", &format!("{BAD}the last reload was refused{BAD:#}, this one stays: {error}")),
+        None => Ok(()),
+    }
+}
+
+fn store(status: &Status, out: &mut Output) -> io::Result<()> {
+    let store = &status.store;
+    let Some(path) = &store.path else { return line(out, "History", "kept nowhere: observe.history is \"off\"") };
+    let lost = if store.lost == 0 { String::new() } else { format!(", {BAD}{} lost{BAD:#}", count(store.lost)) };
+    line(out, "History", &format!("{path}, {} records written{lost}", count(store.written)))?;
+    match &store.error {
+        Some(error) => line(out, "", &format!("{BAD}{error}{BAD:#}")),
+        None => Ok(()),
+    }
+}
+
+fn interfaces(status: &Status, out: &mut Output) -> io::Result<()> {
+    writeln!(out)?;
+    let headings = ["INTERFACE", "CAPTURE", ">PACKETS IN", ">OUT", ">LOST", "LAST PACKET", "SIGHT"];
+    let mut table = Table::new(&headings);
+    for interface in &status.interfaces {
+        let sight = match &interface.blind {
+            None => Field::new("good", GOOD),
+            Some(blind) => Field::new(format!("blind: {}", blind.reason.label().replace('_', " ")), BAD),
+        };
+        let lost = if interface.kernel_drops == 0 { Style::new() } else { NOTE };
+        table.row([
+            interface.name.clone().into(),
+            interface.backend.clone().into(),
+            count(interface.packets_in).into(),
+            count(interface.packets_out).into(),
+            Field::new(count(interface.kernel_drops), lost),
+            interface.last_packet.map_or_else(|| "-".to_owned(), |at| ago(at, status.at)).into(),
+            sight,
+        ]);
+    }
+    table.print(out)?;
+    for interface in &status.interfaces {
+        if let Some(blind) = &interface.blind {
+            let since = moment(blind.since);
+            writeln!(out, "{BAD}{}{BAD:#}, since {since}: {}", interface.name, blind.detail)?;
+            writeln!(out, "  {DIM}what to do:{DIM:#} {}", blind.reason.remedy())?;
+        }
+    }
+    Ok(())
+}
