@@ -30,7 +30,7 @@ struct Entry {
 #[derive(Debug)]
 pub struct Early {
     entries: [Option<Entry>; Early::SEGMENTS],
-    bytes: Box<[[u8; Early::BYTES]; Early::SEGMENTS]>,
+    bytes: Box<[[u8; Early::BYTES]]>,
 }
 
 /// A place in the pool.
@@ -46,7 +46,7 @@ impl Early {
     /// An empty pool.
     #[must_use]
     pub fn new() -> Early {
-        Early { entries: [None; Early::SEGMENTS], bytes: Box::new([[0; Early::BYTES]; Early::SEGMENTS]) }
+        Early { entries: [None; Early::SEGMENTS], bytes: vec![[0; Early::BYTES]; Early::SEGMENTS].into_boxed_slice() }
     }
 
     /// Keeps a segment; the oldest gives way where the pool is full.

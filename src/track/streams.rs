@@ -10,64 +10,20 @@
 //! an address cannot know them. Segments far outside both windows are passed over, so that a blind forgery cannot
 //! speak in a running connection; too many of them, and the connection is taken up afresh, unverified.
 
-use std::time::Duration;
+mod link;
+mod messages;
 
 use hashbrown::HashTable;
 
 use crate::time::Timestamp;
 use crate::track::Keys;
-use crate::track::early::{Early, Owner};
-use crate::track::follower::{Fed, Follower, HEAD, Piece, Reader, Side, ahead};
+use crate::track::early::Early;
+use crate::track::follower::{Follower, HEAD, Piece, Side};
+use crate::track::streams::link::{End, Link, Place};
 use crate::wire::Address;
 use crate::wire::frame::Segment;
 
-/// How far a segment's numbers may lie from what was seen before it is taken for a forgery: as much as a few of the
-/// largest messages whose bodies the kernel's filter kept from us.
-const WINDOW: u32 = 1 << 25;
-/// How close the two sides' numbers must agree to verify a connection whose start was not seen.
-const AGREEMENT: u32 = 1 << 16;
-/// So many implausible segments without a plausible one, and the connection is taken up afresh.
-const STRANGE: u8 = 8;
-/// More early segments than this of one direction, and the missing bytes are given up.
-const EARLY: usize = 8;
-/// Missing bytes are given up after this.
-const PATIENCE: Duration = Duration::from_millis(500);
-
-/// One end of a connection.
-type End = (Address, u16);
-
-/// What is known of a direction besides its messages.
-#[derive(Clone, Copy, Debug, Default)]
-struct Flow {
-    /// The sequence number after the highest byte seen.
-    next: u32,
-    /// The latest acknowledgement it sent.
-    acknowledged: u32,
-    seen: bool,
-    /// Early segments may be waiting in the pool.
-    waiting: bool,
-    closed: bool,
-}
-
-/// How a connection came to be known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Start {
-    /// By its SYN-ACK: the client must acknowledge it to the number.
-    Answered,
-    /// By a payload.
-    Running,
-}
-
-/// What a segment's numbers mean for its connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// It belongs there.
-    Known,
-    /// It begins a new connection between the same ends.
-    Afresh,
-    /// It cannot belong there.
-    Strange,
-}
+pub use messages::Messages;
 
 /// The three queues of eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,17 +37,30 @@ const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
 struct Slot<T> {
-    client: End,
-    server: End,
-    start: Start,
-    verified: bool,
-    strange: u8,
-    flows: [Flow; 2],
+    link: Link,
     followers: [Follower; 2],
+    waiting: [bool; 2],
     queue: Queue,
     before: u32,
     after: u32,
     state: T,
+}
+
+impl<T: Default> Slot<T> {
+    /// What was read of it belongs to a former connection.
+    fn forget(&mut self) {
+        self.followers = [Follower::default(); 2];
+        self.waiting = [false; 2];
+        self.state = T::default();
+    }
+
+    fn wanted_queue(&self) -> Queue {
+        match (self.link.is_closed(), self.link.verified) {
+            (true, _) => Queue::Closed,
+            (false, false) => Queue::Unverified,
+            (false, true) => Queue::Verified,
+        }
+    }
 }
 
 /// Counters for metrics.
@@ -141,23 +110,6 @@ pub struct Tracked<'a, T> {
     pub state: &'a mut T,
     /// What there is to read.
     pub messages: Messages<'a>,
-}
-
-/// The followers of a connection and the segment they are to be fed.
-#[derive(Debug)]
-pub struct Messages<'a> {
-    side: Side,
-    slot: u32,
-    piece: Piece<'a>,
-    acknowledgement: Option<u32>,
-    /// The handshake's word where the streams start, if this segment is its SYN-ACK.
-    starts: [Option<u32>; 2],
-    at: Timestamp,
-    flows: &'a mut [Flow; 2],
-    followers: &'a mut [Follower; 2],
-    heads: &'a mut [[u8; HEAD]; 2],
-    early: &'a mut Early,
-    counts: &'a mut Counts,
 }
 
 impl<T: Default> Streams<T> {
@@ -228,33 +180,32 @@ impl<T: Default> Streams<T> {
             },
         };
         let slot = self.slots.get_mut(index as usize)?;
-        let was_verified = slot.verified;
-        let mut starts = [None; 2];
-        if answers {
-            let (place, known) = slot.greet(target, source, segment);
-            starts = known;
-            if place == Place::Afresh {
+        let was_verified = slot.link.verified;
+        let (place, starts) = if answers {
+            slot.link.greet(target, source, segment)
+        } else {
+            (slot.link.agrees(slot.link.side_of(source), segment), [None; 2])
+        };
+        match place {
+            Place::Known => {}
+            Place::Afresh => {
+                slot.forget();
                 self.early.forget(index);
             }
-        } else {
-            let side = if slot.client == source { Side::Client } else { Side::Server };
-            match slot.agrees(side, segment) {
-                Place::Known => {}
-                Place::Afresh => self.early.forget(index),
-                Place::Strange => {
-                    self.counts.implausible += 1;
-                    return None;
-                }
+            Place::Strange => {
+                self.counts.implausible += 1;
+                return None;
             }
         }
-        let side = if slot.client == source { Side::Client } else { Side::Server };
-        let (verified, queue) = (slot.verified, slot.wanted_queue());
+        let Link { client, server, verified, .. } = slot.link;
+        let side = slot.link.side_of(source);
+        let queue = slot.wanted_queue();
         self.requeue(index, queue);
         let slot = self.slots.get_mut(index as usize)?;
         Some(Tracked {
-            client: slot.client.0,
-            server: slot.server.0,
-            port: slot.server.1,
+            client: client.0,
+            server: server.0,
+            port: server.1,
             side,
             verified,
             newly_verified: verified && !was_verified,
@@ -270,7 +221,7 @@ impl<T: Default> Streams<T> {
                 acknowledgement: segment.flags.is_ack().then_some(segment.acknowledgement),
                 starts,
                 at,
-                flows: &mut slot.flows,
+                waiting: &mut slot.waiting,
                 followers: &mut slot.followers,
                 heads: self.heads.get_mut(index as usize)?,
                 early: &mut self.early,
@@ -282,7 +233,8 @@ impl<T: Default> Streams<T> {
     fn find(&self, hash: u64, source: End, target: End) -> Option<u32> {
         let same = |index: &u32| {
             self.slots.get(*index as usize).is_some_and(|slot| {
-                (slot.client == source && slot.server == target) || (slot.client == target && slot.server == source)
+                let Link { client, server, .. } = slot.link;
+                (client == source && server == target) || (client == target && server == source)
             })
         };
         self.table.find(hash, same).copied()
@@ -291,13 +243,9 @@ impl<T: Default> Streams<T> {
     fn enter(&mut self, hash: u64, client: End, server: End) -> u32 {
         self.counts.entered += 1;
         let fresh = Slot {
-            client,
-            server,
-            start: Start::Running,
-            verified: false,
-            strange: 0,
-            flows: [Flow::default(); 2],
+            link: Link::new(client, server),
             followers: [Follower::default(); 2],
+            waiting: [false; 2],
             queue: Queue::Unverified,
             before: NONE,
             after: NONE,
@@ -317,7 +265,9 @@ impl<T: Default> Streams<T> {
         };
         self.link(index, Queue::Unverified);
         let Streams { table, slots, keys, .. } = self;
-        let rehash = |index: &u32| slots.get(*index as usize).map_or(0, |slot| hash_of(keys, slot.client, slot.server));
+        let rehash = |index: &u32| {
+            slots.get(*index as usize).map_or(0, |slot| hash_of(keys, slot.link.client, slot.link.server))
+        };
         table.insert_unique(hash, index, rehash);
         index
     }
@@ -329,7 +279,7 @@ impl<T: Default> Streams<T> {
             if slot.queue != Queue::Closed {
                 self.counts.evicted += 1;
             }
-            let hash = hash_of(&self.keys, slot.client, slot.server);
+            let hash = hash_of(&self.keys, slot.link.client, slot.link.server);
             if let Ok(entry) = self.table.find_entry(hash, |other| *other == index) {
                 entry.remove();
             }
@@ -384,99 +334,6 @@ impl<T: Default> Streams<T> {
     }
 }
 
-impl<T: Default> Slot<T> {
-    /// Forgets everything but the ends.
-    fn afresh(&mut self, client: End, server: End) {
-        (self.client, self.server) = (client, server);
-        (self.start, self.verified, self.strange) = (Start::Running, false, 0);
-        self.flows = [Flow::default(); 2];
-        self.followers = [Follower::default(); 2];
-        self.state = T::default();
-    }
-
-    /// Notes a SYN-ACK: what it means for the connection, and where it says that the streams start.
-    fn greet(&mut self, client: End, server: End, segment: &Segment<'_>) -> (Place, [Option<u32>; 2]) {
-        let [from_client, from_server] = [segment.acknowledgement, segment.sequence.wrapping_add(1)];
-        let [mine, theirs] = self.flows;
-        let close = |a: u32, b: u32| ahead(a, b).unsigned_abs() < AGREEMENT;
-        if self.client == client {
-            if self.start == Start::Answered && close(mine.next, from_client) && close(theirs.next, from_server) {
-                // Sent again.
-                return (Place::Known, [None; 2]);
-            }
-            if self.start == Start::Running && mine.seen && !theirs.seen && mine.acknowledged == from_server {
-                // The two directions reach us by two rings, and the client's was faster: it knows the number.
-                self.verified = true;
-                self.flows[1] = Flow { next: from_server, acknowledged: from_client, seen: true, ..theirs };
-                return (Place::Known, [None, Some(from_server)]);
-            }
-        }
-        self.afresh(client, server);
-        self.start = Start::Answered;
-        self.flows[0].next = from_client;
-        self.flows[1] = Flow { next: from_server, acknowledged: from_client, seen: true, ..Flow::default() };
-        (Place::Afresh, [Some(from_client), Some(from_server)])
-    }
-
-    fn wanted_queue(&self) -> Queue {
-        match (self.flows.iter().all(|flow| flow.closed), self.verified) {
-            (true, _) => Queue::Closed,
-            (false, false) => Queue::Unverified,
-            (false, true) => Queue::Verified,
-        }
-    }
-
-    /// Notes a segment's numbers, and what they mean for the connection.
-    fn agrees(&mut self, side: Side, segment: &Segment<'_>) -> Place {
-        let [mine, theirs] = match side {
-            Side::Client => [self.flows[0], self.flows[1]],
-            Side::Server => [self.flows[1], self.flows[0]],
-        };
-        let close = |a: u32, b: u32, by: u32| ahead(a, b).unsigned_abs() < by;
-        let (sequence, acknowledgement) = (segment.sequence, segment.acknowledgement);
-        let acknowledges = segment.flags.is_ack();
-        let plausible = (!mine.seen && self.start == Start::Running || close(mine.next, sequence, WINDOW))
-            && (!acknowledges || !theirs.seen || close(theirs.next, acknowledgement, WINDOW));
-        if !plausible {
-            self.strange += 1;
-            if self.strange < STRANGE || segment.payload_length == 0 {
-                return Place::Strange;
-            }
-            let (client, server) = (self.client, self.server);
-            self.afresh(client, server);
-        }
-        self.strange = 0;
-        if !self.verified && acknowledges && theirs.seen {
-            self.verified = match self.start {
-                // Only the client's word counts here: it alone had to see the number.
-                Start::Answered => {
-                    side == Side::Client
-                        && ahead(theirs.next, acknowledgement) == 0
-                        && close(mine.next, sequence, AGREEMENT)
-                }
-                Start::Running => {
-                    close(theirs.acknowledged, sequence, AGREEMENT) && close(theirs.next, acknowledgement, AGREEMENT)
-                }
-            } && plausible;
-        }
-        let end = sequence.wrapping_add(segment.payload_length);
-        if segment.flags.is_rst() {
-            self.flows.iter_mut().for_each(|flow| flow.closed = true);
-        }
-        let [client, server] = &mut self.flows;
-        let flow = if side == Side::Client { client } else { server };
-        if !flow.seen || ahead(flow.next, end) > 0 {
-            flow.next = end;
-        }
-        flow.seen = true;
-        if acknowledges {
-            flow.acknowledged = acknowledgement;
-        }
-        flow.closed |= segment.flags.is_fin();
-        if plausible { Place::Known } else { Place::Afresh }
-    }
-}
-
 /// The same for both directions.
 fn hash_of(keys: &Keys, source: End, target: End) -> u64 {
     let (low, high) = if source <= target { (source, target) } else { (target, source) };
@@ -489,93 +346,13 @@ fn captured<'a>(segment: &Segment<'a>) -> &'a [u8] {
     segment.payload.get(..length).unwrap_or_default()
 }
 
-impl Messages<'_> {
-    /// Reads all that this segment makes readable: of itself, and of early segments it is followed by.
-    pub fn read(&mut self, reader: &mut impl Reader) {
-        for (side, start) in [Side::Client, Side::Server].into_iter().zip(self.starts) {
-            if let Some((start, follower)) = start.zip(self.followers.get_mut(side.index())) {
-                follower.start(side, start, reader);
-            }
-        }
-        // What this segment acknowledges was received, so what we miss of it will not come any more.
-        let peer = self.side.other();
-        if let Some(acknowledgement) = self.acknowledgement
-            && self.waits(peer)
-            && let Some((_, sequence, _)) = self.early.first(self.owner(peer))
-            && ahead(sequence, acknowledgement) >= 0
-        {
-            self.give_up(peer, sequence, reader);
-            self.drain(peer, reader);
-        }
-        if self.piece.length == 0 {
-            return;
-        }
-        let side = self.side;
-        match self.feed(side, self.piece, reader) {
-            Fed::Taken => {}
-            Fed::Early => {
-                self.counts.early += 1;
-                self.early.keep(self.owner(side), self.piece, self.at);
-                self.set_waiting(side, true);
-            }
-        }
-        if !self.waits(side) {
-            return;
-        }
-        self.drain(side, reader);
-        while let Some((_, sequence, since)) = self.early.first(self.owner(side))
-            && (self.early.count(self.owner(side)) > EARLY || self.at.since(since) > PATIENCE)
-        {
-            self.give_up(side, sequence, reader);
-            self.drain(side, reader);
-        }
-    }
-
-    fn owner(&self, side: Side) -> Owner {
-        Owner { slot: self.slot, side }
-    }
-
-    fn waits(&self, side: Side) -> bool {
-        self.flows.get(side.index()).is_some_and(|flow| flow.waiting)
-    }
-
-    fn set_waiting(&mut self, side: Side, waiting: bool) {
-        if let Some(flow) = self.flows.get_mut(side.index()) {
-            flow.waiting = waiting;
-        }
-    }
-
-    fn feed(&mut self, side: Side, piece: Piece<'_>, reader: &mut impl Reader) -> Fed {
-        let follower = self.followers.get_mut(side.index()).zip(self.heads.get_mut(side.index()));
-        follower.map_or(Fed::Taken, |(follower, head)| follower.feed(side, head, piece, reader))
-    }
-
-    /// Feeds early segments as long as the first of them has its turn.
-    fn drain(&mut self, side: Side, reader: &mut impl Reader) {
-        let owner = self.owner(side);
-        while let Some((place, _, _)) = self.early.first(owner) {
-            let follower = self.followers.get_mut(side.index()).zip(self.heads.get_mut(side.index()));
-            let Some(((follower, head), piece)) = follower.zip(self.early.piece(place)) else { break };
-            if follower.feed(side, head, piece, reader) == Fed::Early {
-                return;
-            }
-            self.early.free(place);
-        }
-        self.set_waiting(side, false);
-    }
-
-    fn give_up(&mut self, side: Side, present: u32, reader: &mut impl Reader) {
-        self.counts.lost += 1;
-        if let Some(follower) = self.followers.get_mut(side.index()) {
-            follower.lose(side, present, reader);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::track::follower::Reader;
     use crate::track::follower::Step;
+    use crate::track::streams::link::STRANGE;
+    use crate::track::streams::messages::PATIENCE;
     use crate::wire::frame::Flags;
 
     /// Messages are a length octet and so many bytes; what is read is all of it.
@@ -761,7 +538,7 @@ mod tests {
         talk.port = 3;
         talk.say(Side::Client, ACK | Flags::RST, [100, 500], &[]);
         let ports = |talk: &Talk| {
-            let mut ports: Vec<u16> = talk.streams.slots.iter().map(|slot| slot.client.1).collect();
+            let mut ports: Vec<u16> = talk.streams.slots.iter().map(|slot| slot.link.client.1).collect();
             ports.sort_unstable();
             ports
         };

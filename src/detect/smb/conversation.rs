@@ -142,7 +142,22 @@ pub(super) struct Conversation {
     pub encrypted: bool,
     pub compressed: bool,
     /// Exploit-grade signs that wait for the connection to be verified.
-    pub waiting: [Option<Sign>; 2],
+    pub waiting: [Option<Sign>; 3],
+}
+
+impl Conversation {
+    /// Keeps a sign until the connection is verified; false where it is kept already or there is no room.
+    pub fn wait(&mut self, sign: Sign) -> bool {
+        let same = |kept: &Sign| match (kept, &sign) {
+            (Sign::Exploit(one, _), Sign::Exploit(other, _)) => one == other,
+            (one, other) => one == other,
+        };
+        if self.waiting.iter().flatten().any(same) {
+            return false;
+        }
+        let free = self.waiting.iter_mut().find(|waiting| waiting.is_none());
+        free.map(|free| *free = Some(sign)).is_some()
+    }
 }
 
 /// A conversation being read.
@@ -187,25 +202,21 @@ impl Reading<'_> {
             return self.end(side);
         }
         self.cursor(side).next = 0;
-        self.go(side, next, smb2::Header::START, Place::Start)
+        self.go(side, next as usize, smb2::Header::START, Place::Start)
     }
 
     /// On to a part of this message `skip` bytes ahead, of which at most `most` bytes are wanted.
-    pub fn go(&mut self, side: Side, skip: u32, most: usize, place: Place) -> Step {
+    pub fn go(&mut self, side: Side, skip: usize, most: usize, place: Place) -> Step {
         let cursor = self.cursor(side);
-        let past_next = cursor.next > 0 && skip >= cursor.next;
-        if past_next {
+        if cursor.next > 0 && skip >= cursor.next as usize {
             return self.finish(side);
         }
-        if skip >= cursor.left {
-            return self.end(side);
-        }
+        let Some(skip) = u32::try_from(skip).ok().filter(|skip| *skip < cursor.left) else { return self.end(side) };
         cursor.left -= skip;
         cursor.next = cursor.next.saturating_sub(skip);
         cursor.place = place;
-        let most = u32::try_from(most.min(HEAD)).unwrap_or_default();
-        let need = u16::try_from(most.min(cursor.left)).unwrap_or_default();
-        Step::Want { skip, need, left: cursor.left }
+        let need = most.min(HEAD).min(cursor.left as usize);
+        Step::Want { skip, need: u16::try_from(need).unwrap_or_default(), left: cursor.left }
     }
 
     /// More of what was just read, if the message has more; `None` where `have` is all there is, or enough.
@@ -221,10 +232,9 @@ impl Reading<'_> {
             Service::Mapper | Service::Rpc => return self.rpc_frame(side, bytes),
         };
         let Some(header) = session::Header::new_checked(bytes, framing) else { return Step::Lost };
-        let size = u32::try_from(session::HEADER).unwrap_or_default();
-        self.cursor(side).left = size + header.length;
+        self.cursor(side).left = session::FRAMING + header.length;
         if header.kind == Kind::Message && header.length > 0 {
-            self.go(side, size, smb2::Header::START, Place::Start)
+            self.go(side, session::HEADER, smb2::Header::START, Place::Start)
         } else {
             self.end(side)
         }

@@ -139,10 +139,9 @@ impl Inspector {
         }
         let mut found = |conversation: &mut Conversation, sign: Sign| {
             if !verified && sign.needs_verification() {
-                if let Some(free) = conversation.waiting.iter_mut().find(|waiting| waiting.is_none()) {
-                    *free = Some(sign);
-                }
-                if let Sign::Exploit(signal, detail) = sign {
+                if conversation.wait(sign)
+                    && let Sign::Exploit(signal, detail) = sign
+                {
                     report(Report::Finding(place.finding(signal, detail, false)));
                 }
                 return;
@@ -197,16 +196,19 @@ impl Memory {
             && self.endpoints.get(&(server, port)).is_some_and(|endpoint| at.since(endpoint.at) < ENDPOINT_MEMORY)
     }
 
-    fn name(&mut self, server: Address, port: u16, at: Timestamp) {
+    /// Notes a named port; whether it is news.
+    fn name(&mut self, server: Address, port: u16, at: Timestamp) -> bool {
         if service_of(port).is_some() {
-            return;
+            return false;
         }
+        let news = !self.knows(server, port, at);
         if let Some(word) = self.named.get_mut(usize::from(port >> 6)) {
             *word |= 1 << (port & 63);
         }
         if let Some(endpoint) = self.endpoints.entry((server, port)) {
             endpoint.at = at;
         }
+        news
     }
 
     /// Says what a sign means.
@@ -233,12 +235,14 @@ impl Memory {
                 return;
             }
             Sign::Endpoint(port) => {
-                self.name(server, port, at);
+                if self.name(server, port, at) {
+                    report(Report::Named { server, port });
+                }
                 return;
             }
             Sign::Associated => {
-                if place.service == Service::Rpc {
-                    self.name(server, place.port, at);
+                if place.service == Service::Rpc && self.name(server, place.port, at) {
+                    report(Report::Named { server, port: place.port });
                 }
                 return;
             }

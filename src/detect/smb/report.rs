@@ -103,6 +103,14 @@ pub enum Report {
         /// What.
         feature: Feature,
     },
+    /// An endpoint mapper named a port of its host, or a DCE/RPC association was opened on one: what passes there is to
+    /// be inspected, too.
+    Named {
+        /// The host.
+        server: Address,
+        /// The port.
+        port: u16,
+    },
     /// A server's answer gave its condition away. Never evidence against it: it only answered.
     Condition {
         /// The server.

@@ -20,7 +20,7 @@ impl Reading<'_> {
                 self.more(side, bytes.len(), most, Place::Pdu { pipe: 0 }).unwrap_or_else(|| self.end(side))
             }
             (Side::Server, Kind::Response) if self.service == Service::Mapper => {
-                self.go(side, Header::REQUEST as u32, HEAD, Place::Answer { budget: ANSWER })
+                self.go(side, Header::REQUEST, HEAD, Place::Answer { budget: ANSWER })
             }
             _ => self.end(side),
         }
@@ -38,7 +38,7 @@ impl Reading<'_> {
                 let (contexts, little_endian) = (header.contexts(), header.is_little_endian());
                 if contexts > 0 && bytes.len() >= Header::BIND {
                     let place = Place::Context { pipe, contexts, little_endian };
-                    return self.go(side, Header::BIND as u32, Context::LENGTH, place);
+                    return self.go(side, Header::BIND, Context::LENGTH, place);
                 }
             }
             Kind::Request => {
@@ -53,8 +53,8 @@ impl Reading<'_> {
             _ => {}
         }
         // Over TCP a PDU is the message; a write to a pipe may hold several.
-        let length = u32::from(header.length());
-        if pipe != 0 && self.cursor(side).left > length + Header::REQUEST as u32 {
+        let length = usize::from(header.length());
+        if pipe != 0 && self.cursor(side).left as usize > length + Header::REQUEST {
             self.go(side, length, Header::BIND, Place::Pdu { pipe })
         } else {
             self.finish(side)
@@ -67,7 +67,7 @@ impl Reading<'_> {
         self.conversation.contexts.name(pipe, context.id, Interface::of(context.interface));
         if contexts > 1 {
             let place = Place::Context { pipe, contexts: contexts - 1, little_endian };
-            self.go(side, context.stride, Context::LENGTH, place)
+            self.go(side, context.stride as usize, Context::LENGTH, place)
         } else {
             self.finish(side)
         }
@@ -80,9 +80,9 @@ impl Reading<'_> {
             self.sign(Sign::Endpoint(port));
         }
         let on = bytes.len().saturating_sub(ENDPOINT_OVERLAP);
-        let spent = u16::try_from(on).unwrap_or(u16::MAX);
-        if bytes.len() == HEAD && budget > spent {
-            self.go(side, u32::from(spent), HEAD, Place::Answer { budget: budget - spent })
+        let left = budget.saturating_sub(u16::try_from(on).unwrap_or(u16::MAX));
+        if bytes.len() == HEAD && left > 0 {
+            self.go(side, on, HEAD, Place::Answer { budget: left })
         } else {
             self.finish(side)
         }

@@ -90,7 +90,7 @@ impl Reading<'_> {
             (None, Some((command, offset))) => {
                 // From the first word count of this window, the header's start lies `at` bytes back.
                 let here = if block.at() == smb1::HEADER { 0 } else { block.at() };
-                let skip = u32::from(offset).saturating_sub(u32::try_from(here).unwrap_or(u32::MAX));
+                let skip = usize::from(offset).saturating_sub(here);
                 let place = Place::Chain { command, at: offset, exchange, unicode };
                 self.go(side, skip, wanted(side, command).max(5), place)
             }
@@ -101,6 +101,11 @@ impl Reading<'_> {
     /// A client's command; a step where the rest of the message is to be read in another way.
     fn smb1_request(&mut self, block: Block<'_>, command: u8, exchange: Exchange, unicode: bool) -> Option<Step> {
         let renamed = self.conversation.rename.take();
+        let continues = Family::of(command).is_some_and(|(_, secondary)| secondary);
+        if !continues && command != command::WRITE_ANDX && command != command::NT_CANCEL {
+            // The client itself regards the exchange as done: some clients use one multiplex id for everything.
+            self.conversation.transactions.end(exchange);
+        }
         match command {
             command::NEGOTIATE => {
                 let offers = Offers::new(block.bytes());
@@ -181,7 +186,7 @@ impl Reading<'_> {
     /// On to the DCE/RPC that a message carries to a pipe, `offset` bytes from the SMB header.
     fn smb1_pipe(&mut self, block: Block<'_>, exchange: Exchange, fid: u16, offset: u32) -> Option<Step> {
         let here = if block.at() == smb1::HEADER { 0 } else { block.at() };
-        let skip = offset.checked_sub(u32::try_from(here).ok()?)?;
+        let skip = (offset as usize).checked_sub(here)?;
         let pipes = self.conversation.trees.may_hold_pipes(Some(exchange.tree.into()));
         // Handles of SMB1 are 16 bits; the high bit keeps handle 0 apart from TCP's lack of one.
         let pipe = 1 << 16 | u64::from(fid);

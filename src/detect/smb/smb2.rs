@@ -59,10 +59,7 @@ impl Reading<'_> {
     }
 
     fn smb2_part(&mut self, side: Side, at: usize, length: usize, place: Place) -> Step {
-        match u32::try_from(at) {
-            Ok(skip) if length > 0 && at >= smb2::HEADER => self.go(side, skip, length, place),
-            _ => self.finish(side),
-        }
+        if length > 0 && at >= smb2::HEADER { self.go(side, at, length, place) } else { self.finish(side) }
     }
 
     /// On to the DCE/RPC that a message carries to a pipe.
@@ -73,7 +70,7 @@ impl Reading<'_> {
         let tree = header.tree().filter(|tree| *tree != u32::MAX);
         if fits && self.conversation.trees.may_hold_pipes(tree) {
             let pipe = carried.handle.max(1);
-            self.go(side, carried.at, dcerpc::Header::BIND, Place::Pdu { pipe })
+            self.go(side, carried.at as usize, dcerpc::Header::BIND, Place::Pdu { pipe })
         } else {
             self.finish(side)
         }
@@ -98,7 +95,7 @@ impl Reading<'_> {
         self.conversation.agreed = Some(agreed);
         match answer.contexts() {
             Some((offset, contexts)) if offset < self.cursor(side).left => {
-                self.go(side, offset, NegotiateContext::LENGTH, Place::Negotiated { contexts })
+                self.go(side, offset as usize, NegotiateContext::LENGTH, Place::Negotiated { contexts })
             }
             _ => self.smb2_agreed(side),
         }
@@ -118,7 +115,7 @@ impl Reading<'_> {
         let left = contexts.min(16) - 1;
         let further = self.cursor(side).left > context.stride();
         if left > 0 && further {
-            self.go(side, context.stride(), NegotiateContext::LENGTH, Place::Negotiated { contexts: left })
+            self.go(side, context.stride() as usize, NegotiateContext::LENGTH, Place::Negotiated { contexts: left })
         } else {
             self.smb2_agreed(side)
         }

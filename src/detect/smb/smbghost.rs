@@ -1,7 +1,9 @@
 //! `smb.smbghost`: a compression header that cannot be true.
 //!
 //! CVE-2020-0796 adds the header's two lengths without looking: a size no server grants, or an offset past the message.
-//! Negotiating compression, as scanners do, is no exploit, and neither is compressed traffic.
+//! The driver at fault knew no chaining, so an exploit may put anything into the flags; where they do say chained, the
+//! offset's place holds the first payload's length, which must lie within the message just as well. Negotiating
+//! compression, as scanners do, is no exploit, and neither is compressed traffic.
 
 use crate::evidence::Detail;
 use crate::wire::smb::transform::{Compression, HEADER};
@@ -12,7 +14,7 @@ const LARGEST: u32 = 0x0080_0110;
 /// Judges a client's compression header in a message of `length` bytes.
 pub(super) fn impossible(header: &Compression<'_>, length: u32) -> Option<Detail> {
     let (size, offset) = (header.original_size(), header.offset());
-    let past = !header.is_chained() && u64::from(offset) + HEADER as u64 > u64::from(length);
+    let past = u64::from(offset) + HEADER as u64 > u64::from(length);
     (size > LARGEST || past).then_some(Detail::Fields {
         what: "compression header fc 53 4d 42: original size {}, offset {}, in a message of {} bytes",
         values: [size, offset, length, 0],
@@ -26,22 +28,23 @@ mod tests {
 
     #[test]
     fn only_impossible_lengths_are_the_exploit() {
-        for (size, chained, offset, length, exploit) in [
-            (4176_u32, false, 0_u32, 74_u32, false),
-            (0x0080_0110, false, 0x50, 0x1000, false),
-            (0x0080_0111, false, 0, 0x1000, true),
-            (u32::MAX, false, 0, 0x1000, true),
-            (0x1000, false, 0xffff_ffff, 0x1000, true),
-            (0x1000, false, 0x0ff0, 0x1000, false),
-            (0x1000, false, 0x0ff1, 0x1000, true),
-            (0x1000, true, 0xffff, 0x1000, false),
+        for (size, flags, offset, length, exploit) in [
+            (4176_u32, 0_u16, 0_u32, 74_u32, false),
+            (0x0080_0110, 0, 0x50, 0x1000, false),
+            (0x0080_0111, 0, 0, 0x1000, true),
+            (u32::MAX, 0, 0, 0x1000, true),
+            (0x1000, 0, 0xffff_ffff, 0x1000, true),
+            (0x1000, 1, 0x0ff0, 0x1000, false),
+            (0x1000, 0, 0x0ff1, 0x1000, true),
+            (0x01b4, 0xffff, 0xffff_ffff, 0x01c6, true),
         ] {
             let mut data = vec![0xfc, b'S', b'M', b'B'];
             data.extend(size.to_le_bytes());
-            data.extend([1, 0, u8::from(chained), 0]);
+            data.extend([1, 0]);
+            data.extend(u16::to_le_bytes(flags));
             data.extend(offset.to_le_bytes());
             let header = Compression::new_checked(&data).unwrap();
-            assert_eq!(impossible(&header, length).is_some(), exploit, "{size:#x} {chained} {offset:#x}");
+            assert_eq!(impossible(&header, length).is_some(), exploit, "{size:#x} {flags:#x} {offset:#x}");
         }
     }
 }

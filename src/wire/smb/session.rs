@@ -5,6 +5,8 @@
 
 /// Bytes of the header.
 pub const HEADER: usize = 4;
+/// The same, as lengths on the wire are counted.
+pub const FRAMING: u32 = 4;
 
 mod field {
     /// Kind of message.

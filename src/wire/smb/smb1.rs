@@ -52,6 +52,8 @@ pub mod command {
     pub const NT_TRANSACT_SECONDARY: u8 = 0xa1;
     /// `SMB_COM_NT_CREATE_ANDX`.
     pub const NT_CREATE_ANDX: u8 = 0xa2;
+    /// `SMB_COM_NT_CANCEL`.
+    pub const NT_CANCEL: u8 = 0xa4;
     /// No further command in an AndX chain.
     pub const NONE: u8 = 0xff;
 }

@@ -13,11 +13,8 @@ mod field {
 
     pub const ORIGINAL_SIZE: Field = 4..8;
     pub const ALGORITHM: Field = 8..10;
-    pub const FLAGS: Field = 10..12;
     pub const OFFSET: Field = 12..16;
 }
-
-const CHAINED: u16 = 0x0001;
 
 /// A compression header.
 #[derive(Clone, Copy, Debug)]
@@ -44,13 +41,8 @@ impl<'a> Compression<'a> {
         le16(self.data, &field::ALGORITHM)
     }
 
-    /// Whether several payloads are chained (3.1.1 after CVE-2020-0796 only).
-    #[must_use]
-    pub fn is_chained(&self) -> bool {
-        le16(self.data, &field::FLAGS) & CHAINED != 0
-    }
-
-    /// Unchained: from the header's end to the compressed data; before it stands what was left uncompressed.
+    /// From the header's end to the compressed data, before which stands what was left uncompressed; in a chained
+    /// message, the length of the first payload.
     #[must_use]
     pub fn offset(&self) -> u32 {
         le32(self.data, &field::OFFSET)
@@ -66,7 +58,7 @@ mod tests {
         let data = [0xfc, b'S', b'M', b'B', 1, 0, 0, 2, 3, 0, 1, 0, 5, 0, 0, 6];
         let header = Compression::new_checked(&data).unwrap();
         assert_eq!((header.original_size(), header.algorithm()), (0x0200_0001, 3));
-        assert_eq!((header.is_chained(), header.offset()), (true, 0x0600_0005));
+        assert_eq!(header.offset(), 0x0600_0005);
         assert!(Compression::new_checked(&data[..15]).is_none());
     }
 }
