@@ -126,11 +126,11 @@ pub(super) fn replace(table: &mut Table, orders: &[Order]) -> Result<(), Error> 
     Ok(())
 }
 
-/// Takes a host out; `false` if it was not there.
-pub(super) fn lift(table: &mut Table, host: Address) -> Result<bool, Error> {
+/// Takes a host out; gives what was done about it, if anything was.
+pub(super) fn lift(table: &mut Table, host: Address) -> Result<Option<Verdict>, Error> {
     let places = places(host);
     for attempt in 1.. {
-        let Some(acted) = find(table, host)? else { return Ok(false) };
+        let Some(acted) = find(table, host)? else { return Ok(None) };
         let mut changes = vec![Change::Remove { set: places.acted, key: key(host) }];
         if acted.verdict == Verdict::Isolate {
             changes.push(Change::Put { set: places.isolated, key: key(host), jump: None, timeout: None });
@@ -138,10 +138,10 @@ pub(super) fn lift(table: &mut Table, host: Address) -> Result<bool, Error> {
         }
         match table.change(&changes) {
             Err(error) if raced(&error) && attempt < ATTEMPTS => {}
-            result => return result.map(|()| true),
+            result => return result.map(|()| Some(acted.verdict)),
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 fn find(table: &mut Table, host: Address) -> Result<Option<Acted>, Error> {

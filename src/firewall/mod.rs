@@ -11,6 +11,7 @@ mod elements;
 mod networks;
 pub mod ruleset;
 mod script;
+mod watch;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use thiserror::Error;
 
 pub use ruleset::{Existing, Family, Plan};
 use script::Nft;
+pub use watch::{Drift, Watch, What};
 
 use crate::detect::settings::Networks;
 use crate::respond::{Mode, Verdict};
@@ -184,7 +186,7 @@ pub struct Firewall {
     nft: Nft,
     skeleton: Option<Skeleton>,
     intents: HashMap<Address, Intent>,
-    children: Vec<u32>,
+    ports: watch::Ports,
 }
 
 impl Firewall {
@@ -193,13 +195,17 @@ impl Firewall {
     /// # Errors
     /// No nft, or no netlink.
     pub fn open() -> Result<Self, Error> {
-        Ok(Firewall {
-            table: Table::open(ruleset::TABLE)?,
-            nft: Nft::find()?,
-            skeleton: None,
-            intents: HashMap::new(),
-            children: Vec::new(),
-        })
+        let (table, nft, ports) = (Table::open(ruleset::TABLE)?, Nft::find()?, watch::Ports::default());
+        ports.add(table.port());
+        Ok(Firewall { table, nft, skeleton: None, intents: HashMap::new(), ports })
+    }
+
+    /// Listens for what others do to the table. Open it before the first [`Firewall::reconcile`], to miss nothing.
+    ///
+    /// # Errors
+    /// No netlink.
+    pub fn watch(&self) -> Result<Watch, Error> {
+        Ok(Watch::open(self.ports.clone())?)
     }
 
     /// Has nft and the kernel check the plan's ruleset; changes nothing.
@@ -231,7 +237,7 @@ impl Firewall {
         }
         self.intents.retain(|_, intent| intent.holds(now));
 
-        let isolation = self.isolating() || acted.iter().any(|acted| acted.verdict == Verdict::Isolate);
+        let isolation = self.isolating(now) || acted.iter().any(|acted| acted.verdict == Verdict::Isolate);
         let loaded = self.differs(plan, isolation)?;
         if loaded {
             self.load(plan, &there, isolation)?;
@@ -266,8 +272,8 @@ impl Firewall {
         Ok(orders.iter().map(|order| order.host).collect())
     }
 
-    fn isolating(&self) -> bool {
-        self.intents.values().any(|intent| intent.verdict == Verdict::Isolate)
+    fn isolating(&self, now: Instant) -> bool {
+        self.intents.values().any(|intent| intent.verdict == Verdict::Isolate && intent.holds(now))
     }
 
     fn differs(&mut self, plan: &Plan, isolation: bool) -> Result<bool, Error> {
@@ -288,7 +294,7 @@ impl Firewall {
             }
             other => other,
         };
-        self.children.push(done?);
+        self.ports.add_process(done?);
         let shape = elements::shape(&mut self.table)?;
         let exempt = Networks::new(plan.exempt().to_vec());
         self.skeleton = Some(Skeleton { plan: plan.clone(), isolation, exempt, shape });
@@ -301,9 +307,12 @@ impl Firewall {
             let mode = door.comment.as_deref()?.rsplit(", ").next()?;
             [Mode::Monitor, Mode::Enforce].into_iter().find(|m| m.to_string() == mode)
         });
+        let (maps, sets) = self.table.sets()?.into_iter().filter(|set| !set.anonymous).partition(|set| set.map);
+        let names = |sets: Vec<Set>| sets.into_iter().map(|set| set.name).collect();
         Ok(Existing {
             chains: chains.into_iter().map(|chain| chain.name).collect(),
-            sets: self.table.sets()?.into_iter().filter(|set| !set.anonymous).map(|set| set.name).collect(),
+            sets: names(sets),
+            maps: names(maps),
             counters: self.table.counters()?.into_iter().map(|counter| counter.name).collect(),
             mode,
             resized: Vec::new(),
@@ -339,11 +348,14 @@ impl Firewall {
         let orders: Vec<Order> = last.into_values().collect();
         elements::replace(&mut self.table, &orders)?;
         let now = Instant::now();
+        let mut isolation_concerned = false;
         for order in &orders {
             let until = order.timeout.map(|timeout| now + timeout);
-            self.intents.insert(order.host, Intent { verdict: order.verdict, until });
+            let before = self.intents.insert(order.host, Intent { verdict: order.verdict, until });
+            isolation_concerned |=
+                order.verdict == Verdict::Isolate || before.is_some_and(|before| before.verdict == Verdict::Isolate);
         }
-        self.follow_isolation()
+        if isolation_concerned { self.follow_isolation() } else { Ok(()) }
     }
 
     /// Lets go of a host; `false` if the kernel did not act on it.
@@ -353,15 +365,15 @@ impl Firewall {
     pub fn lift(&mut self, host: Address) -> Result<bool, Error> {
         let there = elements::lift(&mut self.table, host)?;
         self.intents.remove(&host);
-        self.follow_isolation()?;
-        Ok(there)
+        if there == Some(Verdict::Isolate) {
+            self.follow_isolation()?;
+        }
+        Ok(there.is_some())
     }
 
     /// Loads the rules for destinations when the first host is isolated, and takes them out behind the last.
     fn follow_isolation(&mut self) -> Result<(), Error> {
-        let now = Instant::now();
-        self.intents.retain(|_, intent| intent.holds(now));
-        let isolation = self.isolating();
+        let isolation = self.isolating(Instant::now());
         match &self.skeleton {
             Some(skeleton) if skeleton.isolation != isolation => {
                 let plan = skeleton.plan.clone();

@@ -218,20 +218,21 @@ impl Plan {
                 writeln!(out, "delete chain inet {TABLE} {chain}")?;
             }
         }
-        for set in there.sets.iter().filter(|set| !KEPT_SETS.contains(&set.as_str())) {
-            writeln!(out, "delete set inet {TABLE} {set}")?;
-        }
-        for set in there.resized.iter().filter(|set| there.sets.contains(set)) {
-            writeln!(out, "delete set inet {TABLE} {set}")?;
+        for (word, names) in [("set", &there.sets), ("map", &there.maps)] {
+            let kept = |name: &String| KEPT_SETS.contains(&name.as_str()) && !there.resized.contains(name);
+            for name in names.iter().filter(|name| !kept(name)) {
+                writeln!(out, "delete {word} inet {TABLE} {name}")?;
+            }
         }
         for counter in there.counters.iter().filter(|counter| !COUNTERS.contains(&counter.as_str())) {
             writeln!(out, "delete counter inet {TABLE} {counter}")?;
         }
         if there.mode == Some(Mode::Monitor) && self.mode == Mode::Enforce {
             // Hosts that were only to be counted do not become blocked by a change of mode.
-            for set in ["acted4", "acted6", "isolated4", "isolated6"] {
-                if there.sets.iter().any(|name| name == set) {
-                    writeln!(out, "flush set inet {TABLE} {set}")?;
+            for (word, names) in [("set", &there.sets), ("map", &there.maps)] {
+                let hosts = ["acted4", "acted6", "isolated4", "isolated6"];
+                for name in names.iter().filter(|name| hosts.contains(&name.as_str())) {
+                    writeln!(out, "flush {word} inet {TABLE} {name}")?;
                 }
             }
         }
@@ -482,8 +483,10 @@ const GROUP_MEMBERSHIP: &str = "icmpv6 type { mld-listener-report, mld-listener-
 pub struct Existing {
     /// Its chains.
     pub chains: Vec<String>,
-    /// Its named sets and maps.
+    /// Its named sets.
     pub sets: Vec<String>,
+    /// Its named maps.
+    pub maps: Vec<String>,
     /// Its named counters.
     pub counters: Vec<String>,
     /// The mode that the door's comment tells of.

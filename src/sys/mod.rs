@@ -7,3 +7,4 @@ pub mod namespace;
 pub mod netlink;
 pub mod nftables;
 pub mod peer;
+pub mod route;

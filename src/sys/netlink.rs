@@ -422,8 +422,8 @@ impl Socket {
         }
     }
 
-    /// Reads a list. `request` writes the request's body; `each` sees every entry and may stop early, which leaves the
-    /// socket with a rest that the next request discards.
+    /// Reads a list. `request` writes the request's body; `each` sees every entry and may stop early, after which the
+    /// socket is good for nothing more.
     ///
     /// When the list changed under the reading, it is read again from the start after `restart` was called.
     pub fn dump<S>(

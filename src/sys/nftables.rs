@@ -88,6 +88,8 @@ pub struct Set {
     pub count: Option<u32>,
     /// An anonymous set, part of a rule.
     pub anonymous: bool,
+    /// A map, not a set: nft has its own word for it.
+    pub map: bool,
 }
 
 /// A named counter.
@@ -251,12 +253,20 @@ impl Table {
     ) -> Result<(Vec<T>, bool), Error> {
         let name = self.name;
         let mut state = (Vec::new(), true);
+        // A list stopped early leaves its rest in the socket, so such a list gets a socket of its own.
+        let mut own;
+        let socket = if most == usize::MAX {
+            &mut self.socket
+        } else {
+            own = Socket::open(Protocol::Netfilter)?;
+            &mut own
+        };
         let request = |out: &mut Outgoing| {
             out.raw(&[INET, 0, 0, 0]);
             out.text(LIST_TABLE, name);
             out.text(LIST_SET, set);
         };
-        let result = self.socket.dump(
+        let result = socket.dump(
             "list elements",
             SUBSYSTEM | u16::from(kind::GET_ELEMENT),
             request,
@@ -276,13 +286,7 @@ impl Table {
         match result {
             Err(error) if error.refused() == Some(libc::ENOENT) => Ok((Vec::new(), true)),
             Err(error) => Err(error),
-            Ok(()) => {
-                if !state.1 {
-                    // The rest of a list stopped early would hold the table's read lock; a new socket lets go of it.
-                    self.socket = Socket::open(Protocol::Netfilter)?;
-                }
-                Ok(state)
-            }
+            Ok(()) => Ok(state),
         }
     }
 
@@ -467,12 +471,14 @@ fn read_set(table: &str, attributes: &Attributes<'_>) -> Option<Set> {
         return None;
     }
     let description = attributes.get(SET_DESCRIPTION).map(|d| d.nested());
+    let flags = attributes.get(SET_FLAGS).and_then(|a| a.be32()).unwrap_or(0);
     let size = description.and_then(|d| d.get(DESCRIPTION_SIZE)).and_then(|a| a.be32());
     Some(Set {
         name: attributes.get(SET_NAME)?.text()?.to_owned(),
         size: size.unwrap_or(0),
         count: attributes.get(SET_COUNT).and_then(|a| a.be32()),
-        anonymous: attributes.get(SET_FLAGS).and_then(|a| a.be32()).unwrap_or(0) & SET_ANONYMOUS != 0,
+        anonymous: flags & SET_ANONYMOUS != 0,
+        map: flags & SET_MAP != 0,
     })
 }
 
@@ -520,7 +526,7 @@ pub enum Notice {
 
 /// Reads a notification; `None` if it concerns other tables, or nothing known. The sender's port is in the message.
 #[must_use]
-pub fn notice(table: &str, message: Message<'_>) -> Option<Notice> {
+pub fn notice(table: &str, message: &Message<'_>) -> Option<Notice> {
     if message.kind & 0xff00 != SUBSYSTEM {
         return None;
     }
@@ -560,6 +566,7 @@ const SET_TABLE: u16 = 1;
 const SET_NAME: u16 = 2;
 const SET_FLAGS: u16 = 3;
 const SET_ANONYMOUS: u32 = 1;
+const SET_MAP: u32 = 8;
 const SET_DESCRIPTION: u16 = 9;
 const SET_COUNT: u16 = 20;
 const DESCRIPTION_SIZE: u16 = 1;

@@ -5,4 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod act;
+mod drift;
+mod fuse;
+mod reload;
+mod scale;
 mod site;

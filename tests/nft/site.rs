@@ -1,6 +1,6 @@
 //! Three machines: a scanner, the gateway, and a network behind it where every frame that arrives is noted.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -52,52 +52,81 @@ impl Site {
             return None;
         }
         let [scanner, gateway, victims] = ["scanner", "gateway", "victims"].map(|name| Namespace::new(name).unwrap());
-        scanner.veth("eth0", &gateway, "lan").unwrap();
         victims.veth("eth0", &gateway, "srv").unwrap();
-        let dress = |ns: &Namespace, link: &str, addresses: &[&str]| {
-            for address in addresses {
-                ns.link(|links| links.address(link, address.parse().unwrap())).unwrap();
-            }
-            ns.link(|links| links.up(link)).unwrap();
-        };
-        let route = |ns: &Namespace, network: &str, via: &str| {
-            ns.link(|links| links.route(network.parse().unwrap(), via.parse().unwrap())).unwrap();
-        };
+        let site = Site { scanner, gateway, victims, firewall: None, shape };
         match shape {
             Shape::Routed => {
-                dress(&scanner, "eth0", &["10.77.1.2/24", "fd77:1::2/64"]);
-                dress(&gateway, "lan", &["10.77.1.1/24", "fd77:1::1/64"]);
-                dress(&gateway, "srv", &["10.77.2.1/24", "fd77:2::1/64"]);
-                dress(&victims, "eth0", &["10.77.2.2/24", "fd77:2::2/64"]);
-                gateway.set("net/ipv4/ip_forward", "1").unwrap();
-                gateway.set("net/ipv6/conf/all/forwarding", "1").unwrap();
-                for rule in ["all", "lan", "srv"] {
-                    gateway.set(&format!("net/ipv4/conf/{rule}/rp_filter"), "0").unwrap();
+                site.dress(&site.gateway, "srv", &["10.77.2.1/24", "fd77:2::1/64"]);
+                site.dress(&site.victims, "eth0", &["10.77.2.2/24", "fd77:2::2/64"]);
+                site.gateway.set("net/ipv4/ip_forward", "1").unwrap();
+                site.gateway.set("net/ipv6/conf/all/forwarding", "1").unwrap();
+                for link in ["all", "default", "srv"] {
+                    site.gateway.set(&format!("net/ipv4/conf/{link}/rp_filter"), "0").unwrap();
                 }
-                for (network, via) in [("10.78.0.0/16", "10.77.2.2"), ("fd78::/64", "fd77:2::2")] {
-                    route(&gateway, network, via);
-                }
-                for (network, via) in [("0.0.0.0/0", "10.77.1.1"), ("::/0", "fd77:1::1")] {
-                    route(&scanner, network, via);
-                }
-                for (network, via) in [("0.0.0.0/0", "10.77.2.1"), ("::/0", "fd77:2::1")] {
-                    route(&victims, network, via);
-                }
+                site.route(&site.gateway, &[("10.78.0.0/16", "10.77.2.2"), ("fd78::/64", "fd77:2::2")]);
+                site.route(&site.victims, &[("0.0.0.0/0", "10.77.2.1"), ("::/0", "fd77:2::1")]);
             }
             Shape::Bridged => {
-                gateway.link(|links| links.bridge("br0")).unwrap();
-                for port in ["lan", "srv"] {
-                    gateway.link(|links| links.enslave(port, "br0")).unwrap();
-                    dress(&gateway, port, &[]);
-                }
-                dress(&gateway, "br0", &[]);
-                dress(&scanner, "eth0", &["10.77.1.2/16", "fd77:1::2/32"]);
-                dress(&victims, "eth0", &["10.77.2.2/16", "fd77:1::3/32"]);
-                route(&scanner, "10.78.0.0/16", "10.77.2.2");
-                route(&victims, "10.78.0.0/16", "10.77.2.2");
+                site.gateway.link(|links| links.bridge("br0")).unwrap();
+                site.gateway.link(|links| links.enslave("srv", "br0")).unwrap();
+                site.dress(&site.gateway, "srv", &[]);
+                site.dress(&site.gateway, "br0", &[]);
+                site.dress(&site.victims, "eth0", &["10.77.2.2/16", "fd77:1::3/32"]);
             }
         }
-        Some(Site { scanner, gateway, victims, firewall: None, shape })
+        site.cable_scanner();
+        site.settle();
+        Some(site)
+    }
+
+    /// Waits until a datagram of each family crosses: links come up and neighbours are found in their own time.
+    pub fn settle(&self) {
+        let far = match self.shape {
+            Shape::Routed => ["10.77.2.2:9", "[fd77:2::2]:9"],
+            Shape::Bridged => ["10.77.2.2:9", "[fd77:1::3]:9"],
+        };
+        for (far, any) in far.into_iter().zip(["0.0.0.0:0", "[::]:0"]) {
+            let listener = self.victims.run(|| UdpSocket::bind(far).unwrap()).unwrap();
+            listener.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+            let caller = self.scanner.run(|| UdpSocket::bind(any).unwrap()).unwrap();
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while {
+                caller.send_to(b"?", far).ok();
+                listener.recv(&mut [0; 8]).is_err()
+            } {
+                assert!(Instant::now() < deadline, "{far} cannot be reached");
+            }
+        }
+    }
+
+    /// Joins the scanner to the gateway's `lan`, for the first time or again.
+    pub fn cable_scanner(&self) {
+        self.scanner.veth("eth0", &self.gateway, "lan").unwrap();
+        match self.shape {
+            Shape::Routed => {
+                self.dress(&self.gateway, "lan", &["10.77.1.1/24", "fd77:1::1/64"]);
+                self.dress(&self.scanner, "eth0", &["10.77.1.2/24", "fd77:1::2/64"]);
+                self.route(&self.scanner, &[("0.0.0.0/0", "10.77.1.1"), ("::/0", "fd77:1::1")]);
+            }
+            Shape::Bridged => {
+                self.gateway.link(|links| links.enslave("lan", "br0")).unwrap();
+                self.dress(&self.gateway, "lan", &[]);
+                self.dress(&self.scanner, "eth0", &["10.77.1.2/16", "fd77:1::2/32"]);
+            }
+        }
+    }
+
+    fn dress(&self, ns: &Namespace, link: &str, addresses: &[&str]) {
+        for address in addresses {
+            ns.link(|links| links.address(link, address.parse().unwrap())).unwrap();
+        }
+        ns.link(|links| links.up(link)).unwrap();
+    }
+
+    fn route(&self, ns: &Namespace, routes: &[(&str, &str)]) {
+        for (network, via) in routes {
+            ns.link(|links| links.route(network.parse().unwrap(), via.parse().unwrap())).unwrap();
+        }
     }
 
     /// Works with the firewall inside the gateway.

@@ -1,0 +1,161 @@
+//! What others do to the table is noticed and put right, within a second.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use firedoor::firewall::{Acted, Drift, Plan, Reconciled, Watch, What};
+use firedoor::respond::{Mode, Verdict};
+use firedoor::time::Timestamp;
+use firedoor::wire::Address;
+
+use crate::site::{Kind, SCANNER, Shape, Site, config, plan, victim};
+
+fn scanner() -> Address {
+    Address::v4(SCANNER.octets())
+}
+
+/// A gateway that contains the scanner and isolates a host of each family.
+fn guarded() -> Option<(Site, Watch, Plan)> {
+    let mut site = Site::build(Shape::Routed)?;
+    let plan = plan(&config(Mode::Enforce));
+    let watch = site.firewall(|firewall| firewall.watch().unwrap());
+    site.load(&plan);
+    site.firewall(|firewall| {
+        firewall.act(scanner(), Verdict::Contain, Some(Duration::from_secs(600))).unwrap();
+        firewall.act("10.77.1.3".parse().unwrap(), Verdict::Isolate, None).unwrap();
+        firewall.act("fd77:1::3".parse().unwrap(), Verdict::Isolate, Some(Duration::from_secs(600))).unwrap();
+        firewall.act("10.77.1.4".parse().unwrap(), Verdict::Contain, None).unwrap();
+        firewall.lift("10.77.1.4".parse().unwrap()).unwrap();
+    });
+    Some((site, watch, plan))
+}
+
+/// Waits for drift as a daemon would, puts it right, and says how long that took since `since`.
+fn mend(site: &mut Site, watch: &mut Watch, plan: &Plan, since: Instant) -> (Vec<Drift>, Reconciled, Duration) {
+    let mut drift = Vec::new();
+    while drift.is_empty() {
+        assert!(since.elapsed() < Duration::from_secs(5), "nothing was noticed");
+        std::thread::sleep(Duration::from_millis(1));
+        drift = watch.drain().unwrap();
+    }
+    let done = site.load(plan);
+    (drift, done, since.elapsed())
+}
+
+fn blocks(site: &Site) -> bool {
+    let (watcher, mut gun) = (site.watch(), site.gun());
+    gun.fire(SCANNER, victim(1), Kind::Syn(445));
+    gun.fire(SCANNER, victim(1), Kind::Syn(80));
+    let seen = watcher.seen();
+    assert!(seen.iter().any(|arrival| arrival.kind == Kind::Syn(80)));
+    seen.len() == 1
+}
+
+#[test]
+fn our_own_changes_are_no_drift() {
+    let Some((mut site, mut watch, plan)) = guarded() else { return };
+    assert_eq!(watch.drain().unwrap(), []);
+    site.firewall(|firewall| firewall.set_exempt(vec!["10.77.9.0/24".parse().unwrap()]).unwrap());
+    site.load(&plan);
+    let watched: &dyn AsFd = &watch;
+    assert!(std::os::fd::AsRawFd::as_raw_fd(&watched.as_fd()) > 0);
+    assert_eq!(watch.drain().unwrap(), []);
+    site.nft("add table inet somebody_elses");
+    assert_eq!(watch.drain().unwrap(), [], "another table is not our business");
+    // What packets add to the sets is told to nobody.
+    let mut gun = site.gun();
+    for n in 0..100 {
+        gun.fire(SCANNER, victim(n), Kind::Syn(445));
+    }
+    assert_eq!(watch.drain().unwrap(), []);
+}
+
+#[test]
+fn whatever_somebody_deletes_is_put_back_within_a_second() {
+    let Some((mut site, mut watch, plan)) = guarded() else { return };
+    assert!(blocks(&site));
+    let by = Some("nft".to_owned());
+    let cases: [(&str, What, usize); 8] = [
+        ("flush ruleset", What::Table, 3),
+        ("delete table inet firedoor", What::Table, 3),
+        ("flush table inet firedoor", What::Rules("contain4".to_owned()), 0),
+        ("flush chain inet firedoor door", What::Rules("door".to_owned()), 0),
+        ("delete element inet firedoor acted4 { 10.77.1.2 }", What::Elements("acted4".to_owned()), 1),
+        ("flush map inet firedoor acted4", What::Elements("acted4".to_owned()), 2),
+        ("add element inet firedoor exempt4 { 10.77.1.0/24 }", What::Elements("exempt4".to_owned()), 0),
+        ("delete element inet firedoor lateral_tcp { 445 }", What::Elements("lateral_tcp".to_owned()), 0),
+    ];
+    for (command, what, gone) in cases {
+        let since = Instant::now();
+        site.nft(command);
+        let (drift, done, took) = mend(&mut site, &mut watch, &plan, since);
+        eprintln!("{command}: put right {took:.1?} after the command was started");
+        assert!(drift.contains(&Drift { what, by: by.clone() }), "{command}: {drift:?}");
+        assert!(took < Duration::from_secs(1), "{command}: {took:?}");
+        assert_eq!(done.restored.len(), gone, "{command}: {done:?}");
+        assert_eq!(done.acted.len(), 3, "{command}");
+        assert!(blocks(&site), "{command}");
+        assert_eq!(watch.drain().unwrap(), [], "{command}");
+    }
+    let acted = site.firewall(|firewall| firewall.acted().unwrap());
+    assert!(
+        matches!(acted[..], [Acted { expires_in: Some(left), .. }, Acted { expires_in: None, .. }, _]
+            if left < Duration::from_secs(600) && left > Duration::from_secs(500)),
+        "{acted:?}"
+    );
+}
+
+#[test]
+fn a_storm_of_changes_is_survived() {
+    let Some((mut site, mut watch, plan)) = guarded() else { return };
+    let elements: Vec<String> = (0..20_000u32).map(|n| std::net::Ipv4Addr::from(0x0b00_0000 + n).to_string()).collect();
+    let text = format!(
+        "add set inet firedoor acted_by_hand {{ type ipv4_addr; }}\n\
+         add element inet firedoor acted_by_hand {{ {} }}\nflush set inet firedoor acted_by_hand\n",
+        elements.join(",")
+    );
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    for _ in 0..10 {
+        site.nft(&format!("-f {}", file.path().display()));
+    }
+    let drift = watch.drain().unwrap();
+    assert!(drift.iter().any(|drift| drift.what == What::Lost), "{drift:?}");
+    assert!(site.load(&plan).loaded);
+    assert!(!site.nft("list table inet firedoor").contains("acted_by_hand"));
+    site.nft("flush ruleset");
+    let (drift, _, _) = mend(&mut site, &mut watch, &plan, Instant::now());
+    assert_eq!(drift[0].what, What::Table);
+    assert!(blocks(&site));
+}
+
+#[test]
+fn an_interface_that_goes_and_comes_back_is_hooked_again() {
+    let Some((mut site, _, before)) = guarded() else { return };
+    let mut kernel = site.gateway.run(|| firedoor::sys::route::Kernel::open().unwrap()).unwrap();
+    let mut planned = || {
+        let present: Vec<String> = kernel.links().unwrap().into_iter().map(|link| link.name).collect();
+        Plan::new(&config(Mode::Enforce), &present, Timestamp::from_secs(1_800_000_000)).unwrap()
+    };
+    assert_eq!(planned(), before);
+    site.scanner.link(|links| links.remove("eth0")).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let without = loop {
+        let plan = planned();
+        if plan.interfaces() == ["srv"] {
+            break plan;
+        }
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let done = site.load(&without);
+    assert!(done.loaded && done.restored.is_empty(), "{done:?}");
+    assert!(!site.nft("list chain inet firedoor door").contains("lan"));
+
+    site.cable_scanner();
+    let done = site.load(&planned());
+    assert!(done.loaded && done.restored.is_empty(), "{done:?}");
+    assert!(site.nft("list chain inet firedoor door").contains("lan"));
+    site.settle();
+    assert!(blocks(&site));
+}

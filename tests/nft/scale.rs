@@ -1,0 +1,125 @@
+//! Ten thousand hosts, and what it costs to ask about a million contacts.
+
+use std::time::{Duration, Instant};
+
+use firedoor::firewall::Order;
+use firedoor::respond::{Mode, Verdict};
+use firedoor::wire::Address;
+
+use crate::site::{Kind, Shape, Site, config, plan, victim};
+
+fn hosts(count: u32) -> Vec<Order> {
+    (0..count)
+        .map(|n| {
+            let [_, b, c, d] = n.to_be_bytes();
+            let host = if n % 4 == 3 {
+                Address::v6([0xfd, 0x99, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b, c, d])
+            } else {
+                Address::v4([10, 100 + b, c, d])
+            };
+            let verdict = if n % 10 == 0 { Verdict::Isolate } else { Verdict::Contain };
+            Order { host, verdict, timeout: (n % 2 == 0).then_some(Duration::from_secs(3600 + u64::from(n))) }
+        })
+        .collect()
+}
+
+#[test]
+fn ten_thousand_hosts_are_put_in_and_taken_over_in_under_a_second() {
+    let Some(mut site) = Site::build(Shape::Routed) else { return };
+    let plan = plan(&config(Mode::Enforce));
+    site.load(&plan);
+    let orders = hosts(10_000);
+    let start = Instant::now();
+    site.firewall(|firewall| firewall.act_many(&orders).unwrap());
+    let put = start.elapsed();
+
+    site.firewall = None;
+    let start = Instant::now();
+    let done = site.load(&plan);
+    let taken_over = start.elapsed();
+    assert_eq!(done.acted.len(), 10_000);
+    let mut wanted = orders.clone();
+    wanted.sort_unstable_by_key(|order| order.host);
+    let found = site.firewall(|firewall| firewall.acted().unwrap());
+    for (order, acted) in wanted.iter().zip(&found) {
+        assert_eq!((order.host, order.verdict), (acted.host, acted.verdict));
+        match (order.timeout, acted.expires_in) {
+            (None, None) => {}
+            (Some(given), Some(left)) => assert!(left <= given && left + Duration::from_secs(60) > given),
+            other => panic!("{}: {other:?}", order.host),
+        }
+    }
+
+    // All of them again, changed: every verdict and timeout is replaced.
+    let changed: Vec<Order> = orders
+        .iter()
+        .map(|order| Order {
+            verdict: if order.verdict == Verdict::Isolate { Verdict::Contain } else { Verdict::Isolate },
+            timeout: Some(Duration::from_secs(60)),
+            ..*order
+        })
+        .collect();
+    let start = Instant::now();
+    site.firewall(|firewall| firewall.act_many(&changed).unwrap());
+    let replaced = start.elapsed();
+    let found = site.firewall(|firewall| firewall.acted().unwrap());
+    assert_eq!(found.len(), 10_000);
+    assert!(found.iter().all(|acted| acted.expires_in.is_some_and(|left| left <= Duration::from_secs(60))));
+    assert_eq!(found.iter().filter(|acted| acted.verdict == Verdict::Isolate).count(), 9000);
+
+    site.nft("flush ruleset");
+    let start = Instant::now();
+    let done = site.load(&plan);
+    let restored = start.elapsed();
+    assert_eq!(done.restored.len(), 10_000);
+    eprintln!(
+        "10,000 hosts: put {put:.1?}, taken over {taken_over:.1?}, replaced {replaced:.1?}, restored {restored:.1?}"
+    );
+    for (what, took) in [("put", put), ("taken over", taken_over), ("replaced", replaced), ("restored", restored)] {
+        assert!(took < Duration::from_secs(1), "{what} took {took:?}");
+    }
+
+    // One more host among them: what a decision waits for.
+    let mut times: Vec<Duration> = Vec::new();
+    site.firewall(|firewall| {
+        for n in 0..200u8 {
+            let host = Address::v4([10, 1, 2, n]);
+            let start = Instant::now();
+            firewall.act(host, Verdict::Contain, Some(Duration::from_secs(600))).unwrap();
+            times.push(start.elapsed());
+        }
+    });
+    times.sort_unstable();
+    eprintln!("one host among them: median {:.1?}, 99th percentile {:.1?}", times[100], times[198]);
+    assert!(times[100] < Duration::from_millis(5), "{:?}", times[100]);
+}
+
+#[test]
+fn asking_for_counters_costs_the_same_however_full_the_sets_are() {
+    let Some(mut site) = Site::build(Shape::Routed) else { return };
+    let plan = plan(&config(Mode::Enforce));
+    site.load(&plan);
+    let scrape = |site: &mut Site| {
+        site.firewall(|firewall| {
+            firewall.counters().unwrap();
+            let start = Instant::now();
+            for _ in 0..20 {
+                firewall.counters().unwrap();
+            }
+            start.elapsed() / 20
+        })
+    };
+    let empty = scrape(&mut site);
+    let mut gun = site.gun();
+    for n in 0..30_000u32 {
+        gun.fire(std::net::Ipv4Addr::from(0x0a20_0000 + n), victim(n), Kind::Syn(445));
+    }
+    let full = scrape(&mut site);
+    let counters = site.firewall(|firewall| firewall.counters().unwrap());
+    let contacts = counters.sets.iter().find(|occupancy| occupancy.set == "contacts4").unwrap();
+    eprintln!("counters: {empty:.1?} with empty sets, {full:.1?} with {} contacts", contacts.elements);
+    assert!(contacts.elements > 29_000 && contacts.size == 1_048_576, "{contacts:?}");
+    if contacts.exact {
+        assert!(full < empty * 5 + Duration::from_millis(2), "{empty:?} then {full:?}");
+    }
+}
