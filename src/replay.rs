@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::capture::fanout;
 use crate::detect::{self, Counters, Detector, Event};
 use crate::respond::{self, Action, Decision, Responder, Verdict};
 use crate::time::Timestamp;
@@ -29,12 +30,11 @@ pub struct Lockstep {
     decisions: Vec<Decision>,
     respond: respond::Settings,
     frames: u64,
-    first: Option<Timestamp>,
+    /// The earliest and the latest time any frame bore.
+    span: Option<(Timestamp, Timestamp)>,
     now: Timestamp,
     /// Frames in a row from long before `now`.
     astray: u32,
-    /// Time spanned before the last fresh start.
-    spanned: Duration,
     contained: HashSet<Address>,
     isolated: HashSet<Address>,
     watched: HashSet<Address>,
@@ -85,10 +85,9 @@ impl Lockstep {
             actions: Vec::new(),
             decisions: Vec::new(),
             frames: 0,
-            first: None,
+            span: None,
             now: Timestamp::ZERO,
             astray: 0,
-            spanned: Duration::ZERO,
             contained: HashSet::new(),
             isolated: HashSet::new(),
             watched: HashSet::new(),
@@ -102,6 +101,8 @@ impl Lockstep {
     /// Takes one frame. A time a little before the last frame's counts as the last frame's; when the times of several
     /// frames in a row lie far before it, the capture was put together from parts, and the core starts afresh.
     pub fn frame(&mut self, frame: &Frame<'_>) {
+        let at = frame.meta.at;
+        self.span = Some(self.span.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
         self.astray = if self.now.since(frame.meta.at) > FAR_BACK { self.astray + 1 } else { 0 };
         if self.astray >= ASTRAY_FRAMES {
             self.start_afresh();
@@ -124,7 +125,7 @@ impl Lockstep {
     fn start_afresh(&mut self) {
         let fresh = Lockstep::new((*self.settings).clone(), self.respond.clone(), self.detectors.len());
         let old = std::mem::replace(self, fresh);
-        self.spanned = old.spanned + old.first.map_or(Duration::ZERO, |first| old.now.since(first));
+        self.span = old.span;
         self.frames = old.frames;
         self.decisions = old.decisions;
         self.contained = old.contained;
@@ -134,7 +135,6 @@ impl Lockstep {
 
     /// Lets time pass: overdue answers and expired decisions, in the order of their times.
     pub fn advance(&mut self, now: Timestamp) {
-        self.first.get_or_insert(now);
         self.now = self.now.max(now);
         loop {
             let due = self
@@ -244,7 +244,7 @@ impl Lockstep {
     /// What it came to so far.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let span = self.spanned + self.first.map_or(Duration::ZERO, |first| self.now.since(first));
+        let span = self.span.map_or(Duration::ZERO, |(first, last)| last.since(first));
         Summary {
             packets: self.frames,
             undecoded: 0,
@@ -255,47 +255,5 @@ impl Lockstep {
             // To the microsecond, which is what most captures know.
             seconds: (span.as_secs_f64() * 1e6).round() / 1e6,
         }
-    }
-}
-
-/// Stands in until the kernel's fan-out program has its twin.
-mod fanout {
-    use crate::detect::settings::Services;
-    use crate::wire::frame::Packet;
-    use crate::wire::{Address, Frame};
-
-    pub fn shard_of_address(host: Address, shards: usize) -> usize {
-        let bits = host.bits();
-        usize::try_from((bits ^ (bits >> 32) ^ (bits >> 64) ^ (bits >> 96)) & 0xffff_ffff).unwrap_or(0) % shards.max(1)
-    }
-
-    pub fn shard_of(frame: &Frame<'_>, lateral: &Services, shards: usize) -> usize {
-        let suspect = match &frame.packet {
-            Packet::Tcp(s) if s.flags.is_syn() => s.source,
-            Packet::Tcp(s) if s.flags.is_syn_ack() || s.flags.is_rst() => s.destination,
-            Packet::Tcp(s) if lateral.has_tcp(s.source_port) && !lateral.has_tcp(s.destination_port) => s.destination,
-            Packet::Tcp(s) => s.source,
-            Packet::Udp(d) if lateral.has_udp(d.source_port) && !lateral.has_udp(d.destination_port) => d.destination,
-            Packet::Udp(d) => d.source,
-            Packet::Echo(e) => {
-                if e.request {
-                    e.source
-                } else {
-                    e.destination
-                }
-            }
-            Packet::IcmpError(e) => e.source,
-            Packet::Arp(a) => {
-                if a.request {
-                    a.sender
-                } else {
-                    a.target
-                }
-            }
-            Packet::Neighbour(n) => n.source,
-            Packet::OtherIp { source, .. } => *source,
-            Packet::NonIp => return 0,
-        };
-        shard_of_address(suspect, shards)
     }
 }

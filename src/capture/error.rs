@@ -56,4 +56,52 @@ pub enum CaptureError {
         /// Frames handed over before.
         frames: u64,
     },
+    /// The kernel refused something that live capture rests on.
+    #[error("cannot {what}: {source}{}", hint(source))]
+    Socket {
+        /// What was asked.
+        what: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// An interface cannot be asked about.
+    #[error("cannot look at interface {name}: {source}")]
+    Interface {
+        /// Its name.
+        name: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// An interface of a kind that is not decoded.
+    #[error("interface {name} has hardware type {hardware}, which is not decoded; Ethernet and IP tunnels are")]
+    Hardware {
+        /// Its name.
+        name: String,
+        /// ARPHRD_* of linux/if_arp.h.
+        hardware: u16,
+    },
+    /// None of the interfaces is there.
+    #[error("none of the interfaces exists: {names}; see `ip link` and gateway.interfaces")]
+    NoInterface {
+        /// Their names.
+        names: String,
+    },
+}
+
+impl CaptureError {
+    /// For `map_err`: what was asked of the kernel.
+    pub(super) fn socket(what: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| CaptureError::Socket { what, source }
+    }
+}
+
+/// What to do about it, where that is plain.
+fn hint(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            "; live capture needs CAP_NET_RAW: run as root, or as the systemd unit does"
+        }
+        Some(libc::ENOMEM) => "; lower capture.ring_bytes or capture.shards",
+        _ => "",
+    }
 }

@@ -2,15 +2,28 @@
 //!
 //! All three are a [`Source`]: it hands frames, borrowed, to a closure, together with what it knows of them and how
 //! their link layer is laid out. Decoding is `wire`'s business.
+//!
+//! Two programs run in the kernel, in classic BPF: [`filter`] keeps bulk data there, [`fanout`] brings everything about
+//! one suspect to one shard. Both have a twin that judges a decoded frame: [`Interest::takes`], to be asked of every
+//! frame, live or from a file, so that a replay sees what a live daemon sees; and [`fanout::shard_of`], by which a
+//! replay splits a capture among shards as the kernel would. The filter may pass more than its twin takes (headers
+//! nested too deeply for it to follow), never less.
 
+mod bpf;
 mod error;
+pub mod fanout;
 pub mod file;
+pub mod filter;
+mod interest;
+pub mod ring;
 mod statistics;
 
 use std::time::Duration;
 
 pub use error::CaptureError;
 pub use file::FileSource;
+pub use interest::Interest;
+pub use ring::Ring;
 pub use statistics::{InterfaceStatistics, Statistics};
 
 use crate::wire::frame::{LinkKind, Meta};
@@ -39,4 +52,12 @@ pub trait Source: Send {
 
     /// Counters since the source was opened, one entry an interface.
     fn statistics(&mut self) -> Statistics;
+
+    /// Changes what is of interest: a live source tells the kernel. A file hands over everything, whatever is said here.
+    ///
+    /// # Errors
+    /// The kernel refuses; what was of interest before still is.
+    fn set_interest(&mut self, _interest: &Interest) -> Result<(), CaptureError> {
+        Ok(())
+    }
 }

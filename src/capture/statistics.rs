@@ -11,9 +11,10 @@ pub struct InterfaceStatistics {
     pub up: bool,
     /// Frames handed over.
     pub received: u64,
-    /// Frames that passed the filter and were lost because nobody had made room in time.
+    /// Frames that passed the filter and were lost because nobody had made room in time. Interfaces that share a ring
+    /// share its losses in proportion to what each received.
     pub dropped: u64,
-    /// How often the ring was full.
+    /// How often the ring it uses was full.
     pub freezes: u64,
     /// How often the interface went down or away.
     pub outages: u64,

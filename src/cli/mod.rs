@@ -31,6 +31,7 @@ mod reference;
 mod release;
 mod reload;
 mod replay;
+mod run;
 mod status;
 mod table;
 mod why;
@@ -123,6 +124,8 @@ commands! {
     Check => check;
     /// Try Firedoor on a worm, in a throwaway network of its own
     Lab => lab;
+    /// Watch this gateway, and act as configured
+    Run => run;
     /// Run a part of the lab inside one of its machines
     #[command(hide = true)]
     LabPart => lab_part;

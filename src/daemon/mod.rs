@@ -1,1 +1,260 @@
-//! Threads, channels, reload, watchdog, shutdown.
+//! The daemon: threads, channels, reload, watchdog, shutdown.
+//!
+//! Start-up opens what needs privileges (the kernel's table, packet sockets, the admin socket), puts the table right
+//! before the first packet is looked at, takes over whom the kernel acts on already, and only then begins. Stopping
+//! stops looking: nothing in the kernel changes.
+
+mod blind;
+mod confine;
+mod control;
+mod machine;
+mod orders;
+mod picture;
+mod shard;
+mod throttle;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::capture::{self, Ring, Source};
+use crate::config::Config;
+use crate::config::model::Backend;
+use crate::detect::Detector;
+use crate::evidence::{Attachment, Score};
+use crate::firewall::{self, Acted, Firewall, Plan};
+use crate::observe::api::peer;
+use crate::observe::live::Live;
+use crate::observe::metrics::Metrics;
+use crate::observe::snapshot::ConfigView;
+use crate::observe::{api, exporter, order};
+use crate::respond::{By, Case, Responder};
+use crate::sys::clock::Clock;
+use crate::time::Timestamp;
+use crate::track::{Keys, Shared};
+use control::{Control, End};
+use machine::{Machine, core_settings};
+use shard::Shard;
+
+/// Messages from the capture threads that may wait for the control task.
+const MESSAGES: usize = 4096;
+
+/// Why the daemon could not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No interface is configured.
+    #[error("no interface is protected: name the inside interfaces in gateway.interfaces")]
+    NoInterfaces,
+    /// None of the configured interfaces exists.
+    #[error("none of the protected interfaces exists: {0}; `ip link` lists those that do")]
+    NoneExists(String),
+    /// The kernel's table.
+    #[error(transparent)]
+    Firewall(#[from] firewall::Error),
+    /// A packet socket.
+    #[error(transparent)]
+    Capture(#[from] capture::CaptureError),
+    /// The admin socket.
+    #[error(transparent)]
+    Socket(#[from] api::socket::BindError),
+    /// The metrics address.
+    #[error(transparent)]
+    Metrics(#[from] exporter::BindError),
+    /// A mistake among the metrics.
+    #[error("metrics: {0}")]
+    Registry(#[from] prometheus::Error),
+    /// The operating system.
+    #[error("{what}: {source}")]
+    System {
+        /// What was being done.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Every capture thread has ended.
+    #[error("no capture thread is left: nothing is watched any more (what is contained stays contained)")]
+    NoCapture,
+}
+
+fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+    move |source| Error::System { what, source }
+}
+
+/// Runs the daemon with this configuration until a signal ends it. `path` is where a reload reads it again.
+///
+/// # Errors
+/// It could not start, or it can no longer watch.
+pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
+    if written.gateway.interfaces.is_empty() {
+        return Err(Error::NoInterfaces);
+    }
+    let clock = Clock::start();
+    let started = clock.now();
+    let machine = Machine::now();
+    let present = machine.present(&written.gateway.interfaces);
+    if present.is_empty() {
+        return Err(Error::NoneExists(written.gateway.interfaces.join(", ")));
+    }
+    let config = machine.complete(&written);
+    let (detect, respond) = core_settings(&config);
+
+    let mut firewall = Firewall::open()?;
+    let plan = Plan::new(&config, &present, started)?;
+    let found = firewall.reconcile(&plan)?;
+    let mut responder = Responder::new(respond);
+    let mut actions = Vec::new();
+    for acted in &found.acted {
+        responder.restore(adopted(acted, started), &mut actions);
+    }
+    if !found.acted.is_empty() {
+        tracing::warn!(hosts = found.acted.len(), "took over hosts that the kernel acts on already");
+    }
+
+    let keys = Keys::new(seed());
+    let shared = Arc::new(Shared::new(detect.capacities.addresses, detect.contact_memory, keys));
+    let live = Arc::new(Live::new(Arc::new(config.clone())));
+    live.set_ruleset(plan.text(true));
+    let shards = match config.capture.backend {
+        Backend::Ring => config.capture.shards.max(1),
+        Backend::Pnet => 1,
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let (message_sender, messages) = mpsc::channel(MESSAGES);
+    let mut commands = Vec::new();
+    let mut ready = Vec::new();
+    for (number, source) in open_sources(&config, clock)?.into_iter().enumerate() {
+        let (command_sender, command_receiver) = std::sync::mpsc::channel();
+        commands.push(command_sender);
+        ready.push(Shard {
+            number,
+            shards,
+            source,
+            detector: Detector::new(detect.clone(), shared.clone(), shards, keys),
+            shared: shared.clone(),
+            live: live.clone(),
+            counters: live.counters.shard(number).unwrap_or_default(),
+            clock: clock,
+            commands: command_receiver,
+            messages: message_sender.clone(),
+            stop: stop.clone(),
+        });
+    }
+    drop(message_sender);
+
+    let group = peer::group_id(&config.observe.group);
+    if group.is_none() {
+        tracing::warn!(group = config.observe.group, "no such group: only root may use the admin socket");
+    }
+    let socket = api::socket::bind(&config.observe.socket, group)?;
+    let exporter = config.observe.metrics.map(exporter::bind).transpose()?;
+
+    confine::confine(&config, &path, group);
+
+    let threads = ready
+        .into_iter()
+        .map(|shard| {
+            let name = format!("capture-{}", shard.number);
+            std::thread::Builder::new()
+                .name(name)
+                .spawn(move || shard.run())
+                .map_err(system("starting a capture thread"))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(system("starting the control task"))?;
+    tracing::info!(
+        mode = %config.gateway.mode,
+        interfaces = present.join(","),
+        shards,
+        "watching; {} hosts are acted on",
+        found.acted.len()
+    );
+    let mut control = Control {
+        config: ConfigView { path: path.display().to_string(), loaded_at: started, ..ConfigView::default() },
+        config_path: path,
+        written,
+        machine,
+        clock,
+        started,
+        live: live.clone(),
+        shared,
+        responder,
+        firewall,
+        firewall_error: None,
+        looked_over: started,
+        counters: firewall::Counters::default(),
+        shards: commands,
+        blind: blind::Blind::default(),
+        repairs: Vec::new(),
+        throttled: throttle::Told::new(),
+        actions: Vec::new(),
+    };
+    control.carry_out(&mut actions);
+    let end = runtime.block_on(async {
+        let (order_sender, orders) = mpsc::channel(order::QUEUE);
+        let (_stop_serving, serving) = watch::channel(false);
+        api::spawn(socket, live.clone(), order_sender, group, serving.clone())
+            .map_err(system("serving the admin API"))?;
+        if let Some(listener) = exporter {
+            exporter::spawn(listener, live.clone(), Metrics::new(&live)?, serving)
+                .map_err(system("serving metrics"))?;
+        }
+        control.run(messages, orders).await.map_err(system("listening to signals"))
+    });
+    stop.store(true, Ordering::Relaxed);
+    for thread in threads {
+        // A panic in a capture thread has been printed; there is nothing left to do for it.
+        let _ = thread.join();
+    }
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    remove_socket(&config.observe.socket);
+    match end? {
+        End::Signal => Ok(()),
+        End::NoCapture => Err(Error::NoCapture),
+    }
+}
+
+fn open_sources(config: &Config, clock: Clock) -> Result<Vec<Box<dyn Source>>, Error> {
+    Ok(match config.capture.backend {
+        Backend::Ring => Ring::open_all(config, clock)?.into_iter().map(|ring| Box::new(ring) as _).collect(),
+        Backend::Pnet => Vec::new(),
+    })
+}
+
+/// A case for a host that the kernel acts on and nobody remembers why.
+fn adopted(acted: &Acted, now: Timestamp) -> Case {
+    Case {
+        host: acted.host,
+        verdict: acted.verdict,
+        since: now,
+        until: acted.expires_in.map(|left| now + left),
+        step: 0,
+        active: now,
+        grade: None,
+        by: By::Firedoor,
+        reason: "found in the kernel at start".to_owned(),
+        attachment: Attachment::default(),
+        score: Score(0),
+        threshold: Score(0),
+        destinations: 0,
+        evidence: Vec::new(),
+    }
+}
+
+/// A hash key that nobody outside can guess.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library seeds its hasher from the operating system's random numbers.
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+fn remove_socket(path: &Path) {
+    // A stale socket is replaced at the next start anyway.
+    let _ = std::fs::remove_file(path);
+}

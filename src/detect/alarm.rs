@@ -99,8 +99,13 @@ impl Context<'_> {
         match grade {
             Grade::Watch => !host.acted && !recent(host.watched) && !recent(host.alarmed),
             Grade::Scan => !host.acted && !recent(host.alarmed),
-            Grade::Exploit => true,
+            Grade::Exploit => !recent(host.exploited),
         }
+    }
+
+    /// Whether an exploit of this host was told lately: further ones add nothing to what is done about it.
+    pub fn is_told(&self, host: &Host, grade: Grade) -> bool {
+        grade == Grade::Exploit && !self.is_due(host, grade)
     }
 
     /// Says that `host` deserves a decision, unless that was said lately.
@@ -113,6 +118,9 @@ impl Context<'_> {
             self.counters.watches += 1;
         } else {
             host.alarmed = Some(self.now);
+            if grade == Grade::Exploit {
+                host.exploited = Some(self.now);
+            }
             self.counters.alarm(signal);
         }
         host.dirty = true;

@@ -9,8 +9,9 @@ use crate::detect::event::Event;
 use crate::detect::settings::{Role, Settings};
 use crate::detect::verify::{ROUTER_ADDRESSES, verify};
 use crate::evidence::{Detail, Score, Signal};
+use crate::time::Timestamp;
 use crate::track::contacts::Seen;
-use crate::track::{Attempt, Class, Host};
+use crate::track::{Attempt, Class, Host, Shared};
 use crate::wire::frame::Transport;
 use crate::wire::{Address, Frame};
 
@@ -19,6 +20,9 @@ const TELL: Duration = Duration::from_secs(30);
 
 /// The responder hears that an acted host goes on at most this often.
 const ACTIVE: Duration = Duration::from_secs(10);
+
+/// The responder hears of a device's addresses at most this often.
+const MOVED: Duration = Duration::from_secs(60);
 
 /// What a packet attempts.
 #[derive(Clone, Copy)]
@@ -51,11 +55,12 @@ impl Detector {
             counters.unverified(reason);
             return;
         }
-        if now.since(host.told) >= TELL || host.told == crate::time::Timestamp::ZERO {
+        if now.since(host.told) >= TELL || host.told == Timestamp::ZERO {
             host.told = now;
             shared.addresses.saw(source, now);
         }
         let lateral = class == Class::Lateral;
+        device(settings, shared, host, now, events);
         if host.acted {
             if (lateral || class == Class::Arp)
                 && contacts.meet(source, peer, class, now) == Seen::First
@@ -98,7 +103,7 @@ impl Detector {
         let other = match class {
             Class::Lateral => Some(Class::Other),
             Class::Other => Some(Class::Lateral),
-            Class::Arp | Class::Echo | Class::Decoy => None,
+            Class::Arp | Class::Echo | Class::Decoy | Class::Spoken => None,
         };
         if other.is_some_and(|other| !contacts.knows(source, peer, other, now)) {
             host.destinations = host.destinations.saturating_add(1);
@@ -134,7 +139,7 @@ impl Detector {
             return;
         }
         if lateral && fused(settings, host, now) {
-            ctx.counters.outcome(Outcome::Fused);
+            ctx.counters.outcome(Outcome::Limited);
             return;
         }
         if let Some(oldest) = host.attempts.push(Attempt { peer, port, class, at: now }) {
@@ -177,12 +182,44 @@ pub(super) fn remember(host: &mut Host, what: Try) {
     }
 }
 
+/// Is this the device that is acted on, under another address? Is an acted address another device's now? Only hardware
+/// addresses on attached segments tell: behind a router all hosts share the router's.
+fn device(settings: &Settings, shared: &Shared, host: &mut Host, now: Timestamp, events: &mut Vec<Event>) {
+    let acted_as = shared.devices.device(host.attachment.mac);
+    if (acted_as.is_none() && !host.acted) || now.since(host.moved_told) < MOVED {
+        return;
+    }
+    let here = host.attachment.interface;
+    let attached =
+        settings.attached.iter().any(|(interface, networks)| *interface == here && networks.contains(host.address));
+    if !attached || shared.addresses.addresses_of(host.attachment.mac) >= ROUTER_ADDRESSES {
+        return;
+    }
+    let (address, attachment) = (host.address, host.attachment);
+    match acted_as {
+        Some(of) if !host.acted => {
+            host.moved_told = now;
+            events.push(Event::SameDevice { host: address, of, attachment, at: now });
+        }
+        None if host.device.is_some_and(|device| device != attachment.mac) => {
+            host.moved_told = now;
+            events.push(Event::OtherDevice { host: address, at: now });
+        }
+        None if host.device.is_none() => {
+            // It was acted on before its place was known.
+            host.device = Some(attachment.mac);
+            shared.devices.add(attachment.mac, address);
+        }
+        Some(_) | None => {}
+    }
+}
+
 /// Which role `host` has; looked up once for each generation of the settings.
 pub(super) fn role_of<'a>(
     settings: &'a Settings,
     host: &mut Host,
     generation: u32,
-    now: crate::time::Timestamp,
+    now: Timestamp,
 ) -> Option<&'a Role> {
     if host.generation != generation {
         let at = settings.roles.iter().position(|role| role.hosts.contains(host.address));
@@ -204,11 +241,11 @@ fn role_allows(role: &Role, what: Try) -> bool {
 }
 
 /// Takes a token from the mirror of the kernel's fuse; says whether there was none.
-fn fused(settings: &Settings, host: &mut Host, now: crate::time::Timestamp) -> bool {
+fn fused(settings: &Settings, host: &mut Host, now: Timestamp) -> bool {
     let Some(fuse) = settings.fuse else { return false };
     let full = u64::from(fuse.burst) * 1000;
     let gained = now.since(host.fuse_at).as_nanos() * u128::from(fuse.per_second) / 1_000_000;
-    let before = if host.fuse_at == crate::time::Timestamp::ZERO { full } else { u64::from(host.fuse) };
+    let before = if host.fuse_at == Timestamp::ZERO { full } else { u64::from(host.fuse) };
     let tokens = before.saturating_add(u64::try_from(gained).unwrap_or(u64::MAX)).min(full);
     host.fuse_at = now;
     let empty = tokens < 1000;

@@ -1,9 +1,11 @@
 //! What a detector counts, for the metrics: plain numbers that one thread owns.
 
+use crate::detect::smb::{Condition, Feature};
 use crate::evidence::Signal;
+use crate::wire::smb::Dialect;
 
 /// Outcomes of first contacts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
     /// SYN-ACK, or the protocol's equal.
     Answered,
@@ -13,14 +15,22 @@ pub enum Outcome {
     Unreachable,
     /// Nothing within the answer timeout.
     Silent,
-    /// Dropped by the kernel's fuse, by the mirror's reckoning.
-    Fused,
+    /// Nothing yet, and too many attempts pending.
+    Overrun,
+    /// Dropped by the kernel's fuse, by the mirror's reckoning: fan-out, not failure.
+    Limited,
 }
 
 impl Outcome {
     /// Every outcome, in label order.
-    pub const ALL: [Outcome; 5] =
-        [Outcome::Answered, Outcome::Refused, Outcome::Unreachable, Outcome::Silent, Outcome::Fused];
+    pub const ALL: [Outcome; 6] = [
+        Outcome::Answered,
+        Outcome::Refused,
+        Outcome::Unreachable,
+        Outcome::Silent,
+        Outcome::Overrun,
+        Outcome::Limited,
+    ];
 
     /// The metric label.
     #[must_use]
@@ -30,13 +40,14 @@ impl Outcome {
             Outcome::Refused => "refused",
             Outcome::Unreachable => "unreachable",
             Outcome::Silent => "silent",
-            Outcome::Fused => "fused",
+            Outcome::Overrun => "overrun",
+            Outcome::Limited => "limited",
         }
     }
 }
 
 /// Why evidence weighed nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unverified {
     /// The frame came from another hardware address than the host's.
     Mac,
@@ -110,6 +121,18 @@ pub struct Counters {
     pub taken_back: u64,
     /// Connections found running that the start-up grace learnt.
     pub learnt: u64,
+    /// SMB negotiations by [`Dialect`], in `Dialect::ALL`'s order.
+    pub dialects: [u64; Dialect::ALL.len()],
+    /// SMB connections by [`Feature`] made use of.
+    pub features: [u64; Feature::ALL.len()],
+    /// Servers that gave away a [`Condition`].
+    pub conditions: [u64; Condition::ALL.len()],
+    /// SMB negotiations that require signing.
+    pub signed: u64,
+    /// SMB negotiations that agreed on a cipher.
+    pub encrypted: u64,
+    /// SMB negotiations that agreed on a compression.
+    pub compressed: u64,
 }
 
 impl Counters {
@@ -134,6 +157,27 @@ impl Counters {
         }
     }
 
+    /// Counts a negotiation.
+    pub fn spoken(&mut self, dialect: Dialect) {
+        if let Some(count) = self.dialects.get_mut(dialect as usize) {
+            *count += 1;
+        }
+    }
+
+    /// Counts a connection that made use of something.
+    pub fn used(&mut self, feature: Feature) {
+        if let Some(count) = self.features.get_mut(feature as usize) {
+            *count += 1;
+        }
+    }
+
+    /// Counts a condition that a server gave away.
+    pub fn condition(&mut self, condition: Condition) {
+        if let Some(count) = self.conditions.get_mut(condition as usize) {
+            *count += 1;
+        }
+    }
+
     /// Counts an alarm.
     pub fn alarm(&mut self, signal: Signal) {
         if let Some(count) = self.alarms.get_mut(signal as usize) {
@@ -148,6 +192,12 @@ impl Counters {
         all(&mut self.unverified, &other.unverified);
         all(&mut self.evidence, &other.evidence);
         all(&mut self.alarms, &other.alarms);
+        all(&mut self.dialects, &other.dialects);
+        all(&mut self.features, &other.features);
+        all(&mut self.conditions, &other.conditions);
+        self.signed += other.signed;
+        self.encrypted += other.encrypted;
+        self.compressed += other.compressed;
         self.frames += other.frames;
         self.first_contacts += other.first_contacts;
         self.watches += other.watches;

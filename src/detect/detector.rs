@@ -7,7 +7,9 @@ use crate::detect::contact::Try;
 use crate::detect::counters::Counters;
 use crate::detect::event::{Directive, Event};
 use crate::detect::outcome::Answer;
-use crate::detect::settings::Settings;
+use crate::detect::settings::{Networks, Settings};
+use crate::detect::smb::{Inspector, Report};
+use crate::detect::verify::ROUTER_ADDRESSES;
 use crate::evidence::{Detail, Score, Signal};
 use crate::time::Timestamp;
 use crate::track::attempts::Due;
@@ -28,6 +30,8 @@ pub struct Detector {
     pub(super) contacts: Contacts,
     pub(super) deadlines: Deadlines,
     pub(super) counters: Counters,
+    pub(super) inspector: Inspector,
+    pub(super) reports: Vec<Report>,
     pub(super) events: Vec<Event>,
     pub(super) now: Timestamp,
     pub(super) order: u64,
@@ -49,6 +53,8 @@ impl Detector {
             contacts: Contacts::new(share(capacities.contacts), settings.contact_memory, keys),
             deadlines: Deadlines::new(share(capacities.attempts), settings.answer_timeout),
             counters: Counters::default(),
+            inspector: Inspector::new(share(capacities.streams), keys),
+            reports: Vec::with_capacity(32),
             events: Vec::with_capacity(16),
             now: Timestamp::ZERO,
             order: 0,
@@ -100,16 +106,22 @@ impl Detector {
             self.alive(source);
             self.answer(destination, source, source_port, &[Class::Lateral, Class::Other], Answer::Refused);
         } else if segment.payload_length > 0 || flags.is_fin() {
-            if frame.meta.direction == Direction::Out {
-                return;
-            }
             let settings = &self.settings;
-            if !settings.decoys.is_empty() && settings.decoys.contains(destination) {
+            if frame.meta.direction == Direction::In
+                && !settings.decoys.is_empty()
+                && settings.decoys.contains(destination)
+            {
                 self.decoy_completed(source, destination, destination_port);
             }
             let (to, from) =
                 (self.settings.lateral.has_tcp(destination_port), self.settings.lateral.has_tcp(source_port));
-            if to && !from && segment.payload_length > 0 && source.is_unicast() && destination.is_unicast() {
+            if frame.meta.direction == Direction::In
+                && to
+                && !from
+                && segment.payload_length > 0
+                && source.is_unicast()
+                && destination.is_unicast()
+            {
                 self.attempt(
                     frame,
                     Try {
@@ -123,6 +135,7 @@ impl Detector {
                 );
             }
         }
+        self.inspect(segment);
     }
 
     fn udp(&mut self, frame: &Frame<'_>, datagram: Datagram) {
@@ -288,10 +301,21 @@ impl Detector {
                 if let Some(host) = self.hosts.get_or_insert(*host, self.now) {
                     host.acted = true;
                     host.attempts.clear();
+                    let (here, mac) = (host.attachment.interface, host.attachment.mac);
+                    let attached =
+                        |(interface, networks): &(u32, Networks)| *interface == here && networks.contains(host.address);
+                    if host.attached_at != Timestamp::ZERO
+                        && self.settings.attached.iter().any(attached)
+                        && self.shared.addresses.addresses_of(mac) < ROUTER_ADDRESSES
+                    {
+                        host.device = Some(mac);
+                        self.shared.devices.add(mac, host.address);
+                    }
                     host.dirty = true;
                 }
             }
             Directive::Released { host } if mine(*host) => {
+                self.shared.devices.remove(*host);
                 if let Some(host) = self.hosts.get_mut(*host) {
                     host.acquit(self.now);
                 }
@@ -350,6 +374,12 @@ impl Detector {
     #[must_use]
     pub fn contacts(&self) -> &Contacts {
         &self.contacts
+    }
+
+    /// The SMB and DCE/RPC inspection.
+    #[must_use]
+    pub fn inspector(&self) -> &Inspector {
+        &self.inspector
     }
 
     /// The queue of deadlines.

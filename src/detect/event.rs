@@ -1,8 +1,9 @@
 //! What a detector says to the responder, and what it is told in return.
 
-use crate::evidence::{Alarm, Reached};
+use crate::evidence::{Alarm, Attachment, Reached};
 use crate::time::Timestamp;
 use crate::wire::Address;
+use crate::wire::smb::Dialect;
 
 /// What a detector says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,37 @@ pub enum Event {
         host: Address,
         /// When it tried.
         at: Timestamp,
+    },
+    /// The device of a host that is acted on also uses this address.
+    SameDevice {
+        /// The address.
+        host: Address,
+        /// The address that is acted on.
+        of: Address,
+        /// Where the device sits.
+        attachment: Attachment,
+        /// When it was seen.
+        at: Timestamp,
+    },
+    /// An address that is acted on belongs to another device now.
+    OtherDevice {
+        /// The address.
+        host: Address,
+        /// When the other device was seen.
+        at: Timestamp,
+    },
+    /// A host was heard agreeing on an SMB dialect, for the first time within the contact memory.
+    Speaks {
+        /// The host.
+        host: Address,
+        /// As the server; otherwise as the client.
+        as_server: bool,
+        /// The dialect.
+        dialect: Dialect,
+        /// The server requires signing.
+        signing: bool,
+        /// A cipher was agreed on.
+        encryption: bool,
     },
 }
 

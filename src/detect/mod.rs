@@ -8,6 +8,7 @@ mod contact;
 pub mod counters;
 mod detector;
 mod event;
+mod inspect;
 mod outcome;
 pub mod remote_execution;
 pub mod settings;

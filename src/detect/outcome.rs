@@ -115,7 +115,7 @@ impl Detector {
 /// A third of the weight outside the lateral services; ARP has a weight of its own.
 fn scaled(weight: Score, class: Class) -> Score {
     match class {
-        Class::Lateral | Class::Arp | Class::Decoy => weight,
+        Class::Lateral | Class::Arp | Class::Decoy | Class::Spoken => weight,
         Class::Other | Class::Echo => Score(weight.0 / 3),
     }
 }
@@ -133,7 +133,7 @@ pub(super) fn is_dark(settings: &Settings, shared: &Shared, address: Address, no
 impl Context<'_> {
     /// No answer came.
     pub fn silent(&mut self, host: &mut Host, attempt: Attempt, overrun: bool) {
-        self.counters.outcome(Outcome::Silent);
+        self.counters.outcome(if overrun { Outcome::Overrun } else { Outcome::Silent });
         if self.shared.is_lossy(self.now) {
             self.counters.unverified(Unverified::Loss);
             return;
@@ -165,7 +165,7 @@ impl Context<'_> {
         let (signal, weight) = match class {
             Class::Arp if dark => (Signal::ArpSweep, weights.arp),
             // Who is asked for may have answered past this gateway.
-            Class::Arp | Class::Decoy => return,
+            Class::Arp | Class::Decoy | Class::Spoken => return,
             Class::Echo => (Signal::EchoSweep, if dark { weights.dark } else { weights.failure }),
             Class::Lateral | Class::Other if dark => (Signal::Dark, weights.dark),
             Class::Lateral => (Signal::FailureFirstContact, weights.failure),

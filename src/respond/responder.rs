@@ -152,7 +152,33 @@ impl Responder {
                     case.active = case.active.max(*at);
                 }
             }
+            Event::SameDevice { host, of, attachment, at } => self.same_device(*host, *of, *attachment, *at, actions),
+            Event::OtherDevice { host, at } => {
+                if self.cases.get(host).is_some_and(|case| case.by == By::Firedoor) {
+                    let reason = "the address belongs to another device now".to_owned();
+                    self.close(*host, reason, By::Firedoor, *at, actions);
+                }
+            }
+            Event::Speaks { .. } => {}
         }
+    }
+
+    /// The device that is acted on as `of` also uses `host`: the decision follows it, for as long as it lasts.
+    fn same_device(
+        &mut self,
+        host: Address,
+        of: Address,
+        attachment: Attachment,
+        at: Timestamp,
+        actions: &mut Vec<Action>,
+    ) {
+        let exempt = self.exemption(host).is_some() || self.pardons.get(&host).is_some_and(|until| at < *until);
+        if exempt || self.cases.contains_key(&host) || self.cases.len() >= MOST_CASES {
+            return;
+        }
+        let Some(case) = self.cases.get(&of) else { return };
+        let reason = format!("the same device as {of} ({}): {}", attachment.mac, case.reason);
+        self.open(Case { host, since: at, active: at, attachment, reason, ..case.clone() }, actions);
     }
 
     fn alarm(&mut self, alarm: &Alarm, actions: &mut Vec<Action>) {
@@ -277,9 +303,8 @@ impl Responder {
     fn open(&mut self, case: Case, actions: &mut Vec<Action>) {
         let host = case.host;
         let enforced = self.settings.mode == Mode::Enforce;
-        if enforced {
-            actions.push(Action::Enforce { host, verdict: case.verdict, until: case.until });
-        }
+        // In monitor mode too: the kernel's rules then count what they would drop.
+        actions.push(Action::Enforce { host, verdict: case.verdict, until: case.until });
         actions.push(Action::Record(Box::new(decision_of(&case, enforced))));
         self.held.retain(|_, held| held.alarm.host != host);
         actions.push(Action::Direct(Directive::Acted { host }));
@@ -321,7 +346,6 @@ impl Responder {
     fn close(&mut self, host: Address, reason: String, by: By, now: Timestamp, actions: &mut Vec<Action>) {
         let Some(case) = self.take(host) else { return };
         let enforced = self.settings.mode == Mode::Enforce;
-        // In monitor mode too: a case from an earlier run in enforce mode may still stand in the kernel.
         actions.push(Action::Lift { host });
         actions.push(Action::Record(Box::new(Decision {
             at: now,
@@ -505,7 +529,18 @@ impl Responder {
     }
 
     /// Takes new settings: exemptions apply at once to whoever is acted on.
+    ///
+    /// When monitor becomes enforce, whoever was only counted is released first: nothing that nobody saw dropping begins
+    /// to drop with the switch. A host that still spreads is found again at once.
     pub fn reconfigure(&mut self, settings: Settings, now: Timestamp, actions: &mut Vec<Action>) {
+        if self.settings.mode == Mode::Monitor && settings.mode == Mode::Enforce {
+            let mut counted: Vec<_> = self.cases.keys().copied().collect();
+            counted.sort_unstable();
+            for host in counted {
+                let reason = "monitor mode ends: what was only counted does not become a block".to_owned();
+                self.close(host, reason, By::Firedoor, now, actions);
+            }
+        }
         self.settings = settings;
         self.release_exempt(&By::Firedoor, now, actions);
     }
@@ -517,7 +552,7 @@ impl Responder {
         if case.step > 0 {
             self.note_step(host, case.step, case.since);
         }
-        if self.settings.mode == Mode::Enforce && self.exemption(host).is_none() {
+        if self.exemption(host).is_none() {
             actions.push(Action::Enforce { host, verdict: case.verdict, until: case.until });
         }
         actions.push(Action::Direct(Directive::Acted { host }));

@@ -1,10 +1,13 @@
 //! The operating system: one family of system calls a file. The only `unsafe` code of the crate lives here.
 #![allow(unsafe_code)]
 
+pub mod clock;
 pub mod limits;
 pub mod links;
 pub mod namespace;
 pub mod netlink;
 pub mod nftables;
+pub mod packet;
 pub mod peer;
 pub mod route;
+pub mod privileges;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::time::Timestamp;
-use crate::track::Keys;
+use crate::track::{Devices, Keys};
 use crate::wire::{Address, Mac};
 
 const WAYS: usize = 4;
@@ -294,6 +294,8 @@ impl Addresses {
 pub struct Shared {
     /// Addresses, segments and hardware addresses.
     pub addresses: Addresses,
+    /// Devices that are acted on.
+    pub devices: Devices,
     /// Until when silence proves nothing, because the ring lost packets; nanoseconds.
     pub lossy_until: AtomicU64,
     /// Answers seen to attempts seen.
@@ -308,6 +310,7 @@ impl Shared {
     pub fn new(capacity: usize, memory: Duration, keys: Keys) -> Self {
         Shared {
             addresses: Addresses::new(capacity, memory, keys),
+            devices: Devices::default(),
             lossy_until: AtomicU64::new(0),
             answers: AtomicU64::new(0),
             inferred: AtomicU64::new(0),

@@ -23,6 +23,8 @@ pub enum Class {
     Echo,
     /// A completed handshake with a decoy.
     Decoy,
+    /// An SMB dialect, in the place of a destination: told once.
+    Spoken,
 }
 
 /// What the memory knew of a pair before this look.

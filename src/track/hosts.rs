@@ -11,7 +11,7 @@ use crate::evidence::{Alarm, Attachment, Evidence, Reached, Score};
 use crate::time::Timestamp;
 use crate::track::windows::{Bins, Recent};
 use crate::track::{Attempts, Keys};
-use crate::wire::Address;
+use crate::wire::{Address, Mac};
 
 /// How many any-port windows there may be.
 pub const ANY_WINDOWS: usize = 4;
@@ -45,6 +45,12 @@ pub struct Host {
     pub watched: Option<Timestamp>,
     /// When the last alarm above watch was raised.
     pub alarmed: Option<Timestamp>,
+    /// While it is acted on: the device that is, where an attached segment shows it.
+    pub device: Option<Mac>,
+    /// When it was last told that its device is acted on under another address, or is another one now.
+    pub moved_told: Timestamp,
+    /// When the last exploit was told.
+    pub exploited: Option<Timestamp>,
     /// When the responder was last told that an acted host still tries.
     pub active_told: Timestamp,
     /// Since when its attempts are failed at once, for having too many pending.
@@ -94,6 +100,9 @@ impl Host {
             acted: false,
             watched: None,
             alarmed: None,
+            device: None,
+            moved_told: Timestamp::ZERO,
+            exploited: None,
             active_told: Timestamp::ZERO,
             overrun: None,
             exposed: None,
@@ -162,8 +171,10 @@ impl Host {
         self.score = Score(0);
         self.score_at = now;
         self.acted = false;
+        self.device = None;
         self.watched = None;
         self.alarmed = None;
+        self.exploited = None;
         self.overrun = None;
         self.exposed = None;
         self.chained = false;
@@ -282,9 +293,17 @@ impl Hosts {
         self.slots.iter()
     }
 
-    /// All hosts, to be changed.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Host> {
-        self.slots.iter_mut()
+    /// The host in a slot; for walks over the table that are spread over time.
+    #[must_use]
+    pub fn slot(&self, at: usize) -> Option<&Host> {
+        self.slots.get(at)
+    }
+
+    /// Notes that the news of the host in a slot were shown.
+    pub fn clean(&mut self, at: usize) {
+        if let Some(host) = self.slots.get_mut(at) {
+            host.dirty = false;
+        }
     }
 
     /// Hosts held, and room for.

@@ -233,6 +233,8 @@ pub struct Neighbour {
     pub solicitation: bool,
     /// IPv6 source; unspecified in duplicate address detection.
     pub source: Address,
+    /// IPv6 destination; of an advertisement that answers, who asked.
+    pub destination: Address,
     /// The target address asked for, or advertised.
     pub target: Address,
 }

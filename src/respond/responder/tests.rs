@@ -56,14 +56,17 @@ fn ticked(responder: &mut Responder, secs: u64) -> Vec<Action> {
 }
 
 #[test]
-fn the_kernel_is_told_first_and_only_in_enforce_mode() {
+fn the_kernel_is_told_first_and_monitor_mode_decides_the_same() {
     let actions = said(&mut enforcing(), &alarm(HOST, Grade::Scan, 0));
     assert_eq!(actions.first(), Some(&Action::Enforce { host: HOST, verdict: Verdict::Contain, until: Some(at(600)) }));
     assert_eq!(verdicts(&actions), [Verdict::Contain]);
     let mut monitor = Responder::new(Settings::default());
     let actions = said(&mut monitor, &alarm(HOST, Grade::Scan, 0));
-    assert!(!actions.iter().any(|action| matches!(action, Action::Enforce { .. })));
-    assert_eq!(verdicts(&actions), [Verdict::Contain], "the same decision");
+    let Some(Action::Record(decision)) = actions.get(1) else { panic!("{actions:?}") };
+    assert_eq!((decision.decision, decision.enforced), (Verdict::Contain, false), "the same decision, not enforced");
+    let mut actions = Vec::new();
+    monitor.reconfigure(Settings { mode: Mode::Enforce, ..Settings::default() }, at(1), &mut actions);
+    assert_eq!(verdicts(&actions), [Verdict::Release], "what was only counted does not become a block");
 }
 
 #[test]
@@ -183,6 +186,21 @@ fn a_tripped_breaker_holds_and_an_engineer_decides() {
     assert_eq!(verdicts(&actions), [Verdict::Contain, Verdict::Release]);
     assert_eq!(responder.order_confirm(ids[0], by, at(20), &mut actions), Err(Refused::NotHeld(ids[0])));
     assert!(responder.order_rearm());
+}
+
+#[test]
+fn a_decision_follows_the_device_and_leaves_the_address() {
+    let mut responder = enforcing();
+    said(&mut responder, &alarm(HOST, Grade::Scan, 0));
+    let moved = Event::SameDevice { host: host(50), of: HOST, attachment: Attachment::default(), at: at(100) };
+    let actions = said(&mut responder, &moved);
+    assert_eq!(verdicts(&actions), [Verdict::Contain]);
+    assert_eq!(responder.case(host(50)).unwrap().until, Some(at(600)), "for as long as the first lasts");
+    assert!(said(&mut responder, &moved).is_empty());
+    let actions = said(&mut responder, &Event::OtherDevice { host: HOST, at: at(200) });
+    assert_eq!(verdicts(&actions), [Verdict::Release], "the next device with the lease is not punished");
+    let unknown = Event::SameDevice { host: host(51), of: host(99), attachment: Attachment::default(), at: at(100) };
+    assert!(said(&mut responder, &unknown).is_empty());
 }
 
 #[test]

@@ -340,7 +340,8 @@ fn neighbour_discovery_must_come_from_the_link() {
             .unwrap();
         let bytes = framed(&[0x86dd], &packet);
         let Packet::Neighbour(neighbour) = ethernet(&bytes).unwrap().packet else { panic!("{kind}") };
-        assert_eq!(neighbour, Neighbour { solicitation, source: Address::v6([0xfd; 16]), target });
+        let (source, destination) = (Address::v6([0xfd; 16]), Address::v6([0xff; 16]));
+        assert_eq!(neighbour, Neighbour { solicitation, source, destination, target });
         packet[7] = 254;
         let bytes = framed(&[0x86dd], &packet);
         assert!(matches!(ethernet(&bytes).unwrap().packet, Packet::OtherIp { .. }));

@@ -100,7 +100,7 @@ fn icmpv6<'a>(ip: &IpDatagram<'a>) -> Result<Packet<'a>, Undecoded> {
         icmpv6::TYPE_NEIGHBOR_SOLICITATION | icmpv6::TYPE_NEIGHBOR_ADVERTISEMENT if ip.hops == 255 => {
             let target = internet::v6(*body.first_chunk().ok_or(Undecoded::Icmp)?).ok_or(Undecoded::Icmp)?;
             let solicitation = kind == icmpv6::TYPE_NEIGHBOR_SOLICITATION;
-            Ok(Packet::Neighbour(Neighbour { solicitation, source: ip.source, target }))
+            Ok(Packet::Neighbour(Neighbour { solicitation, source: ip.source, destination: ip.destination, target }))
         }
         _ => Ok(other(ip)),
     }

@@ -1,0 +1,190 @@
+//! The fan-out program: every frame goes to the shard of the host whose behaviour it shows.
+//!
+//! That host, the suspect, is the source of an attempt (SYN, ARP request, solicitation, echo request, datagram) and
+//! the destination of an answer to one (SYN-ACK, RST, ARP reply, advertisement, echo reply; of an ICMP error the
+//! source of the packet it embeds). For other segments and datagrams the port tells: who talks to a lateral service is
+//! the client. A hash over addresses and ports, as kernels offer it, would split a scanner's state over all shards.
+
+use super::bpf::assembler::{Assembler, If, Label, Op, Size};
+use super::bpf::walk::{self, Exits, Start, cell};
+use super::interest::{Interest, ports};
+use crate::detect::settings::Services;
+use crate::sys::packet::Instruction;
+use crate::wire::frame::{Flags, Packet, Transport};
+use crate::wire::{Address, Frame};
+
+/// 2^32 divided by the golden ratio: multiplying by it spreads neighbouring addresses (Knuth, TAOCP 3, §6.4).
+const SPREAD: u32 = 0x9e37_79b1;
+
+/// The program for a fan-out group: its result modulo the group's size is the shard. Frames of no interest, and those
+/// whose headers nest too deeply, go anywhere.
+#[must_use]
+pub fn program(interest: &Interest) -> Vec<Instruction> {
+    let mut to = Assembler::default();
+    let to = &mut to;
+    let (source, destination, anywhere, hash) = (to.label(), to.label(), to.label(), to.label());
+    let exits = Exits {
+        arp: to.label(),
+        tcp: to.label(),
+        udp: to.label(),
+        icmp: to.label(),
+        icmpv6: to.label(),
+        other_ip: anywhere,
+        deep: anywhere,
+        other: anywhere,
+    };
+    walk::emit(to, Start::Network, exits);
+
+    to.place(exits.tcp);
+    let (bare, ported) = (to.label(), to.label());
+    to.load(Size::Byte, 13);
+    to.branch(If::AnyBit, u32::from(Flags::RST), destination);
+    to.branch(If::AnyBit, u32::from(Flags::ACK), bare);
+    to.op(Op::And, u32::from(Flags::SYN | Flags::FIN));
+    to.branch(If::Equal, u32::from(Flags::SYN), source);
+    to.goto(ported);
+    to.place(bare);
+    to.branch(If::AnyBit, u32::from(Flags::SYN), destination);
+    to.place(ported);
+    by_port(to, &ports(interest.lateral(), Transport::Tcp), source, destination);
+
+    to.place(exits.udp);
+    by_port(to, &ports(interest.lateral(), Transport::Udp), source, destination);
+
+    let embedded = to.label();
+    to.place(exits.icmp);
+    to.load(Size::Byte, 0);
+    to.branch(If::Equal, 0, destination);
+    to.branch(If::Equal, 3, embedded);
+    to.branch(If::Equal, 11, embedded);
+    to.goto(source);
+    to.place(embedded);
+    to.load(Size::Word, 8 + 12);
+    to.goto(hash);
+
+    let embedded = to.label();
+    to.place(exits.icmpv6);
+    to.load(Size::Byte, 0);
+    to.one_of(&[129, 136], destination);
+    to.branch(If::Equal, 1, embedded);
+    to.branch(If::Equal, 3, embedded);
+    to.goto(source);
+    to.place(embedded);
+    fold(to, 8 + 8);
+    to.goto(hash);
+
+    let reply = to.label();
+    to.place(exits.arp);
+    to.load(Size::Half, 6);
+    to.branch(If::Equal, 2, reply);
+    to.load(Size::Word, 14);
+    to.goto(hash);
+    to.place(reply);
+    to.load(Size::Word, 24);
+    to.goto(hash);
+
+    for (side, four, six) in [(source, 12, 8), (destination, 16, 24)] {
+        let wide = to.label();
+        to.place(side);
+        to.load_x_cell(cell::NETWORK);
+        to.load_cell(cell::FAMILY);
+        to.branch(If::Equal, 6, wide);
+        to.load(Size::Word, four);
+        to.goto(hash);
+        to.place(wide);
+        fold(to, six);
+        to.goto(hash);
+    }
+    to.place(hash);
+    to.op(Op::Mul, SPREAD);
+    to.op(Op::Shr, 16);
+    to.give_a();
+    to.place(anywhere);
+    to.give(0);
+    std::mem::take(to).finish()
+}
+
+/// To `source` or `destination`, whichever is the client.
+fn by_port(to: &mut Assembler, lateral: &[u32], source: Label, destination: Label) {
+    to.load(Size::Half, 2);
+    to.one_of(lateral, source);
+    to.load(Size::Half, 0);
+    to.one_of(lateral, destination);
+    to.goto(source);
+}
+
+/// A = the four words of an IPv6 address at X + `offset`, folded by exclusive or.
+fn fold(to: &mut Assembler, offset: u32) {
+    const WORDS: [u32; 3] = [cell::FREE, cell::FREE + 1, cell::FREE + 2];
+    for (cell, word) in WORDS.into_iter().zip(0..) {
+        to.load(Size::Word, offset + 4 * word);
+        to.store(cell);
+    }
+    to.load(Size::Word, offset + 12);
+    for cell in WORDS {
+        to.load_x_cell(cell);
+        to.op_x(Op::Xor);
+    }
+}
+
+/// The shard, of `shards`, that takes `frame`: the program's twin for frames of interest.
+#[must_use]
+pub fn shard_of(frame: &Frame<'_>, lateral: &Services, shards: usize) -> usize {
+    shard_of_address(suspect(frame, lateral), shards)
+}
+
+/// The shard that owns `host`.
+#[must_use]
+pub fn shard_of_address(host: Address, shards: usize) -> usize {
+    let bits = host.bits();
+    // The cast keeps each word's 32 bits.
+    #[expect(clippy::cast_possible_truncation, reason = "takes the low word on purpose")]
+    let word = |shift: u32| (bits >> shift) as u32;
+    let folded = if host.is_v4() { word(0) } else { word(0) ^ word(32) ^ word(64) ^ word(96) };
+    (folded.wrapping_mul(SPREAD) >> 16) as usize % shards.max(1)
+}
+
+/// The host whose behaviour the frame shows.
+fn suspect(frame: &Frame<'_>, lateral: &Services) -> Address {
+    let by_port = |to: bool, from: bool, source, destination| if !to && from { destination } else { source };
+    match &frame.packet {
+        Packet::Tcp(segment) => {
+            if segment.flags.is_rst() || segment.flags.is_syn_ack() {
+                segment.destination
+            } else if segment.flags.is_syn() {
+                segment.source
+            } else {
+                let to = lateral.has_tcp(segment.destination_port);
+                by_port(to, lateral.has_tcp(segment.source_port), segment.source, segment.destination)
+            }
+        }
+        Packet::Udp(datagram) => {
+            let to = lateral.has_udp(datagram.destination_port);
+            by_port(to, lateral.has_udp(datagram.source_port), datagram.source, datagram.destination)
+        }
+        Packet::Echo(echo) => {
+            if echo.request {
+                echo.source
+            } else {
+                echo.destination
+            }
+        }
+        Packet::IcmpError(error) => error.source,
+        Packet::Arp(arp) => {
+            if arp.request {
+                arp.sender
+            } else {
+                arp.target
+            }
+        }
+        Packet::Neighbour(neighbour) => {
+            if neighbour.solicitation {
+                neighbour.source
+            } else {
+                neighbour.destination
+            }
+        }
+        Packet::OtherIp { source, .. } => *source,
+        Packet::NonIp => Address::default(),
+    }
+}

@@ -1,0 +1,325 @@
+//! The control task: the one place that decides and acts.
+//!
+//! Alarms, orders, signals and time come in; the kernel, the record, the shards and the picture go out. Alarms are
+//! rare, so everything here may take its microseconds: a netlink call, a row in the history. What could take longer
+//! (the disk, a scrape) is done by others.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
+
+use crate::config::{self, Config};
+use crate::daemon::blind::Blind;
+use crate::daemon::machine::{Machine, core_settings};
+use crate::daemon::shard::{Command, Message};
+use crate::detect::{Directive, Event};
+use crate::firewall::{self, Firewall, Plan};
+use crate::observe::host::{EvidenceView, HeldView};
+use crate::observe::live::Live;
+use crate::observe::order::Request;
+use crate::respond::{Action, Decision, Responder, Verdict};
+use crate::sys::clock::Clock;
+use crate::time::Timestamp;
+use crate::track::Shared;
+
+/// The kernel lets go of a host so long after the responder would have: it is the daemon's death that this is for.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// The kernel's table is looked over this often, even if nobody reported a change.
+const LOOK_OVER: Duration = Duration::from_secs(30);
+
+/// The control task's state.
+pub struct Control {
+    pub(super) config_path: PathBuf,
+    /// As written; the machine's facts are filled in by [`Machine::complete`].
+    pub(super) written: Config,
+    pub(super) machine: Machine,
+    pub(super) clock: Clock,
+    pub(super) started: Timestamp,
+    pub(super) live: Arc<Live>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) responder: Responder,
+    pub(super) firewall: Firewall,
+    pub(super) firewall_error: Option<String>,
+    pub(super) looked_over: Timestamp,
+    pub(super) counters: firewall::Counters,
+    pub(super) shards: Vec<mpsc::Sender<Command>>,
+    pub(super) blind: Blind,
+    pub(super) config: crate::observe::snapshot::ConfigView,
+    pub(super) repairs: Vec<crate::observe::snapshot::Repairs>,
+    pub(super) throttled: super::throttle::Told,
+    pub(super) actions: Vec<Action>,
+}
+
+/// What ends the control task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// A signal asked for it.
+    Signal,
+    /// No capture thread is left.
+    NoCapture,
+}
+
+impl Control {
+    /// Runs until a signal, or until no capture thread is left.
+    ///
+    /// # Errors
+    /// The signals cannot be listened to.
+    pub async fn run(
+        mut self,
+        mut messages: Receiver<Message>,
+        mut requests: Receiver<Request>,
+    ) -> std::io::Result<End> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut running = self.shards.len();
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        loop {
+            tokio::select! {
+                biased;
+                Some(message) = messages.recv() => {
+                    self.message(message, &mut running);
+                    if running == 0 {
+                        return Ok(End::NoCapture);
+                    }
+                }
+                Some(request) = requests.recv() => self.request(request),
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => {
+                    let reloading = [sd_notify::NotifyState::Reloading, sd_notify::NotifyState::monotonic_usec_now()?];
+                    let _ = sd_notify::notify(&reloading);
+                    match self.reload() {
+                        Ok(done) => tracing::info!("{done}"),
+                        Err(error) => tracing::error!("the configuration was refused, the running one stays: {error}"),
+                    }
+                    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+                }
+                _ = tick.tick() => self.tick(),
+            }
+        }
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        tracing::info!("stopping; what is contained stays contained");
+        Ok(End::Signal)
+    }
+
+    fn message(&mut self, message: Message, running: &mut usize) {
+        match message {
+            Message::Event(event) => {
+                if let Event::Alarm(alarm) = &event {
+                    self.live.tallies.alarmed(alarm);
+                    let mut actions = std::mem::take(&mut self.actions);
+                    self.responder.tick(alarm.at, &mut actions);
+                    self.actions = actions;
+                }
+                let mut actions = std::mem::take(&mut self.actions);
+                self.responder.event(&event, &mut actions);
+                self.carry_out(&mut actions);
+                self.actions = actions;
+            }
+            Message::Statistics { shard, statistics } => {
+                self.blind.statistics(shard, &statistics);
+            }
+            Message::Failed { shard, error } => {
+                tracing::error!(shard, "a capture thread has ended: {error}");
+                *running = running.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Carries out what the responder wants, in its order: the kernel before the record, the record before the shards.
+    pub(super) fn carry_out(&mut self, actions: &mut Vec<Action>) {
+        let mut changed = false;
+        for action in actions.drain(..) {
+            changed = true;
+            match action {
+                Action::Enforce { host, verdict, until } => {
+                    let now = self.clock.now();
+                    let timeout = until.map(|until| until.since(now) + SLACK);
+                    if let Err(error) = self.firewall.act(host, verdict, timeout) {
+                        tracing::error!(%host, %verdict, "the kernel was not told: {error}");
+                        self.firewall_error = Some(error.to_string());
+                    }
+                }
+                Action::Lift { host } => {
+                    if let Err(error) = self.firewall.lift(host) {
+                        tracing::error!(%host, "the kernel was not told to let go: {error}");
+                        self.firewall_error = Some(error.to_string());
+                    }
+                }
+                Action::Record(decision) => self.record(&decision),
+                Action::Direct(directive) => self.direct(&directive),
+            }
+        }
+        if changed {
+            self.live.set_held(self.responder.held().map(held_view).collect());
+        }
+    }
+
+    pub(super) fn record(&mut self, decision: &Decision) {
+        let Decision { at, host, decision: verdict, score, destinations, step, enforced, reason, .. } = decision;
+        if matches!(verdict, Verdict::Contain | Verdict::Isolate) && decision.grade.is_some() {
+            self.live.tallies.enforced(self.clock.now().since(*at));
+        }
+        match verdict {
+            Verdict::Contain | Verdict::Isolate | Verdict::Hold => tracing::warn!(
+                %host, decision = %verdict, %score, destinations, step, enforced, "{verdict} {host}: {reason}"
+            ),
+            Verdict::Watch | Verdict::Throttle | Verdict::Release => {
+                tracing::info!(%host, decision = %verdict, %score, destinations, enforced, "{verdict} {host}: {reason}");
+            }
+        }
+        self.live.record(decision);
+    }
+
+    pub(super) fn direct(&self, directive: &Directive) {
+        for shard in &self.shards {
+            // A thread that has ended has said so.
+            let _ = shard.send(Command::Direct(directive.clone()));
+        }
+    }
+
+    fn tick(&mut self) {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        let now = self.clock.now();
+        let mut actions = std::mem::take(&mut self.actions);
+        self.responder.tick(now, &mut actions);
+        self.carry_out(&mut actions);
+        self.actions = actions;
+        let machine = Machine::now();
+        if machine != self.machine {
+            tracing::info!("the machine's interfaces or addresses have changed");
+            self.machine = machine;
+            self.settings_changed();
+            self.look_over();
+        } else if self.firewall_error.is_some() || now.since(self.looked_over) >= LOOK_OVER {
+            self.look_over();
+        }
+        self.tell_throttled();
+        self.live.board.trim(now, self.live.config().detect.decay);
+        self.refresh();
+        crate::observe::log::tell_suppressed();
+    }
+
+    /// Puts the kernel's table right.
+    pub(super) fn look_over(&mut self) {
+        let now = self.clock.now();
+        self.looked_over = now;
+        let outcome = self.plan().and_then(|plan| {
+            self.live.set_ruleset(plan.text(true));
+            self.firewall.reconcile(&plan)
+        });
+        match outcome {
+            Ok(done) => {
+                if self.firewall_error.take().is_some() {
+                    tracing::info!("the kernel's table is in place again");
+                }
+                if !done.restored.is_empty() {
+                    tracing::warn!(
+                        hosts = done.restored.len(),
+                        "hosts were missing from the kernel, and were put back"
+                    );
+                }
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if self.firewall_error.as_deref() != Some(&text) {
+                    tracing::error!("the kernel's table is not in place: {text}");
+                }
+                self.firewall_error = Some(text);
+            }
+        }
+    }
+
+    pub(super) fn plan(&self) -> Result<Plan, firewall::Error> {
+        let config = self.machine.complete(&self.written);
+        let present = self.machine.present(&config.gateway.interfaces);
+        let mut plan = Plan::new(&config, &present, self.clock.now())?;
+        let by_command = self.responder.by_command();
+        if !by_command.is_empty() {
+            let mut exempt = plan.exempt().to_vec();
+            exempt.extend_from_slice(by_command);
+            plan.set_exempt(exempt);
+        }
+        Ok(plan)
+    }
+
+    /// The never-contain list was changed by command.
+    pub(super) fn exemptions_changed(&mut self) {
+        self.look_over();
+    }
+
+    /// Hands changed settings to responder and shards.
+    fn settings_changed(&mut self) {
+        let config = self.machine.complete(&self.written);
+        let (detect, respond) = core_settings(&config);
+        let mut actions = std::mem::take(&mut self.actions);
+        self.responder.reconfigure(respond, self.clock.now(), &mut actions);
+        self.carry_out(&mut actions);
+        self.actions = actions;
+        for shard in &self.shards {
+            let _ = shard.send(Command::Reconfigure(detect.clone()));
+        }
+        self.live.set_config(Arc::new(config));
+    }
+
+    /// Reads the configuration again; says what became of it.
+    pub(super) fn reload(&mut self) -> Result<String, String> {
+        let outcome = config::load(&self.config_path).map_err(|errors| errors.to_string()).and_then(|(config, _)| {
+            if config.gateway.interfaces == self.written.gateway.interfaces && config.capture == self.written.capture {
+                Ok(config)
+            } else {
+                Err("gateway.interfaces and [capture] take effect at a restart only: `systemctl restart firedoor` \
+                     (what is contained stays contained)"
+                    .to_owned())
+            }
+        });
+        let outcome = outcome.and_then(|config| {
+            let completed = self.machine.complete(&config);
+            let present = self.machine.present(&completed.gateway.interfaces);
+            let plan = Plan::new(&completed, &present, self.clock.now()).map_err(|error| error.to_string())?;
+            self.firewall.check(&plan).map_err(|error| error.to_string())?;
+            Ok(config)
+        });
+        match outcome {
+            Ok(config) => {
+                self.written = config;
+                self.settings_changed();
+                self.look_over();
+                self.config.loaded_at = self.clock.now();
+                self.config.reloads += 1;
+                self.config.last_error = None;
+                self.refresh();
+                Ok("the configuration was read again and is in force".to_owned())
+            }
+            Err(error) => {
+                self.config.failed_reloads += 1;
+                self.config.last_error = Some(error.clone());
+                self.refresh();
+                Err(error)
+            }
+        }
+    }
+}
+
+fn held_view(held: &crate::respond::Held) -> HeldView {
+    let alarm = &held.alarm;
+    HeldView {
+        id: held.id,
+        at: alarm.at,
+        host: alarm.host,
+        would: held.verdict,
+        grade: alarm.grade,
+        score: alarm.score,
+        destinations: alarm.destinations,
+        reason: held.reason.clone(),
+        evidence: alarm.evidence.iter().map(EvidenceView::from).collect(),
+    }
+}

@@ -1,0 +1,90 @@
+//! The machine the daemon runs on, as the core must know it: own addresses, attached networks, interface names.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ipnetwork::IpNetwork;
+
+use crate::config::Config;
+use crate::detect;
+use crate::detect::settings::{Fuse, Networks};
+use crate::respond::{self, Mode};
+
+/// The machine's interfaces and addresses at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// Names by kernel index.
+    pub names: HashMap<u32, String>,
+    /// Its own addresses, loopback aside, as host entries.
+    pub own: Vec<IpNetwork>,
+    /// Networks attached to each interface.
+    pub attached: Vec<(u32, Vec<IpNetwork>)>,
+}
+
+impl Machine {
+    /// Reads this machine's.
+    #[must_use]
+    pub fn now() -> Self {
+        let mut machine = Machine::default();
+        for interface in pnet::datalink::interfaces() {
+            machine.names.insert(interface.index, interface.name.clone());
+            if interface.is_loopback() {
+                continue;
+            }
+            // pnet brings an older ipnetwork of its own.
+            let networks: Vec<IpNetwork> = interface
+                .ips
+                .iter()
+                .filter_map(|network| IpNetwork::new(network.ip(), network.prefix()).ok())
+                .collect();
+            machine.own.extend(networks.iter().map(|network| IpNetwork::from(network.ip())));
+            // A host route attaches nobody else, and every link has fe80::/10.
+            let attached: Vec<IpNetwork> = networks
+                .into_iter()
+                .filter(|network| match network {
+                    IpNetwork::V4(four) => four.prefix() < 31,
+                    IpNetwork::V6(six) => six.prefix() < 127 && !six.ip().is_unicast_link_local(),
+                })
+                .collect();
+            if !attached.is_empty() {
+                machine.attached.push((interface.index, attached));
+            }
+        }
+        machine.own.sort_unstable();
+        machine.own.dedup();
+        machine.attached.sort_unstable_by_key(|(index, _)| *index);
+        machine
+    }
+
+    /// Which of `wanted` exist now.
+    #[must_use]
+    pub fn present(&self, wanted: &[String]) -> Vec<String> {
+        wanted.iter().filter(|name| self.names.values().any(|known| known == *name)).cloned().collect()
+    }
+
+    /// The configuration with what only the machine knows filled in.
+    #[must_use]
+    pub fn complete(&self, config: &Config) -> Config {
+        let mut config = config.clone();
+        let own = Networks::new(self.own.clone());
+        config.detect.own = own.clone();
+        config.respond.own_addresses = own;
+        config.respond.mode = config.gateway.mode;
+        let watched = |index: &u32| self.names.get(index).is_some_and(|name| config.gateway.interfaces.contains(name));
+        config.detect.attached = self
+            .attached
+            .iter()
+            .filter(|(index, _)| watched(index))
+            .map(|(index, networks)| (*index, Networks::new(networks.clone())))
+            .collect();
+        config.detect.fuse = (config.fuse.enabled && config.gateway.mode == Mode::Enforce)
+            .then_some(Fuse { burst: config.fuse.burst, per_second: config.fuse.per_second });
+        config
+    }
+}
+
+/// The core's settings of a completed configuration.
+#[must_use]
+pub fn core_settings(config: &Config) -> (Arc<detect::Settings>, respond::Settings) {
+    (Arc::new(config.detect.clone()), config.respond.clone())
+}

@@ -1,0 +1,160 @@
+//! Engineers' orders, as they come from the admin API, put to the responder.
+
+use ipnetwork::IpNetwork;
+
+use crate::daemon::control::Control;
+use crate::observe::host::{ActView, Exempted};
+use crate::observe::order::{Done, Order, Refusal, Request, Target, Which};
+use crate::respond::Ordered;
+use crate::respond::{Action, By};
+use crate::wire::Address;
+
+impl Control {
+    /// Carries out one request and answers it.
+    pub(super) fn request(&mut self, request: Request) {
+        let label = request.order.label();
+        let outcome = self.order(request.order, &request.by);
+        self.live.tallies.ordered(label, outcome.is_ok());
+        match &outcome {
+            Ok(done) => tracing::info!(order = label, by = request.by, "{}", done.message),
+            Err(refusal) => tracing::warn!(order = label, by = request.by, "order refused: {refusal}"),
+        }
+        self.refresh();
+        // Whoever asked may have gone away; what was ordered is done all the same.
+        let _ = request.reply.send(outcome);
+    }
+
+    fn order(&mut self, order: Order, by: &str) -> Result<Done, Refusal> {
+        let who = By::Operator(by.to_owned());
+        let now = self.clock.now();
+        let mut actions = Vec::new();
+        let message = match order {
+            Order::Act { target, verdict, duration, reason } => {
+                let hosts = addresses(target);
+                let total = hosts.len();
+                let mut refused = None;
+                let mut done = 0;
+                for host in hosts {
+                    let ordered = Ordered { host, verdict, duration, reason: &reason };
+                    match self.responder.order_act(&ordered, who.clone(), now, &mut actions) {
+                        Ok(()) => done += 1,
+                        Err(refusal) => refused = Some(refusal),
+                    }
+                }
+                match (done, refused) {
+                    (0, Some(refusal)) => return Err(refusal.into()),
+                    (1, None) => format!("{verdict}: 1 host"),
+                    (_, None) => format!("{verdict}: {done} hosts"),
+                    (_, Some(refusal)) => format!("{verdict}: {done} of {total} hosts; the last refusal: {refusal}"),
+                }
+            }
+            Order::Release { target, reason } => {
+                let reason = if reason.is_empty() { "released by command".to_owned() } else { reason };
+                let hosts: Vec<Address> = match target {
+                    Target::Host(host) => vec![host],
+                    Target::Network(network) => self
+                        .responder
+                        .cases()
+                        .map(|case| case.host)
+                        .filter(|host| network.contains(host.ip()))
+                        .collect(),
+                    Target::All => self.responder.cases().map(|case| case.host).collect(),
+                };
+                let mut done = 0;
+                for host in &hosts {
+                    match self.responder.order_release(*host, &reason, who.clone(), now, &mut actions) {
+                        Ok(()) => done += 1,
+                        Err(refusal) if matches!(target, Target::Host(_)) => return Err(refusal.into()),
+                        Err(_) => {}
+                    }
+                }
+                if done == 0 {
+                    let whom = match target {
+                        Target::Network(network) => network.to_string(),
+                        Target::Host(_) | Target::All => "any network".to_owned(),
+                    };
+                    return Err(Refusal::NobodyActedOn(whom));
+                }
+                let pardon = humantime::format_duration(self.responder.settings().pardon);
+                format!("released {done} hosts; for {pardon} they are only watched")
+            }
+            Order::Confirm { which } => {
+                let ids = self.held_ids(which)?;
+                for id in &ids {
+                    self.responder.order_confirm(*id, who.clone(), now, &mut actions)?;
+                }
+                format!("carried out {} held decisions", ids.len())
+            }
+            Order::Discard { which } => {
+                let ids = self.held_ids(which)?;
+                for id in &ids {
+                    self.responder.order_discard(*id, who.clone(), now, &mut actions)?;
+                }
+                format!("discarded {} held decisions", ids.len())
+            }
+            Order::Reload => self.reload().map_err(Refusal::Reload)?,
+            Order::Rearm => {
+                if self.responder.order_rearm() { "the breaker is armed again" } else { "the breaker was armed" }
+                    .to_owned()
+            }
+            Order::Exempt { network, reason } => {
+                self.responder.order_exempt(network, &who, now, &mut actions)?;
+                let mut exempted = (*self.live.exempted()).clone();
+                exempted.retain(|entry| entry.network != network);
+                exempted.push(Exempted { network, by: by.to_owned(), at: now, reason });
+                self.live.set_exempted(exempted);
+                self.carry_out(&mut actions);
+                self.exemptions_changed();
+                format!("{network} is on the never-contain list until the daemon stops; add it to the file to keep it")
+            }
+            Order::Unexempt { network, .. } => {
+                if !self.responder.order_unexempt(network) {
+                    return Err(Refusal::NotAdded(network));
+                }
+                let mut exempted = (*self.live.exempted()).clone();
+                exempted.retain(|entry| entry.network != network);
+                self.live.set_exempted(exempted);
+                self.exemptions_changed();
+                format!("{network} is off the never-contain list")
+            }
+        };
+        let decisions = actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::Record(decision) => Some(ActView::from(&**decision)),
+                _ => None,
+            })
+            .collect();
+        self.carry_out(&mut actions);
+        Ok(Done { message, decisions })
+    }
+
+    fn held_ids(&self, which: Which) -> Result<Vec<u64>, Refusal> {
+        match which {
+            Which::One(id) => Ok(vec![id]),
+            Which::All => {
+                let ids: Vec<u64> = self.responder.held().map(|held| held.id).collect();
+                if ids.is_empty() { Err(Refusal::NothingHeld) } else { Ok(ids) }
+            }
+        }
+    }
+}
+
+fn addresses(target: Target) -> Vec<Address> {
+    match target {
+        Target::Host(host) => vec![host],
+        Target::Network(network) => hosts_of(network),
+        Target::All => Vec::new(),
+    }
+}
+
+/// The host addresses of a network: without its network and broadcast address where it has them.
+fn hosts_of(network: IpNetwork) -> Vec<Address> {
+    let all = network.iter().take(crate::observe::order::MOST_ADDRESSES);
+    match network {
+        IpNetwork::V4(four) if four.prefix() < 31 => {
+            all.filter(|ip| *ip != four.network() && *ip != four.broadcast()).map(Address::from).collect()
+        }
+        _ => all.map(Address::from).collect(),
+    }
+}

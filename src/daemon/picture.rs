@@ -1,0 +1,127 @@
+//! The picture of the daemon that everybody reads: built here, about once a second and after every change.
+
+use crate::config::model::Backend;
+use crate::daemon::blind::carried;
+use crate::daemon::control::Control;
+use crate::observe::snapshot::{
+    BreakerView, FirewallView, FuseView, HostCounts, InterfaceView, Occupancy, Status, StoreView,
+};
+use crate::respond::{Mode, Verdict};
+use crate::time::Timestamp;
+
+impl Control {
+    /// Puts up a fresh picture.
+    pub(super) fn refresh(&mut self) {
+        if let Ok(counters) = self.firewall.counters() {
+            self.counters = counters;
+        }
+        let status = self.picture();
+        self.live.set_status(status);
+    }
+
+    fn picture(&mut self) -> Status {
+        let now = self.clock.now();
+        let config = self.live.config();
+        let one_sided = self.shared.is_one_sided();
+        let backend = match config.capture.backend {
+            Backend::Ring => "ring",
+            Backend::Pnet => "pnet",
+        };
+        let known = self.live.counters.interfaces();
+        let interfaces = config
+            .gateway
+            .interfaces
+            .iter()
+            .map(|name| {
+                let counters = known.iter().find(|counters| counters.name == *name);
+                let last = counters.map_or(0, |counters| counters.last_packet.get());
+                if let Some(counters) = counters {
+                    counters.kernel_drops.set(self.blind.lost(name));
+                }
+                InterfaceView {
+                    name: name.clone(),
+                    index: self.machine.names.iter().find(|(_, known)| *known == name).map_or(0, |(index, _)| *index),
+                    backend: backend.to_owned(),
+                    packets_in: counters.map_or(0, |counters| counters.packets_in.get()),
+                    packets_out: counters.map_or(0, |counters| counters.packets_out.get()),
+                    kernel_drops: self.blind.lost(name),
+                    last_packet: (last > 0).then(|| Timestamp::from_nanos(last)),
+                    blind: self.blind.judge(name, carried(name), one_sided, now),
+                }
+            })
+            .collect();
+        let count = |verdict: Verdict| {
+            let cases = self.responder.cases().filter(|case| case.verdict == verdict).count();
+            u64::try_from(cases).unwrap_or(u64::MAX)
+        };
+        let mut watched = 0;
+        self.live.board.each(|_, line| {
+            watched += u64::from(line.standing.is_some_and(|standing| standing.verdict == Verdict::Watch));
+        });
+        let shards = self.live.counters.shard_views();
+        let hosts = HostCounts {
+            tracked: shards.iter().map(|shard| shard.hosts).sum(),
+            watched,
+            contained: count(Verdict::Contain),
+            isolated: count(Verdict::Isolate),
+            held: u64::try_from(self.responder.held().count()).unwrap_or(u64::MAX),
+        };
+        let packets = |name: &str| self.counters.count(name).packets;
+        let enforce = config.gateway.mode == Mode::Enforce;
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            mode: config.gateway.mode,
+            at: now,
+            started: self.started,
+            uptime_seconds: now.since(self.started).as_secs(),
+            interfaces,
+            shards,
+            hosts,
+            breaker: self.breaker_view(),
+            fuse: FuseView {
+                enabled: config.fuse.enabled,
+                drops: config.fuse.enabled && enforce,
+                limited: packets("fuse_dropped") + packets("fuse_shared_dropped"),
+                would_limit: packets("fuse_would_drop") + packets("fuse_shared_would_drop"),
+            },
+            tables: self.live.counters.tables(),
+            sets: self
+                .counters
+                .sets
+                .iter()
+                .map(|set| Occupancy {
+                    name: set.set.to_owned(),
+                    used: set.elements.into(),
+                    capacity: set.size.into(),
+                    evicted: 0,
+                })
+                .collect(),
+            store: StoreView::default(),
+            config: self.config.clone(),
+            firewall: FirewallView {
+                in_place: self.firewall_error.is_none(),
+                error: self.firewall_error.clone(),
+                repairs: self.repairs.clone(),
+                contain_drops: packets("contain_dropped"),
+                isolate_drops: packets("isolate_dropped"),
+                would_drop: packets("contain_would_drop") + packets("isolate_would_drop"),
+            },
+        }
+    }
+
+    fn breaker_view(&self) -> BreakerView {
+        let (breaker, settings) = (self.responder.breaker(), self.responder.settings());
+        let limits = settings.breaker;
+        let tripped = breaker.tripped();
+        BreakerView {
+            tripped: tripped.map(|(at, _)| at),
+            reason: tripped.map(|(_, why)| why.to_owned()),
+            rearms_at: tripped.and_then(|(at, _)| Some(at + limits.rearm_after?)),
+            now: u32::try_from(self.responder.cases().count()).unwrap_or(u32::MAX),
+            most_at_once: limits.most_at_once,
+            last_minute: breaker.last_minute(),
+            most_a_minute: limits.most_a_minute,
+            trips: breaker.trips(),
+        }
+    }
+}

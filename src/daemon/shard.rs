@@ -1,0 +1,262 @@
+//! One capture thread: frames from its source through its detector, alarms to the control task.
+//!
+//! The loop allocates nothing per packet, takes no lock and waits for nobody: the queue to the control task is bounded,
+//! and what finds no room there waits here, in order, up to [`BACKLOG`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::capture::{Read, Source, Statistics, fanout};
+use crate::detect::{self, Detector, Directive, Event};
+use crate::observe::board::Published;
+use crate::observe::counters::{InterfaceCounters, ShardCounters, Table};
+use crate::observe::facts::Facts;
+use crate::observe::live::Live;
+use crate::sys::clock::Clock;
+use crate::time::Timestamp;
+use crate::track::Shared;
+use crate::wire::decode::decode;
+use crate::wire::frame::Direction;
+
+/// Events that wait here while the control queue is full.
+const BACKLOG: usize = 4096;
+
+/// The longest it waits for frames: directives and the stop are noticed within this.
+const WAIT: Duration = Duration::from_millis(50);
+
+/// How often counters are put up.
+const PUBLISH: Duration = Duration::from_millis(200);
+
+/// Hosts looked at for news on each round of publishing.
+const SWEEP: usize = 4096;
+
+/// How long silence proves nothing after packets were lost.
+const LOSS_PAUSE: Duration = Duration::from_secs(2);
+
+/// What the control task tells a capture thread.
+pub enum Command {
+    /// What was decided.
+    Direct(Directive),
+    /// New settings.
+    Reconfigure(Arc<detect::Settings>),
+}
+
+/// What a capture thread tells the control task.
+pub enum Message {
+    /// What the detector says.
+    Event(Event),
+    /// What the source says about itself, about once a second.
+    Statistics {
+        /// Which shard.
+        shard: usize,
+        /// The source's counters.
+        statistics: Statistics,
+    },
+    /// The source can no longer be read; the thread has ended.
+    Failed {
+        /// Which shard.
+        shard: usize,
+        /// Why.
+        error: String,
+    },
+}
+
+/// Everything a capture thread owns.
+pub struct Shard {
+    /// Its number.
+    pub number: usize,
+    /// How many there are.
+    pub shards: usize,
+    /// Where its frames come from.
+    pub source: Box<dyn Source>,
+    /// Its core.
+    pub detector: Detector,
+    /// What all shards share.
+    pub shared: Arc<Shared>,
+    /// What the daemon shows.
+    pub live: Arc<Live>,
+    /// Its counters.
+    pub counters: Arc<ShardCounters>,
+    /// The daemon's clock.
+    pub clock: Clock,
+    /// From the control task.
+    pub commands: Receiver<Command>,
+    /// To the control task.
+    pub messages: Sender<Message>,
+    /// Set when the daemon stops.
+    pub stop: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+struct Seen {
+    interfaces: Vec<(u32, Arc<InterfaceCounters>, [u64; 2], Timestamp)>,
+    undecoded: [u64; crate::wire::frame::Undecoded::ALL.len()],
+    packets: u64,
+}
+
+impl Seen {
+    fn frame(&mut self, interface: u32, direction: Direction, at: Timestamp) {
+        self.packets += 1;
+        if let Some((_, _, counts, last)) = self.interfaces.iter_mut().find(|(index, ..)| *index == interface) {
+            let [inward, outward] = counts;
+            *(if direction == Direction::In { inward } else { outward }) += 1;
+            *last = at;
+        }
+    }
+}
+
+impl Shard {
+    /// Runs until told to stop, or until the source fails.
+    pub fn run(mut self) {
+        let mut backlog: VecDeque<Message> = VecDeque::new();
+        let mut seen = Seen::default();
+        let mut published = Timestamp::ZERO;
+        let mut told = Timestamp::ZERO;
+        let mut cursor = 0;
+        let mut lost = 0;
+        let mut order = 0;
+        while !self.stop.load(Ordering::Relaxed) {
+            while let Ok(command) = self.commands.try_recv() {
+                self.obey(command);
+            }
+            let now = self.clock.now();
+            let wait = self.detector.next_deadline().map_or(WAIT, |due| due.at.since(now).min(WAIT));
+            let detector = &mut self.detector;
+            let outcome = self.source.read(wait, &mut |meta, link, bytes| {
+                order += 1;
+                seen.frame(meta.interface, meta.direction, meta.at);
+                match decode(meta, link, bytes) {
+                    Ok(frame) => detector.frame(&frame, order),
+                    Err(reason) => {
+                        if let Some(count) = seen.undecoded.get_mut(reason as usize) {
+                            *count += 1;
+                        }
+                    }
+                }
+            });
+            if let Err(error) = outcome {
+                let _ = self.messages.blocking_send(Message::Failed { shard: self.number, error: error.to_string() });
+                return;
+            }
+            let now = self.clock.now();
+            self.detector.advance(now);
+            for event in self.detector.events() {
+                if backlog.len() < BACKLOG {
+                    backlog.push_back(Message::Event(event));
+                } else {
+                    self.counters.queue_drops.add(1);
+                }
+            }
+            self.hand_over(&mut backlog);
+            if now.since(published) >= PUBLISH || matches!(outcome, Ok(Read::End)) {
+                published = now;
+                self.publish(&mut seen, &mut cursor, now);
+                if now.since(told) >= Duration::from_secs(1) {
+                    told = now;
+                    self.tell_statistics(&mut seen, &mut lost, now);
+                }
+            }
+        }
+        let now = self.clock.now();
+        self.publish(&mut seen, &mut cursor, now);
+        self.hand_over(&mut backlog);
+    }
+
+    fn obey(&mut self, command: Command) {
+        let (shards, number) = (self.shards, self.number);
+        match command {
+            Command::Direct(directive) => {
+                self.detector.direct(&directive, |host| fanout::shard_of_address(host, shards) == number);
+            }
+            Command::Reconfigure(settings) => self.detector.reconfigure(settings),
+        }
+    }
+
+    fn hand_over(&mut self, backlog: &mut VecDeque<Message>) {
+        while let Some(message) = backlog.pop_front() {
+            match self.messages.try_send(message) {
+                Ok(()) => {}
+                Err(TrySendError::Full(message)) => {
+                    backlog.push_front(message);
+                    break;
+                }
+                Err(TrySendError::Closed(_)) => break,
+            }
+        }
+    }
+
+    fn tell_statistics(&mut self, seen: &mut Seen, lost: &mut u64, now: Timestamp) {
+        let statistics = self.source.statistics();
+        let dropped = statistics.dropped();
+        if dropped > *lost {
+            self.shared.lost_packets(now, LOSS_PAUSE);
+            *lost = dropped;
+        }
+        for interface in &statistics.interfaces {
+            if interface.index != 0 && !seen.interfaces.iter().any(|(index, ..)| *index == interface.index) {
+                let counters = self.live.counters.interface(&interface.name);
+                seen.interfaces.retain(|(_, known, ..)| known.name != interface.name);
+                seen.interfaces.push((interface.index, counters, [0, 0], Timestamp::ZERO));
+            }
+        }
+        let _ = self.messages.try_send(Message::Statistics { shard: self.number, statistics });
+    }
+
+    fn publish(&mut self, seen: &mut Seen, cursor: &mut usize, now: Timestamp) {
+        let counters = &self.counters;
+        counters.alive.set(now.nanos());
+        counters.packets.set(seen.packets);
+        counters.undecoded.set_all(&seen.undecoded);
+        for (_, interface, [inward, outward], last) in &mut seen.interfaces {
+            interface.packets_in.add(std::mem::take(inward));
+            interface.packets_out.add(std::mem::take(outward));
+            if *last > Timestamp::from_nanos(interface.last_packet.get()) {
+                interface.last_packet.set(last.nanos());
+            }
+        }
+        let counts = self.detector.counters();
+        counters.first_contacts.set_all(&counts.outcomes);
+        counters.evidence.set_all(&counts.evidence);
+        counters.unverified.set_all(&counts.unverified);
+        counters.dialects.set_all(&counts.dialects);
+        counters.smb_encrypted.set(counts.encrypted);
+        counters.smb_signed.set(counts.signed);
+        counters.smb_compressed.set(counts.compressed);
+        let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let put = |table: Table, (used, capacity): (usize, usize), evicted: u64| {
+            counters.used.set(table as usize, number(used));
+            counters.capacity.set(table as usize, number(capacity));
+            counters.evicted.set(table as usize, evicted);
+        };
+        put(Table::Hosts, self.detector.hosts().occupancy(), self.detector.hosts().evicted());
+        put(Table::Contacts, self.detector.contacts().occupancy(), self.detector.contacts().evicted());
+        put(Table::Attempts, self.detector.deadlines().occupancy(), self.detector.deadlines().forced());
+        let inspector = self.detector.inspector();
+        put(Table::Streams, (inspector.connections(), inspector.capacity()), inspector.counts().evicted);
+        if self.number == 0 {
+            // One table for all shards: only one of them counts it.
+            let addresses = &self.shared.addresses;
+            put(Table::Addresses, addresses.occupancy(), addresses.evicted());
+        }
+        let (held, _) = self.detector.hosts().occupancy();
+        for _ in 0..SWEEP.min(held) {
+            *cursor = if *cursor + 1 >= held { 0 } else { *cursor + 1 };
+            let Some(host) = self.detector.hosts().slot(*cursor) else { continue };
+            if !host.dirty {
+                continue;
+            }
+            let threshold = self.detector.threshold_of(host);
+            let facts = Facts::of(host, threshold, self.detector.settings(), now);
+            let published = self.live.board.try_publish(host.address, facts);
+            if published != Published::Busy {
+                self.detector.hosts_mut().clean(*cursor);
+            }
+        }
+    }
+}

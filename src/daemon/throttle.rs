@@ -1,0 +1,56 @@
+//! Hosts whose first contacts the kernel's fuse is limiting: told as decisions of their own.
+//!
+//! The fuse works without the daemon; this only makes it visible who meets it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::daemon::control::Control;
+use crate::evidence::{Attachment, Score};
+use crate::respond::{By, Decision, Mode, Verdict};
+use crate::time::Timestamp;
+use crate::wire::Address;
+
+/// The same host is told again only after this.
+const REPEAT: Duration = Duration::from_secs(600);
+
+/// Most hosts looked at each time, each family.
+const MOST: usize = 64;
+
+/// Who was told, and when.
+pub(super) type Told = HashMap<Address, Timestamp>;
+
+impl Control {
+    /// Tells whom the fuse limits now.
+    pub(super) fn tell_throttled(&mut self) {
+        let now = self.clock.now();
+        self.throttled.retain(|_, at| now.since(*at) < REPEAT);
+        // While the table is not in place there is nothing to read; that is told elsewhere.
+        let Ok(limited) = self.firewall.throttled(MOST) else { return };
+        let enforced = self.responder.settings().mode == Mode::Enforce;
+        for (host, packets) in limited {
+            if self.responder.case(host).is_some() || self.throttled.contains_key(&host) {
+                continue;
+            }
+            self.throttled.insert(host, now);
+            let line = self.live.board.get(host).and_then(|line| line.facts);
+            let verb = if enforced { "limits" } else { "would limit" };
+            self.record(&Decision {
+                at: now,
+                host,
+                decision: Verdict::Throttle,
+                score: line.as_ref().map_or(Score(0), |facts| facts.score),
+                threshold: line.as_ref().map_or(Score(0), |facts| facts.threshold),
+                destinations: line.as_ref().map_or(0, |facts| facts.destinations),
+                grade: None,
+                until: None,
+                step: 0,
+                enforced,
+                reason: format!("the fuse {verb} its first contacts to lateral services ({packets} packets so far)"),
+                by: By::Firedoor,
+                attachment: line.map_or_else(Attachment::default, |facts| facts.attachment),
+                evidence: Vec::new(),
+            });
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What the SMB and DCE/RPC inspection finds, weighed.
+
+use crate::detect::alarm::Context;
+use crate::detect::contact::role_of;
+use crate::detect::counters::Unverified;
+use crate::detect::detector::Detector;
+use crate::detect::event::Event;
+use crate::detect::smb::{Finding, Report, Spoken};
+use crate::evidence::{Grade, Score, Signal};
+use crate::track::Class;
+use crate::track::contacts::Seen;
+use crate::wire::Address;
+use crate::wire::frame::Segment;
+use crate::wire::smb::dialect::Signing;
+
+impl Detector {
+    /// Looks into a segment, and weighs what it shows.
+    pub(super) fn inspect(&mut self, segment: &Segment<'_>) {
+        if !self.settings.inspect_smb || !self.inspector.wants(segment) {
+            return;
+        }
+        let mut reports = std::mem::take(&mut self.reports);
+        // The buffer keeps its room from segment to segment; one segment tells a handful of things at most.
+        self.inspector.segment(segment, self.now, &mut |report| {
+            if reports.len() < reports.capacity() {
+                reports.push(report);
+            }
+        });
+        for report in reports.drain(..) {
+            match report {
+                Report::Finding(finding) => self.found(&finding),
+                Report::Spoken(spoken) => self.spoken(&spoken),
+                Report::Used { feature, .. } => self.counters.used(feature),
+                Report::Condition { condition, .. } => self.counters.condition(condition),
+            }
+        }
+        self.reports = reports;
+    }
+
+    fn found(&mut self, finding: &Finding) {
+        let Finding { host: source, peer, port, signal, detail, verified, new_peer } = *finding;
+        if !self.settings.protected.contains(source) || self.settings.own.contains(source) {
+            return;
+        }
+        if !verified {
+            self.counters.unverified(Unverified::Handshake);
+            return;
+        }
+        let (now, generation, threshold) = (self.now, self.generation, self.threshold);
+        let Detector { settings, shared, hosts, counters, events, .. } = self;
+        let settings = &**settings;
+        let Some(host) = hosts.get_or_insert(source, now) else { return };
+        host.seen = now;
+        let exempt = role_of(settings, host, generation, now).is_some_and(|role| match signal {
+            Signal::Smb1 => role.smb1,
+            Signal::RemoteExecution => role.remote_execution,
+            _ => false,
+        });
+        if exempt {
+            counters.unverified(Unverified::Role);
+            return;
+        }
+        let weights = settings.weights;
+        let weight = match signal {
+            _ if signal.grade() == Grade::Exploit => weights.exploit,
+            Signal::Smb1 if new_peer => weights.smb1,
+            Signal::RemoteExecution if new_peer => weights.remote_execution,
+            _ => Score(0),
+        };
+        if signal.grade() < Grade::Exploit && (host.acted || weight == Score(0)) {
+            return;
+        }
+        let mut ctx = Context { settings, shared, counters, events, now, threshold };
+        if ctx.is_told(host, signal.grade()) {
+            return;
+        }
+        ctx.weigh(host, signal, peer, port, weight, detail);
+    }
+
+    fn spoken(&mut self, spoken: &Spoken) {
+        let Spoken { client, server, dialect, signing, encryption, compression } = *spoken;
+        self.counters.spoken(dialect);
+        self.counters.signed += u64::from(signing == Signing::Required);
+        self.counters.encrypted += u64::from(encryption);
+        self.counters.compressed += u64::from(compression);
+        for (host, as_server) in [(client, false), (server, true)] {
+            // The contact memory also remembers what was told of whom, so that it is told once.
+            let mark = Address::from_bits(((dialect as u128) << 2) | u128::from(as_server));
+            if self.settings.protected.contains(host)
+                && self.contacts.meet(host, mark, Class::Spoken, self.now) == Seen::First
+            {
+                self.contacts.answered(host, mark, Class::Spoken);
+                let signing = signing == Signing::Required;
+                self.events.push(Event::Speaks { host, as_server, dialect, signing, encryption });
+            }
+        }
+        if dialect.is_smb1()
+            && let Some(host) = self.hosts.get_mut(client)
+        {
+            host.smb1 = true;
+            host.dirty = true;
+        }
+    }
+}
