@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::capture::{Read, Source, Statistics, fanout};
+use crate::capture::{Interest, Read, Source, Statistics, fanout};
 use crate::detect::{self, Detector, Directive, Event};
 use crate::observe::board::Published;
 use crate::observe::counters::{InterfaceCounters, ShardCounters, Table};
@@ -154,6 +154,13 @@ impl Shard {
                 }
             }
             self.hand_over(&mut backlog);
+            let settings = self.detector.settings().clone();
+            if let Some(ports) = self.detector.named_ports() {
+                let interest = Interest::new(&settings.lateral, settings.inspect_smb, ports);
+                if let Err(error) = self.source.set_interest(&interest) {
+                    tracing::warn!("ports that an endpoint mapper gave out cannot be looked at: {error}");
+                }
+            }
             if now.since(published) >= PUBLISH || matches!(outcome, Ok(Read::End)) {
                 published = now;
                 self.publish(&mut seen, &mut cursor, now);
