@@ -9,5 +9,5 @@ pub mod netlink;
 pub mod nftables;
 pub mod packet;
 pub mod peer;
-pub mod route;
 pub mod privileges;
+pub mod route;
