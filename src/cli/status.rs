@@ -58,7 +58,8 @@ fn print(status: &Status, out: &mut Output) -> io::Result<()> {
     config(status, out)?;
     store(status, out)?;
     interfaces(status, out)?;
-    let full: Vec<&Occupancy> = status.tables.iter().chain(&status.sets).collect();
+    let full: Vec<&Occupancy> =
+        status.tables.iter().chain(&status.sets).filter(|of| of.capacity > 0 || of.used > 0).collect();
     if !full.is_empty() {
         writeln!(out)?;
         let mut table = Table::new(&["TABLE OR SET", ">USED", ">CAPACITY", ">FULL", ">EVICTED"]);

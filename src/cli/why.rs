@@ -37,7 +37,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
 
 fn print(view: &WhyView, out: &mut Output) -> io::Result<()> {
     writeln!(out, "{HEADING}{}{HEADING:#}", local(&view.summary))?;
-    if let Some(host) = &view.host {
+    if let Some(host) = view.host.as_ref().filter(|host| host.last_seen > Timestamp::ZERO) {
         writeln!(out)?;
         facts(host, view.at, out)?;
     }

@@ -145,10 +145,10 @@ impl Blindness {
                  anything"
             }
             Blindness::Drops => {
-                "raise capture.shards or capture.ring_bytes; while packets are lost, silence is not counted as failure"
+                "raise capture.shards or capture.ring_size; while packets are lost, silence is not counted as failure"
             }
             Blindness::NothingMatches => {
-                "frames arrive that hold no IP traffic of protected networks: check protected.networks and VLAN or \
+                "frames arrive that hold no IP traffic of protected networks: check networks.protected and VLAN or \
                  tunnel encapsulation on this port"
             }
             Blindness::OneWay => {

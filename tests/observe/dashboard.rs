@@ -1,0 +1,124 @@
+//! The Grafana dashboard: well formed, every expression parses, and names only what is exported.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use firedoor::observe::{Live, Metrics};
+use serde_json::Value;
+
+use super::rules::promtool;
+use super::stand_in;
+
+pub fn dashboard() -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/grafana/firedoor.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// Every expression, with the panel it is on; Grafana's variables filled in as it would for short ranges.
+pub fn expressions() -> Vec<(String, String)> {
+    let board = dashboard();
+    let mut found = Vec::new();
+    let mut take = |title: &Value, expr: &Value| {
+        let text = expr.as_str().unwrap().replace("$__rate_interval", "10s").replace("$instance", ".*");
+        assert!(!text.contains('$'), "a variable nobody fills in: {text}");
+        found.push((title.as_str().unwrap().to_owned(), text));
+    };
+    for panel in board["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            take(&panel["title"], &target["expr"]);
+        }
+    }
+    for note in board["annotations"]["list"].as_array().unwrap().iter().filter(|note| note["expr"].is_string()) {
+        take(&note["name"], &note["expr"]);
+    }
+    found
+}
+
+/// The metrics an expression names: words outside quotes that begin as ours or the process' do.
+pub fn metrics_in(text: &str) -> BTreeSet<String> {
+    let unquoted: String = text.split('"').step_by(2).collect::<Vec<_>>().join(" ");
+    let words = unquoted.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(|word| word.starts_with("firedoor_") || word.starts_with("process_")).map(str::to_owned).collect()
+}
+
+/// Every series name a scrape gives.
+pub fn exported() -> BTreeSet<String> {
+    let live = Arc::new(Live::new(Arc::default()));
+    stand_in::outbreak(&live);
+    let text = Metrics::new(&live).unwrap().text().unwrap();
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_expression_parses() {
+    let rules: String = expressions()
+        .iter()
+        .enumerate()
+        .map(|(n, (_, expr))| {
+            format!("      - record: test:{n}\n        expr: {}\n", serde_json::to_string(expr).unwrap())
+        })
+        .collect();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("groups:\n  - name: dashboard\n    rules:\n{rules}")).unwrap();
+    promtool(&["check", "rules", "--lint=none", file.path().to_str().unwrap()]);
+}
+
+#[test]
+fn every_expression_names_metrics_that_are_exported() {
+    let exported = exported();
+    for (title, expr) in expressions() {
+        let named = metrics_in(&expr);
+        assert!(!named.is_empty() || expr.starts_with("ALERTS"), "{title}: {expr}");
+        for name in named {
+            assert!(exported.contains(&name), "{title} names {name}");
+        }
+    }
+}
+
+#[test]
+fn every_exported_metric_is_shown_or_alerted_on() {
+    let rules = std::fs::read_to_string(super::rules::shipped("firedoor.rules.yml")).unwrap();
+    let mut named = metrics_in(&rules);
+    for (_, expr) in expressions() {
+        named.extend(metrics_in(&expr));
+    }
+    // For whoever looks closer than the dashboard does.
+    let spare = ["firedoor_config_loaded_timestamp_seconds"];
+    for name in exported().iter().filter(|name| !spare.contains(&name.as_str())) {
+        assert!(named.contains(name), "nobody looks at {name}");
+    }
+}
+
+#[test]
+fn panels_have_a_place_of_their_own_and_say_what_they_show() {
+    let board = dashboard();
+    let panels = board["panels"].as_array().unwrap();
+    let mut taken = BTreeSet::new();
+    let mut ids = BTreeSet::new();
+    for panel in panels {
+        let title = panel["title"].as_str().unwrap();
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}");
+        let side = |key: &str| panel["gridPos"][key].as_u64().unwrap();
+        assert!(side("x") + side("w") <= 24, "{title} is wider than the page");
+        for row in side("y")..side("y") + side("h") {
+            for column in side("x")..side("x") + side("w") {
+                assert!(taken.insert((row, column)), "{title} lies over another panel");
+            }
+        }
+        if panel["type"] != "row" {
+            assert!(!panel["description"].as_str().unwrap().is_empty(), "{title}");
+            assert_eq!(panel["datasource"]["uid"], "${datasource}", "{title}");
+        }
+    }
+    for row in
+        ["Outbreak", "Decisions", "Headroom and near misses", "Fuse", "Sensor", "Tables and upkeep", "Latency and cost"]
+    {
+        assert!(panels.iter().any(|panel| panel["type"] == "row" && panel["title"] == row), "{row}");
+    }
+    assert!(board["schemaVersion"].as_u64().unwrap() >= 38, "Grafana 10");
+}

@@ -1,0 +1,241 @@
+//! A daemon's outside without its inside: the real API and metrics, over figures that a test has put up.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use firedoor::config::model::Config;
+use firedoor::evidence::{Attachment, Detail, Evidence, Grade, Score, Signal};
+use firedoor::observe::api::{self, socket};
+use firedoor::observe::counters::{Outcome, Table};
+use firedoor::observe::facts::{Facts, SmbFacts};
+use firedoor::observe::host::{Class, Exempted, HeldView, WindowFill};
+use firedoor::observe::order::{Done, Request};
+use firedoor::observe::snapshot::{
+    BlindView, Blindness, BreakerView, ConfigView, Drift, FirewallView, FuseView, HostCounts, InterfaceView, Occupancy,
+    Repairs, Status, StoreView,
+};
+use firedoor::observe::{Live, Metrics, Order, Refusal, exporter};
+use firedoor::respond::{By, Decision, Mode, Refused, Verdict};
+use firedoor::time::Timestamp;
+use firedoor::wire::{Address, Mac};
+use tokio::sync::watch;
+
+/// A running stand-in; stops when dropped.
+pub struct StandIn {
+    /// What it shows.
+    pub live: Arc<Live>,
+    /// Its admin socket.
+    pub socket: PathBuf,
+    /// Where it serves metrics.
+    pub metrics: SocketAddr,
+    stop: watch::Sender<bool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    _directory: tempfile::TempDir,
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl StandIn {
+    /// With an outbreak's figures.
+    pub fn start() -> StandIn {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("firedoor.sock");
+        let live = Arc::new(Live::new(Arc::new(config())));
+        outbreak(&live);
+        let (stop, stopped) = watch::channel(false);
+        let (ready, is_ready) = mpsc::channel();
+        let thread = std::thread::spawn({
+            let (live, path) = (Arc::clone(&live), path.clone());
+            move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    let (orders, mut inbox) = tokio::sync::mpsc::channel::<Request>(8);
+                    let listener = socket::bind(&path, None).unwrap();
+                    let api = api::spawn(listener, Arc::clone(&live), orders, Some(0), stopped.clone()).unwrap();
+                    let listener = exporter::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+                    ready.send(listener.local_addr().unwrap()).unwrap();
+                    let metrics = Metrics::new(&live).unwrap();
+                    let exporter = exporter::spawn(listener, live, metrics, stopped).unwrap();
+                    while let Some(Request { order, by, reply }) = inbox.recv().await {
+                        let _ = reply.send(answer(&order, &by));
+                    }
+                    let _ = tokio::join!(api, exporter);
+                });
+            }
+        });
+        let metrics = is_ready.recv_timeout(Duration::from_secs(10)).unwrap();
+        StandIn { live, socket: path, metrics, stop, thread: Some(thread), _directory: directory }
+    }
+}
+
+fn answer(order: &Order, by: &str) -> Result<Done, Refusal> {
+    match order {
+        Order::Release { .. } => Err(Refusal::Refused(Refused::NotActedOn(address(99)))),
+        Order::Reload => Err(Refusal::Reload("line 3: mod is no key".to_owned())),
+        order => Ok(Done { message: format!("{by}: {}", order.label()), decisions: Vec::new() }),
+    }
+}
+
+/// 10.0.0.N.
+pub fn address(n: u8) -> Address {
+    Address::v4([10, 0, 0, n])
+}
+
+/// This machine's time, as a daemon would tell it.
+pub fn now() -> Timestamp {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Timestamp::from_nanos(u64::try_from(now.as_nanos()).unwrap())
+}
+
+fn config() -> Config {
+    let mut config = Config::default();
+    config.gateway.mode = Mode::Enforce;
+    config.respond.mode = Mode::Enforce;
+    config.respond.never_contain = firedoor::detect::settings::Networks::new(vec!["10.0.0.200/29".parse().unwrap()]);
+    config
+}
+
+fn evidence(at: Timestamp, n: u8) -> Evidence {
+    Evidence {
+        signal: Signal::Dark,
+        at,
+        peer: address(n),
+        port: 445,
+        weight: Score(3300),
+        detail: Detail::Silent { after_ms: 300 },
+    }
+}
+
+fn facts(at: Timestamp, score: i32, n: u8) -> Facts {
+    Facts {
+        at,
+        seen: at,
+        attachment: Attachment { interface: 2, vlan: 12, mac: Mac([2, 0, 0, 0, 0, n]) },
+        score: Score(score),
+        threshold: Score(9900),
+        destinations: 4,
+        windows: vec![WindowFill { class: Class::Lateral, seconds: 3600, count: 4, limit: 60 }],
+        evidence: vec![evidence(at, 40), evidence(at, 41)],
+        ..Facts::default()
+    }
+}
+
+/// Puts up the figures of an outbreak: every metric has something to show.
+pub fn outbreak(live: &Live) {
+    let now = now();
+    let shard = live.counters.shard(0).unwrap();
+    shard.packets.add(123_456);
+    shard.first_contacts.add(Outcome::Silent as usize, 40);
+    shard.first_contacts.add(Outcome::Answered as usize, 400);
+    shard.evidence.add(Signal::Dark as usize, 12);
+    shard.undecoded.add(0, 3);
+    shard.alive.set(now.nanos());
+    for (table, used, capacity) in [(Table::Hosts, 1204, 65_536), (Table::Contacts, 900_000, 1_048_576)] {
+        shard.used.set(table as usize, used);
+        shard.capacity.set(table as usize, capacity);
+    }
+    let eth0 = live.counters.interface("eth0");
+    eth0.packets_in.add(123_456);
+    eth0.packets_out.add(1234);
+    eth0.last_packet.set(now.nanos());
+    live.tallies.enforced(Duration::from_micros(1800));
+
+    live.board.try_publish(address(7), facts(now, 10_100, 7));
+    live.board
+        .try_publish(address(8), Facts { smb: SmbFacts { smb1: true, ..SmbFacts::default() }, ..facts(now, 6600, 8) });
+    live.board.try_publish(address(201), Facts { exposed_by: Some(address(7)), ..facts(now, 1100, 201) });
+    let decision = |host, decision, enforced, reason: &str| Decision {
+        at: now,
+        host,
+        decision,
+        score: Score(10_100),
+        threshold: Score(9900),
+        destinations: 4,
+        grade: Some(Grade::Scan),
+        until: (decision == Verdict::Contain).then_some(now + Duration::from_secs(600)),
+        step: u8::from(enforced),
+        enforced,
+        reason: reason.to_owned(),
+        by: By::Firedoor,
+        attachment: Attachment::default(),
+        evidence: vec![evidence(now, 40)],
+    };
+    live.record(&decision(address(8), Verdict::Watch, false, "half way to an alarm: dark"));
+    live.record(&decision(address(7), Verdict::Contain, true, "spreads like a worm: dark"));
+    live.record(&decision(address(9), Verdict::Hold, false, "would contain: dark; held, because the breaker tripped"));
+    live.set_held(vec![HeldView {
+        id: 3,
+        at: now,
+        host: address(9),
+        would: Verdict::Contain,
+        grade: Grade::Scan,
+        score: Score(9900),
+        destinations: 3,
+        reason: "would contain: dark".to_owned(),
+        evidence: Vec::new(),
+    }]);
+    live.set_exempted(vec![Exempted {
+        network: "10.0.0.250/32".parse().unwrap(),
+        by: "ana".to_owned(),
+        at: now,
+        reason: "theatre 3".to_owned(),
+    }]);
+    live.set_ruleset("table inet firedoor {\n}\n".to_owned());
+    live.set_status(status(live, now));
+}
+
+fn status(live: &Live, now: Timestamp) -> Status {
+    let blind = BlindView { reason: Blindness::OneWay, since: now, detail: "60 attempts, no answer seen".to_owned() };
+    let interface = |name: &str, index, blind| InterfaceView {
+        name: name.to_owned(),
+        index,
+        backend: "ring".to_owned(),
+        packets_in: 123_456,
+        packets_out: 1234,
+        kernel_drops: 0,
+        last_packet: Some(now),
+        blind,
+    };
+    let set = |name: &str, used, capacity| Occupancy { name: name.to_owned(), used, capacity, evicted: 0 };
+    Status {
+        mode: Mode::Enforce,
+        at: now,
+        started: now - Duration::from_secs(90_061),
+        uptime_seconds: 90_061,
+        interfaces: vec![interface("eth0", 2, None), interface("eth1", 3, Some(blind))],
+        shards: live.counters.shard_views(),
+        hosts: HostCounts { tracked: 1204, held: 1, ..live.board.survey(now, Duration::from_secs(600)) },
+        breaker: BreakerView {
+            tripped: Some(now),
+            reason: Some("60 decisions within a minute".to_owned()),
+            rearms_at: Some(now + Duration::from_secs(600)),
+            now: 1,
+            most_at_once: 200,
+            last_minute: 60,
+            most_a_minute: 60,
+            trips: 1,
+        },
+        fuse: FuseView { enabled: true, drops: true, limited: 13_402, would_limit: 0 },
+        tables: live.counters.tables(),
+        sets: vec![set("contacts4", 950_000, 1_048_576), set("acted4", 1, 65_536)],
+        store: StoreView { path: Some("/var/lib/firedoor/history.db".to_owned()), written: 42, ..StoreView::default() },
+        config: ConfigView { path: "/etc/firedoor/firedoor.toml".to_owned(), loaded_at: now, ..ConfigView::default() },
+        firewall: FirewallView {
+            in_place: true,
+            repairs: vec![Repairs { kind: Drift::Table, count: 2, last: now }],
+            contain_drops: 512,
+            ..FirewallView::default()
+        },
+        ..Status::default()
+    }
+}
