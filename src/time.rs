@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -83,6 +84,26 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Why a text is no [`Timestamp`].
+#[derive(Debug, thiserror::Error)]
+pub enum NoTimestamp {
+    /// Not RFC 3339.
+    #[error(transparent)]
+    Malformed(#[from] jiff::Error),
+    /// The epoch is the beginning.
+    #[error("a time before 1970")]
+    TooEarly,
+}
+
+impl FromStr for Timestamp {
+    type Err = NoTimestamp;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let stamp: jiff::Timestamp = text.parse()?;
+        u64::try_from(stamp.as_nanosecond()).map(Timestamp).map_err(|_| NoTimestamp::TooEarly)
+    }
+}
+
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -91,9 +112,7 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let stamp: jiff::Timestamp = text.parse().map_err(serde::de::Error::custom)?;
-        u64::try_from(stamp.as_nanosecond()).map(Timestamp).map_err(|_| serde::de::Error::custom("a time before 1970"))
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::model::Config;
 use super::notation::Kind::{
-    self, Backend, Count, Date, Entries, Interfaces, Ladder, Level, ListenOrOff, Mode, Name, Nats, Networks, Path,
-    PathOrOff, Services, ServicesOrAny, Size, Small, Switch, Text, Time, TimeOr, Windows,
+    self, Backend, Count, Date, Entries, Interfaces, Ladder, ListenOrOff, Mode, Name, Nats, Networks, Path, PathOrOff,
+    Services, ServicesOrAny, Size, Small, Switch, Text, Time, TimeOr, Windows,
 };
 use crate::detect::settings::Role;
 use crate::track::attempts::Attempts;
@@ -454,7 +454,7 @@ pub static SECTIONS: &[Section] = &[
     },
     Section {
         name: "observe",
-        why: "Metrics, the admin API, history and the log.",
+        why: "Metrics, the admin API and history. The log's level is set by the environment variable FIREDOOR_LOG.",
         keys: &[
             key(
                 "metrics",
@@ -482,11 +482,6 @@ pub static SECTIONS: &[Section] = &[
                 "history_rows",
                 Count(|c| &mut c.observe.history_rows, 1_000..=100_000_000, "decisions"),
                 "Most decisions kept, however young: what bounds the file.",
-            ),
-            key(
-                "log",
-                Level(|c| &mut c.observe.log),
-                "The least severe level that is logged: to the journal under systemd, else to standard error.",
             ),
         ],
     },

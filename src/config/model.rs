@@ -73,8 +73,6 @@ pub struct Observe {
     pub history_keep: Duration,
     /// Most decisions kept, however young.
     pub history_rows: u32,
-    /// The least severe level that is logged.
-    pub log: tracing::Level,
 }
 
 /// `[privileges]`
@@ -135,8 +133,7 @@ impl Default for Config {
                 group: "firedoor".to_owned(),
                 history: Some(PathBuf::from("/var/lib/firedoor/history.db")),
                 history_keep: Duration::from_secs(90 * 86_400),
-                history_rows: 1_000_000,
-                log: tracing::Level::INFO,
+                history_rows: 100_000,
             },
             privileges: Privileges { user: "firedoor".to_owned(), landlock: true, seccomp: true },
         }

@@ -35,8 +35,6 @@ pub enum Kind<T: 'static> {
     Mode(Field<T, Mode>),
     /// `"ring"` or `"pnet"`.
     Backend(Field<T, Backend>),
-    /// A log level.
-    Level(Field<T, tracing::Level>),
     /// A whole number of something.
     Count(Field<T, u32>, RangeInclusive<u32>, &'static str),
     /// A whole number that fits eight bits.
@@ -88,7 +86,6 @@ impl<T> Kind<T> {
             Kind::Switch(field) => value.put(field(target), Value::switch),
             Kind::Mode(field) => value.put(field(target), |v| v.choice(&MODES)),
             Kind::Backend(field) => value.put(field(target), |v| v.choice(&BACKENDS)),
-            Kind::Level(field) => value.put(field(target), |v| v.choice(&LEVELS)),
             Kind::Count(field, range, unit) => value.put(field(target), |v| v.whole(range, unit)),
             Kind::Small(field, range, unit) => value.put(field(target), |v| v.whole(range, unit)),
             Kind::Entries(field, range, unit) => value.put(field(target), |v| v.whole(range, unit)),
@@ -119,7 +116,6 @@ impl<T> Kind<T> {
             Kind::Switch(field) => field(target).to_string(),
             Kind::Mode(field) => word(&MODES, field(target)),
             Kind::Backend(field) => word(&BACKENDS, field(target)),
-            Kind::Level(field) => word(&LEVELS, field(target)),
             Kind::Count(field, ..) => field(target).to_string(),
             Kind::Small(field, ..) => field(target).to_string(),
             Kind::Entries(field, ..) => field(target).to_string(),
@@ -154,7 +150,6 @@ impl<T> Kind<T> {
             Kind::Switch(_) => "`true` or `false`".into(),
             Kind::Mode(_) => words(&MODES),
             Kind::Backend(_) => words(&BACKENDS),
-            Kind::Level(_) => words(&LEVELS),
             Kind::Count(_, range, unit) => format!("{} to {} {unit}", range.start(), range.end()),
             Kind::Small(_, range, unit) => format!("{} to {} {unit}", range.start(), range.end()),
             Kind::Entries(_, range, unit) => format!("{} to {} {unit}", range.start(), range.end()),
@@ -189,13 +184,6 @@ impl<T> Kind<T> {
 
 const MODES: [(&str, Mode); 2] = [("monitor", Mode::Monitor), ("enforce", Mode::Enforce)];
 const BACKENDS: [(&str, Backend); 2] = [("ring", Backend::Ring), ("pnet", Backend::Pnet)];
-const LEVELS: [(&str, tracing::Level); 5] = [
-    ("error", tracing::Level::ERROR),
-    ("warn", tracing::Level::WARN),
-    ("info", tracing::Level::INFO),
-    ("debug", tracing::Level::DEBUG),
-    ("trace", tracing::Level::TRACE),
-];
 
 fn word<V: PartialEq>(words: &[(&str, V)], value: &V) -> String {
     quoted(words.iter().find(|(_, v)| v == value).map_or("", |(word, _)| word))

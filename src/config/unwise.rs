@@ -243,6 +243,12 @@ impl Advice<'_> {
             let message = format!("/metrics on {at} can be read by anyone who reaches it");
             self.advise("observe.metrics", message, "not loopback", help);
         }
+        let (keep, repeat) = (config.observe.history_keep, config.respond.repeat_within);
+        if config.observe.history.is_some() && keep < repeat {
+            let help = format!("write history_keep = \"{}\" or more", ShowDuration(repeat));
+            let message = "a restart forgets repeats that respond.repeat_within still counts";
+            self.advise("observe.history_keep", message, "shorter", help);
+        }
         for (key, on) in [("landlock", config.privileges.landlock), ("seccomp", config.privileges.seccomp)] {
             if !on {
                 let help = format!("write {key} = true, or leave it out");

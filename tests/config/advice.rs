@@ -91,6 +91,7 @@ fn each_unwise_setting_is_told() {
         ("[[role]]", "[services]\nlateral = [22]\n[[role]]", "SMB is not watched"),
         ("[[role]]", "[observe]\nmetrics = \"0.0.0.0:9477\"\n[[role]]", "can be read by anyone"),
         ("[[role]]", "[observe]\nhistory = \"off\"\n[[role]]", "a restart forgets"),
+        ("[[role]]", "[observe]\nhistory_keep = \"3d\"\n[[role]]", "write history_keep = \"7d\" or more"),
         ("[[role]]", "[fuse]\nenabled = false\n[[role]]", "while the daemon is down"),
         ("[[role]]", "[privileges]\nseccomp = false\n[[role]]", "not confined by seccomp"),
         ("[[role]]", "[detect]\nlateral_windows = []\n[[role]]", "is not watched"),

@@ -1,0 +1,290 @@
+//! [`Store`]: the database itself. Every call blocks for as long as the disk takes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, Error, OpenFlags, Row, params};
+
+use super::Fault;
+use super::rows::{self, OrderRow, Step, Text};
+use super::schema::{migrate, version};
+use crate::observe::host::{ActView, Exempted, HeldView};
+use crate::respond::{Case, Decision, Verdict};
+use crate::time::Timestamp;
+
+/// How long somebody else's transaction is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Rows that one transaction of [`Store::prune`] deletes, so that it never holds up a decision for long.
+const CHUNK: u32 = 500;
+
+/// A store, and what was found on the way to it.
+#[derive(Debug)]
+pub struct Opened {
+    /// The store.
+    pub store: Store,
+    /// Where a damaged database was moved; a new one has been begun.
+    pub moved: Option<PathBuf>,
+}
+
+/// The history database.
+#[derive(Debug)]
+pub struct Store {
+    db: Connection,
+    path: PathBuf,
+}
+
+impl Store {
+    /// Opens the database, makes it where there is none, and brings it to this version. A damaged one is moved aside.
+    pub fn open(path: &Path) -> Result<Opened, Fault> {
+        match Store::open_as_is(path) {
+            Ok(store) => Ok(Opened { store, moved: None }),
+            Err(Fault::Damaged(_)) => {
+                let moved = move_aside(path)?;
+                Store::open_as_is(path).map(|store| Opened { store, moved: Some(moved) })
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn open_as_is(path: &Path) -> Result<Self, Fault> {
+        let mut db = Connection::open(path)?;
+        db.busy_timeout(PATIENCE)?;
+        let found = version(&db)?;
+        // Before the first table, or it has no effect: pruned pages are given back to the disk.
+        db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        db.pragma_update(None, "journal_mode", "WAL")?;
+        // In WAL this is one fsync a transaction: what was recorded outlives a power cut, too.
+        db.pragma_update(None, "synchronous", "FULL")?;
+        db.pragma_update(None, "foreign_keys", true)?;
+        db.pragma_update(None, "journal_size_limit", 16 << 20)?;
+        migrate(&mut db, found)?;
+        let store = Store { db, path: path.to_owned() };
+        // Damage to what a start needs must show now, while it can still be moved aside.
+        for table in ["acted", "exempted", "held"] {
+            let sql = format!("SELECT coalesce(sum(length(reason)), 0) FROM {table}");
+            let _: i64 = store.db.query_row(&sql, [], |row| row.get(0))?;
+        }
+        Ok(store)
+    }
+
+    /// Opens the database for reading only, beside a daemon that writes to it.
+    pub fn open_to_read(path: &Path) -> Result<Self, Fault> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(path, flags)?;
+        db.busy_timeout(PATIENCE)?;
+        Ok(Store { db, path: path.to_owned() })
+    }
+
+    /// Its file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Carries out several writes as one: all of them are kept, or none.
+    pub(super) fn together<T>(&mut self, work: impl FnOnce(&Store) -> Result<T, Fault>) -> Result<T, Fault> {
+        self.db.execute_batch("BEGIN IMMEDIATE")?;
+        let done = work(self).and_then(|value| {
+            self.db.execute_batch("COMMIT")?;
+            Ok(value)
+        });
+        if done.is_err() && !self.db.is_autocommit() {
+            // SQLite may have rolled back by itself already, as it does on a full disk.
+            let _ = self.db.execute_batch("ROLLBACK");
+        }
+        done
+    }
+
+    /// Keeps a decision with its evidence, and who is acted on by it. Durable when it returns.
+    pub fn record(&mut self, decision: &Decision) -> Result<(), Fault> {
+        self.together(|store| {
+            store.add(decision)?;
+            store.follow(decision)
+        })
+    }
+
+    pub(super) fn add(&self, decision: &Decision) -> Result<(), Fault> {
+        Ok(rows::insert_decision(&self.db, decision)?)
+    }
+
+    /// Brings the table of acted hosts to where this decision puts it.
+    fn follow(&self, decision: &Decision) -> Result<(), Fault> {
+        if let Some(case) = rows::case_of(decision) {
+            rows::put_case(&self.db, &case)?;
+        } else if decision.decision == Verdict::Release {
+            self.forget(decision.host)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn forget(&self, host: crate::wire::Address) -> Result<(), Fault> {
+        self.db.prepare_cached("DELETE FROM acted WHERE host = ?")?.execute([Text(host)])?;
+        Ok(())
+    }
+
+    pub(super) fn put_case(&self, case: &Case) -> Result<(), Fault> {
+        Ok(rows::put_case(&self.db, case)?)
+    }
+
+    /// Keeps what an engineer ordered.
+    pub fn record_order(&self, order: &OrderRow) -> Result<(), Fault> {
+        Ok(rows::insert_order(&self.db, order)?)
+    }
+
+    /// Replaces the list of held decisions.
+    pub fn set_held(&self, held: &[HeldView]) -> Result<(), Fault> {
+        self.db.execute("DELETE FROM held", [])?;
+        for one in held {
+            rows::put_held(&self.db, one)?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the list of networks exempted by command.
+    pub fn set_exempted(&self, exempted: &[Exempted]) -> Result<(), Fault> {
+        self.db.execute("DELETE FROM exempted", [])?;
+        for one in exempted {
+            rows::put_exempted(&self.db, one)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn clear_acted(&self) -> Result<(), Fault> {
+        self.db.execute("DELETE FROM acted", [])?;
+        Ok(())
+    }
+
+    fn all<T>(&self, sql: &str, read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>, Fault> {
+        let mut statement = self.db.prepare_cached(sql)?;
+        let rows = statement.query_map([], read)?;
+        // A row that somebody edited into nonsense costs itself and nothing else.
+        let sound =
+            rows.filter(|row| !matches!(row, Err(Error::FromSqlConversionFailure(..) | Error::InvalidColumnType(..))));
+        Ok(sound.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Who was contained or isolated when this was last written, by address; some may have run out since. Their
+    /// evidence is not read, see [`Store::of`].
+    pub fn acted(&self) -> Result<Vec<Case>, Fault> {
+        self.all("SELECT * FROM acted ORDER BY host", rows::case)
+    }
+
+    /// What engineers put on the never-contain list by command.
+    pub fn exempted(&self) -> Result<Vec<Exempted>, Fault> {
+        self.all("SELECT * FROM exempted ORDER BY network", rows::exempted)
+    }
+
+    /// The decisions that waited for an engineer when this was last written.
+    pub fn held(&self) -> Result<Vec<HeldView>, Fault> {
+        self.all("SELECT * FROM held ORDER BY id", rows::held)
+    }
+
+    /// Each host's latest place on the ladder, for decisions since `since`; newest first, at most `most`.
+    pub fn steps(&self, since: Timestamp, most: u32) -> Result<Vec<Step>, Fault> {
+        // SQLite takes the bare columns from the row that holds the maximum.
+        let mut statement = self.db.prepare_cached(
+            "SELECT host, step, max(at) AS at FROM decisions
+             WHERE at >= ? AND step > 0 AND decision IN ('contain', 'isolate')
+             GROUP BY host ORDER BY max(at) DESC LIMIT ?",
+        )?;
+        let rows = statement.query_map(params![Text(since), most], rows::step)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The latest decisions with their evidence, newest first.
+    pub fn recent(&self, most: u32) -> Result<Vec<ActView>, Fault> {
+        self.decisions("SELECT * FROM decisions ORDER BY id DESC LIMIT ?1", params![most])
+    }
+
+    /// The latest decisions about one host with their evidence, newest first.
+    pub fn of(&self, host: crate::wire::Address, most: u32) -> Result<Vec<ActView>, Fault> {
+        let sql = "SELECT * FROM decisions WHERE host = ?2 ORDER BY id DESC LIMIT ?1";
+        self.decisions(sql, params![most, Text(host)])
+    }
+
+    fn decisions(&self, sql: &str, parameters: &[&dyn rusqlite::ToSql]) -> Result<Vec<ActView>, Fault> {
+        let mut decisions = self.db.prepare_cached(sql)?;
+        let mut evidence = self.db.prepare_cached("SELECT * FROM evidence WHERE decision_id = ? ORDER BY place")?;
+        let acts = decisions.query_map(parameters, |row| {
+            let mut act = rows::act(row)?;
+            let id: i64 = row.get("id")?;
+            act.evidence = evidence.query_map([id], rows::evidence)?.collect::<rusqlite::Result<_>>()?;
+            Ok(act)
+        })?;
+        Ok(acts.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The latest orders, newest first.
+    pub fn orders(&self, most: u32) -> Result<Vec<OrderRow>, Fault> {
+        let mut statement = self.db.prepare_cached("SELECT * FROM orders ORDER BY id DESC LIMIT ?")?;
+        let rows = statement.query_map([most], rows::order)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Deletes one chunk of decisions and orders older than `keep` at the time `now`, and of decisions beyond the
+    /// newest `most`. Gives how many rows went: with more than none, there may be more.
+    ///
+    /// If even the newest decision is older than `keep`, the clock is doubted, and nothing is deleted by age.
+    pub fn prune(&mut self, now: Timestamp, keep: Duration, most: u32) -> Result<usize, Fault> {
+        self.together(|store| {
+            let db = &store.db;
+            let newest: Option<Text<Timestamp>> =
+                db.query_row("SELECT max(at) FROM decisions", [], |row| row.get(0))?;
+            let oldest_kept = now - keep;
+            let oldest_kept =
+                newest.map_or(Timestamp::ZERO, |at| if at.0 < oldest_kept { Timestamp::ZERO } else { oldest_kept });
+            let decisions = db
+                .prepare_cached(
+                    "DELETE FROM decisions WHERE id IN
+                        (SELECT id FROM decisions
+                         WHERE at < ?1 OR id <= (SELECT max(id) FROM decisions) - ?2 ORDER BY id LIMIT ?3)",
+                )?
+                .execute(params![Text(oldest_kept), most, CHUNK])?;
+            let orders = db
+                .prepare_cached(
+                    "DELETE FROM orders WHERE id IN (SELECT id FROM orders WHERE at < ? ORDER BY id LIMIT ?)",
+                )?
+                .execute(params![Text(oldest_kept), CHUNK])?;
+            Ok(decisions + orders)
+        })
+        .inspect(|_| {
+            // Gives free pages back, a bounded number at a time (a page a row); not worth an error.
+            let _ = self.all("PRAGMA incremental_vacuum(256)", |_| Ok(()));
+        })
+    }
+
+    /// Moves the write-ahead log into the database and gives its room back, as far as that is possible now.
+    pub(super) fn checkpoint(&self) {
+        let _ = self.all("PRAGMA wal_checkpoint(TRUNCATE)", |_| Ok(()));
+    }
+
+    /// Most pages the file may have: stands in for a full disk.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, most: u32) {
+        let _: i64 = self.db.query_row(&format!("PRAGMA max_page_count = {most}"), [], |row| row.get(0)).unwrap();
+    }
+}
+
+/// Moves a damaged database and its journals to a name of their own.
+fn move_aside(path: &Path) -> Result<PathBuf, Fault> {
+    let mut to = path.as_os_str().to_owned();
+    let stamp = crate::config::wall_clock().secs();
+    to.push(format!(".damaged-{stamp}"));
+    let to = PathBuf::from(to);
+    std::fs::rename(path, &to).map_err(|source| Fault::MoveAside { to: to.clone(), source })?;
+    for journal in ["-wal", "-shm"] {
+        let with = |base: &Path| {
+            let mut name = base.as_os_str().to_owned();
+            name.push(journal);
+            PathBuf::from(name)
+        };
+        // A journal without its database would be applied to the new one.
+        match std::fs::rename(with(path), with(&to)) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Fault::MoveAside { to: with(&to), source });
+            }
+            _ => {}
+        }
+    }
+    Ok(to)
+}
