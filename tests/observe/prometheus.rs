@@ -1,5 +1,6 @@
 //! A real Prometheus that scrapes real metrics: the dashboard has data, and the outbreak alert fires.
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -62,8 +63,11 @@ impl Prometheus {
 
     /// What an expression evaluates to now.
     pub fn query(&self, expr: &str) -> Vec<Value> {
-        let encoded: String = expr.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        let answer = self.get(&format!("/api/v1/query?query={encoded}")).unwrap_or_default();
+        let mut path = "/api/v1/query?query=".to_owned();
+        for byte in expr.bytes() {
+            write!(path, "%{byte:02X}").unwrap();
+        }
+        let answer = self.get(&path).unwrap_or_default();
         assert_ne!(answer["status"], "error", "{expr}: {answer}");
         answer["data"]["result"].as_array().cloned().unwrap_or_default()
     }
