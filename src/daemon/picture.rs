@@ -54,20 +54,18 @@ impl Control {
             let cases = self.responder.cases().filter(|case| case.verdict == verdict).count();
             u64::try_from(cases).unwrap_or(u64::MAX)
         };
-        let mut watched = 0;
-        self.live.board.each(|_, line| {
-            watched += u64::from(line.standing.is_some_and(|standing| standing.verdict == Verdict::Watch));
-        });
+        let enforce = config.gateway.mode == Mode::Enforce;
+        self.live.adopt(self.responder.cases(), enforce);
+        let surveyed = self.live.board.survey(now, config.detect.decay);
         let shards = self.live.counters.shard_views();
         let hosts = HostCounts {
             tracked: shards.iter().map(|shard| shard.hosts).sum(),
-            watched,
+            watched: surveyed.watched,
             contained: count(Verdict::Contain),
             isolated: count(Verdict::Isolate),
             held: u64::try_from(self.responder.held().count()).unwrap_or(u64::MAX),
         };
         let packets = |name: &str| self.counters.count(name).packets;
-        let enforce = config.gateway.mode == Mode::Enforce;
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             mode: config.gateway.mode,
@@ -77,7 +75,7 @@ impl Control {
             interfaces,
             shards,
             hosts,
-            breaker: self.breaker_view(),
+            breaker: BreakerView::of(&self.responder),
             fuse: FuseView {
                 enabled: config.fuse.enabled,
                 drops: config.fuse.enabled && enforce,
@@ -106,22 +104,6 @@ impl Control {
                 isolate_drops: packets("isolate_dropped"),
                 would_drop: packets("contain_would_drop") + packets("isolate_would_drop"),
             },
-        }
-    }
-
-    fn breaker_view(&self) -> BreakerView {
-        let (breaker, settings) = (self.responder.breaker(), self.responder.settings());
-        let limits = settings.breaker;
-        let tripped = breaker.tripped();
-        BreakerView {
-            tripped: tripped.map(|(at, _)| at),
-            reason: tripped.map(|(_, why)| why.to_owned()),
-            rearms_at: tripped.and_then(|(at, _)| Some(at + limits.rearm_after?)),
-            now: u32::try_from(self.responder.cases().count()).unwrap_or(u32::MAX),
-            most_at_once: limits.most_at_once,
-            last_minute: breaker.last_minute(),
-            most_a_minute: limits.most_a_minute,
-            trips: breaker.trips(),
         }
     }
 }

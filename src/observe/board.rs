@@ -46,10 +46,10 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Whether more is done, or waits to be done, than to watch.
+    /// Whether a decision is in force, or waits to be: contain, isolate or hold.
     #[must_use]
     pub const fn acted(self) -> bool {
-        !matches!(self.verdict, Verdict::Watch | Verdict::Release)
+        matches!(self.verdict, Verdict::Contain | Verdict::Isolate | Verdict::Hold)
     }
 }
 
@@ -162,6 +162,12 @@ impl Board {
     #[must_use]
     pub fn get(&self, host: Address) -> Option<Line> {
         self.lines.get(&host).map(|line| line.value().clone())
+    }
+
+    /// What is decided about one host.
+    #[must_use]
+    pub fn standing(&self, host: Address) -> Option<Standing> {
+        self.lines.get(&host).and_then(|line| line.standing)
     }
 
     /// Looks at every line, one part of the table locked for reading at a time.

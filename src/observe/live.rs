@@ -16,7 +16,7 @@ use super::host::{ActView, Exempted, HeldView};
 use super::snapshot::Status;
 use super::tallies::Tallies;
 use crate::config::model::Config;
-use crate::respond::{Decision, Verdict};
+use crate::respond::{Case, Decision, Verdict};
 use crate::wire::Address;
 
 /// Decisions kept in memory, watches and others each, for `why` and `/v1/decisions`; the history database has them all.
@@ -120,8 +120,7 @@ impl Live {
     pub fn set_held(&self, held: Vec<HeldView>) {
         let waits = |host| held.iter().any(|held: &HeldView| held.host == host);
         for gone in self.held().iter().map(|held| held.host).filter(|host| !waits(*host)) {
-            let standing = self.board.get(gone).and_then(|line| line.standing);
-            if standing.is_some_and(|standing| standing.verdict == Verdict::Hold) {
+            if self.board.standing(gone).is_some_and(|standing| standing.verdict == Verdict::Hold) {
                 self.board.stand(gone, None);
             }
         }
@@ -139,12 +138,23 @@ impl Live {
             until: decision.until,
             step: decision.step,
         };
-        let before = self.board.get(decision.host).and_then(|line| line.standing);
+        let before = self.board.standing(decision.host);
         match decision.decision {
             Verdict::Release => self.board.stand(decision.host, None),
-            // A watch takes nothing back that is done already.
-            Verdict::Watch if before.is_some_and(Standing::acted) => {}
+            // These take nothing back that is done already.
+            Verdict::Watch | Verdict::Throttle if before.is_some_and(Standing::acted) => {}
             _ => self.board.stand(decision.host, Some(standing)),
+        }
+    }
+
+    /// Puts on the board who is acted on without a decision of this run: those found in the kernel or the history at
+    /// start. `enforced` says whether the kernel drops what they send.
+    pub fn adopt<'a>(&self, cases: impl Iterator<Item = &'a Case>, enforced: bool) {
+        for case in cases {
+            if self.board.standing(case.host).is_none_or(|standing| standing.verdict != case.verdict) {
+                let Case { verdict, since, until, step, .. } = *case;
+                self.board.stand(case.host, Some(Standing { verdict, enforced, since, until, step }));
+            }
         }
     }
 
@@ -211,6 +221,34 @@ mod tests {
         assert_eq!(recent.first(), Some(&Verdict::Release));
         assert_eq!(recent.len(), 3);
         assert!(live.recent(Some("10.0.0.8".parse().unwrap()), 10).is_empty());
+    }
+
+    #[test]
+    fn whoever_the_kernel_acts_on_from_an_earlier_run_is_shown() {
+        let live = Live::new(Arc::new(Config::default()));
+        let host: Address = "10.0.0.7".parse().unwrap();
+        let case = Case {
+            host,
+            verdict: Verdict::Isolate,
+            since: Timestamp::from_secs(1_700_000_000),
+            until: None,
+            step: 2,
+            active: Timestamp::ZERO,
+            grade: None,
+            by: By::Firedoor,
+            reason: String::new(),
+            attachment: Attachment::default(),
+            score: Score(0),
+            threshold: Score(0),
+            destinations: 0,
+            evidence: Vec::new(),
+        };
+        live.adopt(std::iter::once(&case), true);
+        assert_eq!(
+            live.board.standing(host).map(|standing| (standing.verdict, standing.step)),
+            Some((Verdict::Isolate, 2))
+        );
+        assert!(live.recent(None, 1).is_empty(), "it is no decision of this run");
     }
 
     #[test]

@@ -16,7 +16,6 @@ pub mod log;
 pub mod metrics;
 pub mod order;
 mod process;
-pub mod publish;
 mod serve;
 pub mod snapshot;
 pub mod tallies;

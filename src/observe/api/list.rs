@@ -70,7 +70,8 @@ pub struct Filter {
 
 impl Filter {
     fn takes(&self, address: Address, line: &Line) -> bool {
-        let acted = line.standing.is_some_and(Standing::acted);
+        let throttled = |standing: Standing| standing.verdict == Verdict::Throttle;
+        let acted = line.standing.is_some_and(|standing| standing.acted() || throttled(standing));
         let facts = line.facts.as_ref();
         (!self.acted || acted)
             && (!self.suspicious || line.standing.is_some() || facts.is_some_and(Facts::suspicious))
