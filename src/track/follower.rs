@@ -251,7 +251,7 @@ mod tests {
                 }
                 (2, _) => {
                     self.stage = 3;
-                    self.length -= left as u8 / 2;
+                    self.length -= self.length / 2;
                     Step::Want { skip: left / 2, need: 1, left: left - left / 2 }
                 }
                 _ => {

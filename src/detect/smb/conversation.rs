@@ -116,6 +116,8 @@ pub(super) struct Cursor {
     pub left: u32,
     /// From here to the next command of an SMB2 chain; 0 where there is none.
     pub next: u32,
+    /// From here to the end of the DCE/RPC PDU that is being read.
+    pub pdu: u32,
 }
 
 /// What was learnt of a connection.
@@ -214,6 +216,7 @@ impl Reading<'_> {
         let Some(skip) = u32::try_from(skip).ok().filter(|skip| *skip < cursor.left) else { return self.end(side) };
         cursor.left -= skip;
         cursor.next = cursor.next.saturating_sub(skip);
+        cursor.pdu = cursor.pdu.saturating_sub(skip);
         cursor.place = place;
         let need = most.min(HEAD).min(cursor.left as usize);
         Step::Want { skip, need: u16::try_from(need).unwrap_or_default(), left: cursor.left }

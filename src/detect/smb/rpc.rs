@@ -1,7 +1,7 @@
 //! DCE/RPC PDUs, over TCP and inside of pipes: contexts, calls, and the ports that port 135 names.
 
 use crate::detect::remote_execution::{Interface, Operation};
-use crate::detect::smb::conversation::{Place, Reading, Sign};
+use crate::detect::smb::conversation::{Cursor, Place, Reading, Sign};
 use crate::detect::smb::service::Service;
 use crate::track::follower::{HEAD, Side, Step};
 use crate::wire::dcerpc::{Context, ENDPOINT_OVERLAP, Header, Kind, endpoints};
@@ -29,6 +29,7 @@ impl Reading<'_> {
     /// A PDU of a client, with as much as a request or a bind needs.
     pub(super) fn pdu(&mut self, side: Side, bytes: &[u8], pipe: u64) -> Step {
         let Some(header) = Header::new_checked(bytes) else { return self.finish(side) };
+        self.cursor(side).pdu = header.length().into();
         match header.kind() {
             Kind::Bind | Kind::Alter => {
                 if header.kind() == Kind::Bind {
@@ -52,10 +53,14 @@ impl Reading<'_> {
             }
             _ => {}
         }
-        // Over TCP a PDU is the message; a write to a pipe may hold several.
-        let length = usize::from(header.length());
-        if pipe != 0 && self.cursor(side).left as usize > length + Header::REQUEST {
-            self.go(side, length, Header::BIND, Place::Pdu { pipe })
+        self.pdu_end(side, pipe)
+    }
+
+    /// Done with a PDU. Over TCP it is the message; a write to a pipe may hold several.
+    fn pdu_end(&mut self, side: Side, pipe: u64) -> Step {
+        let Cursor { left, pdu, .. } = *self.cursor(side);
+        if pipe != 0 && pdu > 0 && left as usize > pdu as usize + Header::REQUEST {
+            self.go(side, pdu as usize, Header::BIND, Place::Pdu { pipe })
         } else {
             self.finish(side)
         }
@@ -65,11 +70,12 @@ impl Reading<'_> {
     pub(super) fn context(&mut self, side: Side, bytes: &[u8], pipe: u64, contexts: u8, little_endian: bool) -> Step {
         let Some(context) = Context::new_checked(bytes, little_endian) else { return self.finish(side) };
         self.conversation.contexts.name(pipe, context.id, Interface::of(context.interface));
-        if contexts > 1 {
+        let within = context.stride < self.cursor(side).pdu;
+        if contexts > 1 && within {
             let place = Place::Context { pipe, contexts: contexts - 1, little_endian };
             self.go(side, context.stride as usize, Context::LENGTH, place)
         } else {
-            self.finish(side)
+            self.pdu_end(side, pipe)
         }
     }
 
