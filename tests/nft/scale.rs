@@ -28,6 +28,8 @@ fn ten_thousand_hosts_are_put_in_and_taken_over_in_under_a_second() {
     let Some(mut site) = Site::build(Shape::Routed) else { return };
     let plan = plan(&config(Mode::Enforce));
     site.load(&plan);
+    let (median, late) = one_by_one(&mut site, 1);
+    eprintln!("the first hosts: median {median:.1?}, 99th percentile {late:.1?}");
     let orders = hosts(10_000);
     let start = Instant::now();
     site.firewall(|firewall| firewall.act_many(&orders).unwrap());
@@ -79,19 +81,27 @@ fn ten_thousand_hosts_are_put_in_and_taken_over_in_under_a_second() {
         assert!(took < Duration::from_secs(1), "{what} took {took:?}");
     }
 
-    // One more host among them: what a decision waits for.
+    let (median, late) = one_by_one(&mut site, 2);
+    eprintln!("one more host among them: median {median:.1?}, 99th percentile {late:.1?}");
+    assert!(median < Duration::from_millis(10), "{median:?}");
+}
+
+/// Contains 200 hosts of network 10.1.`net`.0/24 and lets them go again; gives the median and the 99th percentile of
+/// what each waited. The kernel looks through all the map's jumps at each change, so it depends on how many are in.
+fn one_by_one(site: &mut Site, net: u8) -> (Duration, Duration) {
     let mut times: Vec<Duration> = Vec::new();
     site.firewall(|firewall| {
-        for n in 0..200u8 {
-            let host = Address::v4([10, 1, 2, n]);
+        for n in 0..200 {
             let start = Instant::now();
-            firewall.act(host, Verdict::Contain, Some(Duration::from_secs(600))).unwrap();
+            firewall.act(Address::v4([10, 1, net, n]), Verdict::Contain, Some(Duration::from_secs(600))).unwrap();
             times.push(start.elapsed());
+        }
+        for n in 0..200 {
+            firewall.lift(Address::v4([10, 1, net, n])).unwrap();
         }
     });
     times.sort_unstable();
-    eprintln!("one host among them: median {:.1?}, 99th percentile {:.1?}", times[100], times[198]);
-    assert!(times[100] < Duration::from_millis(5), "{:?}", times[100]);
+    (times[100], times[198])
 }
 
 #[test]

@@ -56,22 +56,22 @@ impl Site {
         let site = Site { scanner, gateway, victims, firewall: None, shape };
         match shape {
             Shape::Routed => {
-                site.dress(&site.gateway, "srv", &["10.77.2.1/24", "fd77:2::1/64"]);
-                site.dress(&site.victims, "eth0", &["10.77.2.2/24", "fd77:2::2/64"]);
+                dress(&site.gateway, "srv", &["10.77.2.1/24", "fd77:2::1/64"]);
+                dress(&site.victims, "eth0", &["10.77.2.2/24", "fd77:2::2/64"]);
                 site.gateway.set("net/ipv4/ip_forward", "1").unwrap();
                 site.gateway.set("net/ipv6/conf/all/forwarding", "1").unwrap();
                 for link in ["all", "default", "srv"] {
                     site.gateway.set(&format!("net/ipv4/conf/{link}/rp_filter"), "0").unwrap();
                 }
-                site.route(&site.gateway, &[("10.78.0.0/16", "10.77.2.2"), ("fd78::/64", "fd77:2::2")]);
-                site.route(&site.victims, &[("0.0.0.0/0", "10.77.2.1"), ("::/0", "fd77:2::1")]);
+                route(&site.gateway, &[("10.78.0.0/16", "10.77.2.2"), ("fd78::/64", "fd77:2::2")]);
+                route(&site.victims, &[("0.0.0.0/0", "10.77.2.1"), ("::/0", "fd77:2::1")]);
             }
             Shape::Bridged => {
                 site.gateway.link(|links| links.bridge("br0")).unwrap();
                 site.gateway.link(|links| links.enslave("srv", "br0")).unwrap();
-                site.dress(&site.gateway, "srv", &[]);
-                site.dress(&site.gateway, "br0", &[]);
-                site.dress(&site.victims, "eth0", &["10.77.2.2/16", "fd77:1::3/32"]);
+                dress(&site.gateway, "srv", &[]);
+                dress(&site.gateway, "br0", &[]);
+                dress(&site.victims, "eth0", &["10.77.2.2/16", "fd77:1::3/32"]);
             }
         }
         site.cable_scanner();
@@ -104,28 +104,15 @@ impl Site {
         self.scanner.veth("eth0", &self.gateway, "lan").unwrap();
         match self.shape {
             Shape::Routed => {
-                self.dress(&self.gateway, "lan", &["10.77.1.1/24", "fd77:1::1/64"]);
-                self.dress(&self.scanner, "eth0", &["10.77.1.2/24", "fd77:1::2/64"]);
-                self.route(&self.scanner, &[("0.0.0.0/0", "10.77.1.1"), ("::/0", "fd77:1::1")]);
+                dress(&self.gateway, "lan", &["10.77.1.1/24", "fd77:1::1/64"]);
+                dress(&self.scanner, "eth0", &["10.77.1.2/24", "fd77:1::2/64"]);
+                route(&self.scanner, &[("0.0.0.0/0", "10.77.1.1"), ("::/0", "fd77:1::1")]);
             }
             Shape::Bridged => {
                 self.gateway.link(|links| links.enslave("lan", "br0")).unwrap();
-                self.dress(&self.gateway, "lan", &[]);
-                self.dress(&self.scanner, "eth0", &["10.77.1.2/16", "fd77:1::2/32"]);
+                dress(&self.gateway, "lan", &[]);
+                dress(&self.scanner, "eth0", &["10.77.1.2/16", "fd77:1::2/32"]);
             }
-        }
-    }
-
-    fn dress(&self, ns: &Namespace, link: &str, addresses: &[&str]) {
-        for address in addresses {
-            ns.link(|links| links.address(link, address.parse().unwrap())).unwrap();
-        }
-        ns.link(|links| links.up(link)).unwrap();
-    }
-
-    fn route(&self, ns: &Namespace, routes: &[(&str, &str)]) {
-        for (network, via) in routes {
-            ns.link(|links| links.route(network.parse().unwrap(), via.parse().unwrap())).unwrap();
         }
     }
 
@@ -176,6 +163,19 @@ impl Site {
     /// Notes what arrives at the scanner.
     pub fn watch_scanner(&self) -> Watcher {
         Watcher::open(&self.scanner)
+    }
+}
+
+fn dress(ns: &Namespace, link: &str, addresses: &[&str]) {
+    for address in addresses {
+        ns.link(|links| links.address(link, address.parse().unwrap())).unwrap();
+    }
+    ns.link(|links| links.up(link)).unwrap();
+}
+
+fn route(ns: &Namespace, routes: &[(&str, &str)]) {
+    for (network, via) in routes {
+        ns.link(|links| links.route(network.parse().unwrap(), via.parse().unwrap())).unwrap();
     }
 }
 
