@@ -3,6 +3,7 @@
 
 mod cli {
     mod check;
+    mod ruleset;
     mod shell;
 
     use std::path::Path;

@@ -31,6 +31,7 @@ mod reference;
 mod release;
 mod reload;
 mod replay;
+mod ruleset;
 mod run;
 mod status;
 mod table;
@@ -122,6 +123,8 @@ commands! {
     Replay => replay;
     /// Check a configuration file, and say what is unwise in it on this machine
     Check => check;
+    /// Print the nftables ruleset that the configuration makes on this machine
+    Ruleset => ruleset;
     /// Try Firedoor on a worm, in a throwaway network of its own
     Lab => lab;
     /// Watch this gateway, and act as configured

@@ -7,7 +7,7 @@
 mod blind;
 mod confine;
 mod control;
-mod machine;
+pub mod machine;
 mod orders;
 mod picture;
 mod shard;

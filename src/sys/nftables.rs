@@ -494,6 +494,13 @@ fn read_counter(table: &str, attributes: &Attributes<'_>) -> Option<Counter> {
     })
 }
 
+/// What a list's message tells of a table's chains, sets and counters; for tests of the reader.
+#[must_use]
+pub fn listed(table: &str, body: &[u8]) -> (Option<Chain>, Option<Set>, Option<Counter>) {
+    let attributes = Attributes::after(body, GENMSG);
+    (read_chain(table, &attributes), read_set(table, &attributes), read_counter(table, &attributes))
+}
+
 /// A notification, as far as it concerns one table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {

@@ -224,6 +224,14 @@ pub fn change(message: &Message<'_>) -> Option<Change> {
     }
 }
 
+/// What a route's message adds to the routes; nothing if it cannot be read or leads nowhere.
+#[must_use]
+pub fn routes(body: &[u8]) -> Routes {
+    let mut routes = Routes::default();
+    read_route(body, &mut routes);
+    routes
+}
+
 fn native16(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..at.checked_add(2)?)?.try_into().ok().map(u16::from_ne_bytes)
 }

@@ -12,9 +12,10 @@ use firedoor::config::model::Config;
 use firedoor::firewall::{Firewall, Plan};
 use firedoor::respond::Mode;
 use firedoor::sys::namespace::{self, Namespace};
+use firedoor::sys::packet::{Geometry, Ring, Socket};
 use firedoor::time::Timestamp;
 use firedoor::wire::Mac;
-use pnet::datalink::{self, Channel, DataLinkReceiver, DataLinkSender, NetworkInterface};
+use pnet::datalink::{self, Channel, DataLinkSender, NetworkInterface};
 
 /// The worm's address, and its gateway's.
 pub const SCANNER: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 2);
@@ -195,14 +196,9 @@ fn cable() -> NetworkInterface {
     datalink::interfaces().into_iter().find(|interface| interface.name == "eth0").unwrap()
 }
 
-fn channel() -> (Box<dyn DataLinkSender>, Box<dyn DataLinkReceiver>) {
-    let config = datalink::Config {
-        read_timeout: Some(Duration::from_millis(20)),
-        read_buffer_size: 65_536,
-        ..datalink::Config::default()
-    };
-    match datalink::channel(&cable(), config).unwrap() {
-        Channel::Ethernet(sender, receiver) => (sender, receiver),
+fn channel() -> Box<dyn DataLinkSender> {
+    match datalink::channel(&cable(), datalink::Config::default()).unwrap() {
+        Channel::Ethernet(sender, _) => sender,
         _ => panic!("veth is Ethernet"),
     }
 }
@@ -224,7 +220,7 @@ pub struct Gun {
 
 impl Gun {
     fn open(ns: &Namespace, next_hop: Mac) -> Gun {
-        let (sender, own) = ns.run(|| (channel().0, cable().mac.unwrap().octets())).unwrap();
+        let (sender, own) = ns.run(|| (channel(), cable().mac.unwrap().octets())).unwrap();
         Gun { sender, own, next_hop }
     }
 
@@ -267,23 +263,27 @@ impl Watcher {
         let stopping = Arc::clone(&stop);
         let thread = ns
             .spawn(move || {
-                let own = cable().mac.unwrap().octets();
-                let (_, mut receiver) = channel();
+                let socket = Socket::open().unwrap();
+                let geometry = Geometry { block_bytes: 1 << 18, blocks: 32, timeout: Duration::from_millis(5) };
+                let mut ring = Ring::new(socket, geometry).unwrap();
+                ring.socket().bind(cable().index).unwrap();
                 ready.send(()).unwrap();
                 let mut seen = Vec::new();
                 let mut quiet = false;
                 // After the word to stop, what is still queued is read.
                 while !(stopping.load(Ordering::Relaxed) && quiet) {
-                    match receiver.next() {
-                        Ok(frame) => {
-                            quiet = false;
-                            if frame[6..12] != own {
-                                seen.extend(read(frame));
+                    quiet = true;
+                    while let Some(mut block) = ring.block() {
+                        quiet = false;
+                        while let Some(frame) = block.next_frame() {
+                            if !frame.outgoing {
+                                seen.extend(read(frame.bytes));
                             }
                         }
-                        Err(_) => quiet = true,
                     }
+                    ring.wait(Duration::from_millis(20)).unwrap();
                 }
+                assert_eq!(ring.socket().take_counts().unwrap().drops, 0, "the test's own ear is deaf");
                 seen
             })
             .unwrap();
@@ -292,7 +292,7 @@ impl Watcher {
     }
 
     pub fn seen(self) -> Vec<Arrival> {
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(60));
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap().unwrap()
     }

@@ -1,0 +1,22 @@
+use super::{run, shipped, text};
+
+#[test]
+fn the_ruleset_of_the_shipped_default_is_printed_and_drops_nothing() {
+    let output = run(&["ruleset", "--config", &shipped("firedoor.toml")]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let ruleset = text(&output.stdout);
+    assert!(ruleset.contains("table inet firedoor {\n"), "{ruleset}");
+    assert!(!ruleset.split_whitespace().any(|word| word == "drop"), "the default is monitor mode: {ruleset}");
+    let output = run(&["ruleset", "--json", "--config", &shipped("firedoor.toml")]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(json["ruleset"].as_str().unwrap().starts_with("table inet firedoor {\n"));
+}
+
+#[test]
+fn a_configuration_with_an_error_prints_none() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "[gateway]\nmode = \"brave\"\n").unwrap();
+    let output = run(&["ruleset", "--config", file.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty() && text(&output.stderr).contains("help:"), "{}", text(&output.stderr));
+}
