@@ -14,7 +14,7 @@ use crate::lab::plan::{Plan, Segment};
 use crate::lab::{Error, Result};
 use crate::observe::host::ActView;
 use crate::respond::Mode;
-use crate::sys::namespace;
+use crate::sys::namespace::{self, Namespace};
 
 /// How long the daemon may take to start.
 const START: Duration = Duration::from_secs(20);
@@ -81,11 +81,16 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `program run` on the network's gateway and waits until it says that it is ready.
+    /// Starts `program run` on the network's gateway: [`Daemon::start_on`].
+    pub fn start(program: &Path, network: &Network, directory: &Path, setup: &Setup) -> Result<Self> {
+        Self::start_on(&network.gateway, program, directory, setup)
+    }
+
+    /// Starts `program run` on this machine and waits until it says that it is ready.
     ///
     /// `directory` exists, and takes its configuration, socket, history and log. Start it from a thread that outlives
-    /// it: see [`namespace::Namespace::command`].
-    pub fn start(program: &Path, network: &Network, directory: &Path, setup: &Setup) -> Result<Self> {
+    /// it: see [`Namespace::command`].
+    pub fn start_on(gateway: &Namespace, program: &Path, directory: &Path, setup: &Setup) -> Result<Self> {
         let failed = |source| Error::Io { what: "start the daemon on the lab's gateway".to_owned(), source };
         let config = setup.write(directory).map_err(failed)?;
         let ready_at = directory.join("notify.sock");
@@ -94,8 +99,7 @@ impl Daemon {
         let ready = UnixDatagram::bind(&ready_at).map_err(failed)?;
         ready.set_read_timeout(Some(Duration::from_millis(50))).map_err(failed)?;
         let log = File::options().create(true).append(true).open(directory.join("log")).map_err(failed)?;
-        let process = network
-            .gateway
+        let process = gateway
             .command(program)
             .arg("--config")
             .arg(&config)

@@ -108,6 +108,15 @@ impl Links {
         )
     }
 
+    /// Sets the longest packet an interface takes, in bytes without the link header.
+    pub fn set_mtu(&self, name: &str, bytes: u32) -> Result<(), Error> {
+        self.change(
+            name,
+            |link| link.attributes.push(LinkAttribute::Mtu(bytes)),
+            || format!("set the MTU of {name} to {bytes}"),
+        )
+    }
+
     /// Gives an interface an address with its prefix.
     pub fn address(&self, name: &str, network: IpNetwork) -> Result<(), Error> {
         let mut message = AddressMessage::default();

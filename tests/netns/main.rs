@@ -4,5 +4,10 @@
 //! makes is touched, and they vanish with the process.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod command;
+mod contacts;
+mod killed;
+mod live;
+mod modes;
 mod scene;
 mod unprotected;
