@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode};
+use std::sync::Arc;
 use std::thread;
 
 use thiserror::Error;
@@ -65,7 +66,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
-    descriptor: OwnedFd,
+    descriptor: Arc<OwnedFd>,
     links: Links,
 }
 
@@ -85,7 +86,7 @@ impl Namespace {
         };
         let links =
             within(name, &descriptor, Links::open)?.map_err(|source| Error::Link { name: name.to_owned(), source })?;
-        let namespace = Namespace { name: name.to_owned(), descriptor, links };
+        let namespace = Namespace { name: name.to_owned(), descriptor: Arc::new(descriptor), links };
         namespace.link(|links| links.up("lo"))?;
         // Addresses shall work at once; nobody else is on these wires. A kernel without IPv6 has no such setting.
         if Path::new("/proc/sys/net/ipv6").exists() {
@@ -113,7 +114,7 @@ impl Namespace {
     ) -> Result<thread::JoinHandle<Result<T, Error>>, Error> {
         let name = self.name.clone();
         let failed = move |source| Error::Enter { name: name.clone(), source };
-        let descriptor = self.descriptor.try_clone().map_err(&failed)?;
+        let descriptor = Arc::clone(&self.descriptor);
         let spawn_failed = failed.clone();
         thread::Builder::new()
             .name(self.name.clone())
@@ -126,12 +127,12 @@ impl Namespace {
     #[must_use]
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
-        let descriptor = self.descriptor.as_raw_fd();
+        let descriptor = Arc::clone(&self.descriptor);
         // SAFETY: between fork and exec only setns and prctl are called, both async-signal-safe system calls without
-        // allocation; the descriptor is open in the child, which shares the table's copy made at fork.
+        // allocation; the closure owns the descriptor, so it is open.
         unsafe {
             command.pre_exec(move || {
-                if libc::setns(descriptor, libc::CLONE_NEWNET) != 0 {
+                if libc::setns(descriptor.as_raw_fd(), libc::CLONE_NEWNET) != 0 {
                     return Err(io::Error::last_os_error());
                 }
                 if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use firedoor::lab::epidemic;
 use firedoor::lab::listener;
-use firedoor::lab::plan::{Family, INFECTED, Segment, Shape};
+use firedoor::lab::plan::{Family, INFECTED, Plan, Segment, Shape};
 use firedoor::lab::worm::{Kind, Order, Worm};
 
 use crate::scene;
@@ -73,4 +74,19 @@ fn clinical_sessions_run() {
         let course = session.course();
         assert!(course.is_undisturbed() && course.exchanges >= 5, "{course:?}");
     }
+}
+
+#[test]
+fn an_epidemic_takes_hold() {
+    if !scene::able() {
+        return;
+    }
+    let _turn = scene::turn();
+    let plan = Plan::new(Family::Ipv4, Shape::Routed, 30, 1).with_wards(2);
+    let length = (1, Duration::from_secs(14));
+    let course = epidemic::run(&plan, length, scene::program(), None, &|_, _| {}).unwrap();
+    eprintln!("{} of {} infected within 14 s", course.infections.len(), course.vulnerable);
+    assert!(course.infections.len() > 10, "{course:?}");
+    // The second to be infected was reached by the first, and reaching takes six seconds.
+    assert!((6.0..8.5).contains(&course.infections[1].after), "{course:?}");
 }
