@@ -104,7 +104,7 @@ fn an_interrupted_run_leaves_no_process_and_so_no_network() {
     for (signal, whole_group) in [("INT", true), ("TERM", false), ("KILL", false)] {
         let mut child = start(&program);
         let target = if whole_group { format!("-{}", child.id()) } else { child.id().to_string() };
-        assert!(Command::new("sh").args(["-c", &format!("kill -{signal} -- {target}")]).status().unwrap().success());
+        assert!(Command::new("sh").args(["-c", &format!("kill -{signal} {target}")]).status().unwrap().success());
         assert!(!child.wait().unwrap().success(), "{signal}");
         gone(&program);
     }
