@@ -4,6 +4,8 @@
 //! `valgrind --tool=callgrind` with `-- --count NAME`, it runs one case once, for counting instructions; the case
 //! `nothing` is what the generator alone takes.
 
+#![allow(clippy::unwrap_used, reason = "a bench may fail loudly")]
+
 use std::hint::black_box;
 use std::io::Cursor;
 use std::time::{Duration, Instant};

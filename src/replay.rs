@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::capture::fanout;
+use crate::capture::{Interest, fanout};
 use crate::detect::{self, Counters, Detector, Event};
 use crate::respond::{self, Action, Decision, Responder, Verdict};
 use crate::time::Timestamp;
@@ -24,6 +24,8 @@ pub struct Lockstep {
     responder: Responder,
     shared: Arc<Shared>,
     settings: Arc<detect::Settings>,
+    /// What a live daemon's kernel would let through; the rest is counted and let go.
+    interest: Interest,
     next_expiry: Option<Timestamp>,
     events: Vec<Event>,
     actions: Vec<Action>,
@@ -72,6 +74,7 @@ impl Lockstep {
         let keys = Keys::new(0);
         let shards = shards.max(1);
         let shared = Arc::new(Shared::new(detect.capacities.addresses, detect.contact_memory, keys));
+        let interest = Interest::new(&detect.lateral, detect.inspect_smb);
         let settings = Arc::new(detect);
         let detectors = (0..shards).map(|_| Detector::new(settings.clone(), shared.clone(), shards, keys)).collect();
         Lockstep {
@@ -80,6 +83,7 @@ impl Lockstep {
             respond,
             shared,
             settings,
+            interest,
             next_expiry: None,
             events: Vec::new(),
             actions: Vec::new(),
@@ -113,6 +117,9 @@ impl Lockstep {
         frame.meta.at = frame.meta.at.max(self.now);
         self.advance(frame.meta.at);
         self.frames += 1;
+        if !self.interest.takes(&frame) {
+            return;
+        }
         let shards = self.detectors.len();
         let shard = if shards == 1 { 0 } else { fanout::shard_of(&frame, &self.settings.lateral, shards) };
         let Some(detector) = self.detectors.get_mut(shard) else { return };

@@ -2,12 +2,12 @@
 //!
 //! That host, the suspect, is the source of an attempt (SYN, ARP request, solicitation, echo request, datagram) and
 //! the destination of an answer to one (SYN-ACK, RST, ARP reply, advertisement, echo reply; of an ICMP error the
-//! source of the packet it embeds). For other segments and datagrams the port tells: who talks to a lateral service is
-//! the client. A hash over addresses and ports, as kernels offer it, would split a scanner's state over all shards.
+//! source of the packet it embeds). For other segments and datagrams the port tells: who talks to a lateral service, or
+//! to SMB, is the client; where no port does, DCE/RPC tells by its packet type which side speaks. A hash over addresses and ports, as kernels offer it, would split a scanner's state over all shards.
 
 use super::bpf::assembler::{Assembler, If, Label, Op, Size};
 use super::bpf::walk::{self, Exits, Start, cell};
-use super::interest::{Interest, ports};
+use super::interest::{INSPECTED, Interest, dce_rpc, ports, rpc_type};
 use crate::detect::settings::Services;
 use crate::sys::packet::Instruction;
 use crate::wire::frame::{Flags, Packet, Transport};
@@ -46,10 +46,27 @@ pub fn program(interest: &Interest) -> Vec<Instruction> {
     to.place(bare);
     to.branch(If::AnyBit, u32::from(Flags::SYN), destination);
     to.place(ported);
-    by_port(to, &ports(interest.lateral(), Transport::Tcp), source, destination);
+    let mut services = ports(interest.lateral(), Transport::Tcp);
+    services.extend(INSPECTED.map(u32::from));
+    services.sort_unstable();
+    services.dedup();
+    by_port(to, &services, source, destination);
+    let (long, kind) = (to.label(), to.label());
+    walk::payload(to);
+    to.load_cell(cell::PAYLOAD);
+    to.branch(If::AnyBit, 0x8000_0000, source);
+    to.branch(If::AtLeast, dce_rpc::LENGTH, long);
+    to.goto(source);
+    to.place(long);
+    walk::begins_rpc(to, kind);
+    to.goto(source);
+    to.place(kind);
+    to.one_of(&dce_rpc::SERVERS, destination);
+    to.goto(source);
 
     to.place(exits.udp);
     by_port(to, &ports(interest.lateral(), Transport::Udp), source, destination);
+    to.goto(source);
 
     let embedded = to.label();
     to.place(exits.icmp);
@@ -104,13 +121,12 @@ pub fn program(interest: &Interest) -> Vec<Instruction> {
     std::mem::take(to).finish()
 }
 
-/// To `source` or `destination`, whichever is the client.
-fn by_port(to: &mut Assembler, lateral: &[u32], source: Label, destination: Label) {
+/// To `source` or `destination`, whichever talks to one of `services`; on if neither does.
+fn by_port(to: &mut Assembler, services: &[u32], source: Label, destination: Label) {
     to.load(Size::Half, 2);
-    to.one_of(lateral, source);
+    to.one_of(services, source);
     to.load(Size::Half, 0);
-    to.one_of(lateral, destination);
-    to.goto(source);
+    to.one_of(services, destination);
 }
 
 /// A = the four words of an IPv6 address at X + `offset`, folded by exclusive or.
@@ -146,21 +162,27 @@ pub fn shard_of_address(host: Address, shards: usize) -> usize {
 
 /// The host whose behaviour the frame shows.
 fn suspect(frame: &Frame<'_>, lateral: &Services) -> Address {
-    let by_port = |to: bool, from: bool, source, destination| if !to && from { destination } else { source };
     match &frame.packet {
         Packet::Tcp(segment) => {
+            let serves = |port| lateral.has_tcp(port) || INSPECTED.contains(&port);
+            let from_server =
+                || rpc_type(segment.payload).is_some_and(|kind| dce_rpc::SERVERS.contains(&u32::from(kind)));
             if segment.flags.is_rst() || segment.flags.is_syn_ack() {
                 segment.destination
-            } else if segment.flags.is_syn() {
+            } else if segment.flags.is_syn() || serves(segment.destination_port) {
                 segment.source
+            } else if serves(segment.source_port) || from_server() {
+                segment.destination
             } else {
-                let to = lateral.has_tcp(segment.destination_port);
-                by_port(to, lateral.has_tcp(segment.source_port), segment.source, segment.destination)
+                segment.source
             }
         }
         Packet::Udp(datagram) => {
-            let to = lateral.has_udp(datagram.destination_port);
-            by_port(to, lateral.has_udp(datagram.source_port), datagram.source, datagram.destination)
+            if lateral.has_udp(datagram.source_port) && !lateral.has_udp(datagram.destination_port) {
+                datagram.destination
+            } else {
+                datagram.source
+            }
         }
         Packet::Echo(echo) => {
             if echo.request {

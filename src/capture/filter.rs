@@ -2,7 +2,7 @@
 
 use super::bpf::assembler::{Ancillary, Assembler, If, Label, Op, Size};
 use super::bpf::walk::{self, Exits, OUTGOING, Start, cell};
-use super::interest::{CONTROL, DCE_RPC, Interest, SMALL, SMALL_BROADCAST, SMB};
+use super::interest::{CONTROL, Interest, SMALL, SMALL_BROADCAST, SMB, dce_rpc};
 use crate::sys::packet::Instruction;
 use crate::wire::frame::Flags;
 
@@ -27,7 +27,7 @@ pub fn program(interest: &Interest, interfaces: &[u32]) -> Vec<Instruction> {
     to.place(here);
 
     let exits = Exits {
-        arp: pass,
+        arp: to.label(),
         tcp: to.label(),
         udp: to.label(),
         icmp: to.label(),
@@ -37,6 +37,11 @@ pub fn program(interest: &Interest, interfaces: &[u32]) -> Vec<Instruction> {
         other: drop,
     };
     walk::emit(&mut to, Start::Link, exits);
+    to.place(exits.arp);
+    to.load(Size::Half, 6);
+    // Requests and replies.
+    to.one_of(&[1, 2], pass);
+    to.goto(drop);
     to.place(exits.tcp);
     tcp(&mut to, interest, pass, drop);
     to.place(exits.udp);
@@ -53,55 +58,54 @@ pub fn program(interest: &Interest, interfaces: &[u32]) -> Vec<Instruction> {
 }
 
 fn tcp(to: &mut Assembler, interest: &Interest, pass: Label, drop: Label) {
-    const HEADER: u32 = cell::FREE;
-    const PAYLOAD: u32 = cell::FREE + 1;
-    const OFFSET: u32 = cell::FREE + 2;
-    let (control, inspected) = (to.label(), to.label());
+    let (control, inspected, small, rpc) = (to.label(), to.label(), to.label(), to.label());
     to.load(Size::Byte, 13);
     to.branch(If::AnyBit, u32::from(CONTROL), control);
 
     // Data. What the gateway sends or forwards was looked at where it came in.
     to.load_ancillary(Ancillary::PacketType);
     to.branch(If::Equal, OUTGOING, drop);
-    to.load(Size::Byte, 12);
-    to.op(Op::Shr, 4);
-    to.op(Op::Shl, 2);
-    to.store(HEADER);
-    to.store_x(OFFSET);
-    to.load_x_cell(HEADER);
-    to.load_cell(cell::LEFT);
-    to.op_x(Op::Sub);
-    to.load_x_cell(OFFSET);
-    to.store(PAYLOAD);
+    walk::payload(to);
+    to.load_cell(cell::PAYLOAD);
     to.branch(If::Equal, 0, drop);
     // Below zero: the header claims more than the packet.
     to.branch(If::AnyBit, 0x8000_0000, drop);
-    let ports = interest.inspected_tcp();
     to.load(Size::Half, 0);
-    to.one_of(&ports, inspected);
+    to.one_of(&interest.inspected_tcp(), inspected);
     to.load(Size::Half, 2);
-    to.one_of(&ports, inspected);
-    let small = to.label();
+    to.one_of(&interest.inspected_tcp(), inspected);
     to.one_of(&interest.lateral_tcp(), small);
-    to.goto(drop);
+    to.goto(rpc);
     to.place(small);
-    to.load_cell(PAYLOAD);
-    to.branch(If::Greater, SMALL, drop);
+    to.load_cell(cell::PAYLOAD);
+    to.branch(If::Greater, SMALL, rpc);
     to.goto(pass);
 
     to.place(inspected);
     let large = to.label();
-    to.load_cell(PAYLOAD);
+    to.load_cell(cell::PAYLOAD);
     to.branch(If::Greater, SMALL, large);
     to.goto(pass);
     to.place(large);
-    to.load_cell(HEADER);
+    to.load_cell(cell::HEADER);
     to.op_x(Op::Add);
     to.tax();
     to.load(Size::Word, 4);
     to.one_of(&SMB, pass);
-    to.load(Size::Half, 0);
-    to.branch(If::Equal, u32::from(DCE_RPC), pass);
+    to.load_x_cell(cell::TRANSPORT);
+
+    to.place(rpc);
+    if interest.inspects() {
+        let (long, kind) = (to.label(), to.label());
+        to.load_cell(cell::PAYLOAD);
+        to.branch(If::AtLeast, dce_rpc::LENGTH, long);
+        to.goto(drop);
+        to.place(long);
+        walk::begins_rpc(to, kind);
+        to.goto(drop);
+        to.place(kind);
+        to.goto(pass);
+    }
     to.goto(drop);
 
     to.place(control);

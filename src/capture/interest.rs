@@ -20,24 +20,34 @@ pub(super) const CONTROL: u8 = Flags::SYN | Flags::FIN | Flags::RST;
 /// How SMB messages begin, behind four bytes of NetBIOS or direct TCP header: SMB1, SMB2, compressed, encrypted.
 pub(super) const SMB: [u32; 4] = [0xfc53_4d42, 0xfd53_4d42, 0xfe53_4d42, 0xff53_4d42];
 
-/// How connection-oriented DCE/RPC begins: version 5.0 (C706 §12.6.3.1).
-pub(super) const DCE_RPC: u16 = 0x0500;
+/// How connection-oriented DCE/RPC begins (C706 §12.6.3.1): version 5.0 or 5.1, a packet type, flags, and the data
+/// representation, little-endian everywhere but on a few old machines.
+pub(super) mod dce_rpc {
+    /// What of a fragment must be there.
+    pub const LENGTH: u32 = 8;
+    /// The first two bytes.
+    pub const VERSIONS: [u32; 2] = [0x0500, 0x0501];
+    /// The largest packet type, the third byte.
+    pub const LAST_TYPE: u8 = 19;
+    /// The second four bytes.
+    pub const REPRESENTATIONS: [u32; 2] = [0x0000_0000, 0x1000_0000];
+    /// Packet types that a server sends: response, fault, bind_ack, bind_nak, alter_context_resp, shutdown.
+    pub const SERVERS: [u32; 6] = [2, 3, 12, 13, 15, 17];
+}
 
 /// What the core wants to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interest {
     lateral: Services,
-    inspected: Services,
+    inspect: bool,
 }
 
 impl Interest {
-    /// The lateral services; whether SMB and DCE/RPC are looked into; and TCP ports that the endpoint mapper gave out,
-    /// to be looked into as well.
+    /// The lateral services, and whether SMB and DCE/RPC are looked into. DCE/RPC is known by how it begins, so the
+    /// ports that an endpoint mapper gives out need not be.
     #[must_use]
-    pub fn new(lateral: &Services, inspect_smb: bool, extra_tcp_ports: &[u16]) -> Self {
-        let fixed: &[u16] = if inspect_smb { &INSPECTED } else { &[] };
-        let inspected: Vec<_> = fixed.iter().chain(extra_tcp_ports).map(|&port| (Transport::Tcp, port)).collect();
-        Interest { lateral: lateral.clone(), inspected: Services::new(&inspected) }
+    pub fn new(lateral: &Services, inspect_smb: bool) -> Self {
+        Interest { lateral: lateral.clone(), inspect: inspect_smb }
     }
 
     /// The lateral services.
@@ -68,10 +78,16 @@ impl Interest {
         if out || segment.payload_length == 0 {
             return false;
         }
-        if self.inspected.has_tcp(segment.destination_port) || self.inspected.has_tcp(segment.source_port) {
-            return segment.payload_length <= SMALL || begins_message(segment.payload);
+        let small = segment.payload_length <= SMALL;
+        if self.inspect {
+            if INSPECTED.contains(&segment.destination_port) || INSPECTED.contains(&segment.source_port) {
+                return small || begins_smb(segment.payload) || rpc_type(segment.payload).is_some();
+            }
+            if rpc_type(segment.payload).is_some() {
+                return true;
+            }
         }
-        self.lateral.has_tcp(segment.destination_port) && segment.payload_length <= SMALL
+        small && self.lateral.has_tcp(segment.destination_port)
     }
 
     fn takes_datagram(&self, frame: &Frame<'_>, datagram: Datagram, out: bool) -> bool {
@@ -96,8 +112,12 @@ impl Interest {
         ports(&self.lateral, Transport::Udp)
     }
 
+    pub(super) fn inspects(&self) -> bool {
+        self.inspect
+    }
+
     pub(super) fn inspected_tcp(&self) -> Vec<u32> {
-        ports(&self.inspected, Transport::Tcp)
+        if self.inspect { INSPECTED.map(u32::from).to_vec() } else { Vec::new() }
     }
 }
 
@@ -111,15 +131,19 @@ pub(super) fn ports(services: &Services, wanted: Transport) -> Vec<u32> {
     ports
 }
 
-/// Whether a payload begins with an SMB message or a DCE/RPC fragment.
-fn begins_message(payload: &[u8]) -> bool {
-    match payload {
-        [a, b, _, _, magic @ ..] => {
-            u16::from_be_bytes([*a, *b]) == DCE_RPC
-                || magic.first_chunk().is_some_and(|magic| SMB.contains(&u32::from_be_bytes(*magic)))
-        }
-        _ => false,
-    }
+/// Whether a payload begins with an SMB message.
+fn begins_smb(payload: &[u8]) -> bool {
+    payload.get(4..).and_then(<[u8]>::first_chunk).is_some_and(|magic| SMB.contains(&u32::from_be_bytes(*magic)))
+}
+
+/// The packet type, if a payload begins with a DCE/RPC fragment.
+pub(super) fn rpc_type(payload: &[u8]) -> Option<u8> {
+    let [major, minor, kind, _, representation @ ..] = payload.first_chunk::<8>()?;
+    let version = u32::from(u16::from_be_bytes([*major, *minor]));
+    (dce_rpc::VERSIONS.contains(&version)
+        && *kind <= dce_rpc::LAST_TYPE
+        && dce_rpc::REPRESENTATIONS.contains(&u32::from_be_bytes(*representation)))
+    .then_some(*kind)
 }
 
 /// IPv4 class D and above (the limited broadcast among them), or IPv6 multicast.

@@ -45,7 +45,7 @@ struct Watched {
 /// One shard's ring.
 #[derive(Debug)]
 pub struct Ring {
-    ring: packet::Ring,
+    blocks: packet::Ring,
     stamper: Stamper,
     clock: Clock,
     interest: Interest,
@@ -65,7 +65,7 @@ impl Ring {
     /// # Errors
     /// CAP_NET_RAW or memory is missing, no interface exists, or one is of a kind that is not decoded.
     pub fn open_all(config: &Config, clock: Clock) -> Result<Vec<Self>, CaptureError> {
-        let interest = Interest::new(&config.detect.lateral, config.detect.inspect_smb, &[]);
+        let interest = Interest::new(&config.detect.lateral, config.detect.inspect_smb);
         let shards = config.capture.shards.max(1);
         let blocks = (config.capture.ring_bytes / BLOCK).max(FEWEST_BLOCKS);
         let geometry = Geometry { block_bytes: BLOCK, blocks, timeout: config.capture.block_timeout };
@@ -87,7 +87,7 @@ impl Ring {
                 group = Some(joined);
             }
             rings.push(Ring {
-                ring,
+                blocks: ring,
                 stamper: clock.stamper(),
                 clock,
                 interest: interest.clone(),
@@ -112,7 +112,7 @@ impl Ring {
         self.looked = self.clock.now();
         for watched in &mut self.watched {
             let name = &watched.statistics.name;
-            let found = self.ring.socket().interface(name);
+            let found = self.blocks.socket().interface(name);
             let found = found.map_err(|source| CaptureError::Interface { name: name.clone(), source })?;
             watched.found(found)?;
         }
@@ -127,14 +127,14 @@ impl Ring {
 
     fn attach(&self) -> Result<(), CaptureError> {
         let program = filter::program(&self.interest, &self.open);
-        self.ring.socket().attach_filter(&program).map_err(CaptureError::socket("attach the capture filter"))
+        self.blocks.socket().attach_filter(&program).map_err(CaptureError::socket("attach the capture filter"))
     }
 
     /// Hands over the frames of the blocks at hand, up to one block that holds any.
     fn take(&mut self, each: &mut dyn FnMut(Meta, LinkKind, &[u8])) -> usize {
         let mut count = 0;
         while count == 0 {
-            let Some(mut block) = self.ring.block() else { break };
+            let Some(mut block) = self.blocks.block() else { break };
             self.stamper.begin();
             while let Some(frame) = block.next_frame() {
                 let at = self.stamper.stamp(frame.realtime);
@@ -166,7 +166,7 @@ impl Source for Ring {
         }
         let mut count = self.take(each);
         if count == 0 {
-            self.ring.wait(wait).map_err(CaptureError::socket("wait for frames"))?;
+            self.blocks.wait(wait).map_err(CaptureError::socket("wait for frames"))?;
             count = self.take(each);
         }
         Ok(if count == 0 { Read::Idle } else { Read::Frames(count) })
@@ -174,7 +174,7 @@ impl Source for Ring {
 
     fn statistics(&mut self) -> Statistics {
         // Nothing but a closed socket makes the kernel refuse, and ours is open.
-        let counts = self.ring.socket().take_counts().unwrap_or_default();
+        let counts = self.blocks.socket().take_counts().unwrap_or_default();
         let shares: Vec<u64> =
             self.watched.iter().map(|watched| watched.statistics.received - watched.received_before).collect();
         let lost = split(u64::from(counts.drops), &shares);
@@ -192,7 +192,7 @@ impl Source for Ring {
         if self.fanned_out {
             // One program serves the group; that each member sets the same one does no harm.
             let program = fanout::program(interest);
-            let set = self.ring.socket().set_fanout_program(&program);
+            let set = self.blocks.socket().set_fanout_program(&program);
             set.map_err(CaptureError::socket("attach the fan-out program"))?;
         }
         Ok(())

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::capture::{self, Ring, Source};
+use crate::capture::{self, Interest, Ring, Source};
 use crate::config::Config;
 use crate::config::model::Backend;
 use crate::detect::Detector;
@@ -132,6 +132,7 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
             number,
             shards,
             source,
+            interest: Interest::new(&detect.lateral, detect.inspect_smb),
             detector: Detector::new(detect.clone(), shared.clone(), shards, keys),
             shared: shared.clone(),
             live: live.clone(),

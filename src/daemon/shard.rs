@@ -75,6 +75,8 @@ pub struct Shard {
     pub shards: usize,
     /// Where its frames come from.
     pub source: Box<dyn Source>,
+    /// What of the frames the core wants to see.
+    pub interest: Interest,
     /// Its core.
     pub detector: Detector,
     /// What all shards share.
@@ -127,12 +129,14 @@ impl Shard {
             }
             let now = self.clock.now();
             let wait = self.detector.next_deadline().map_or(WAIT, |due| due.at.since(now).min(WAIT));
-            let detector = &mut self.detector;
+            let (detector, interest) = (&mut self.detector, &self.interest);
             let outcome = self.source.read(wait, &mut |meta, link, bytes| {
                 order += 1;
                 seen.frame(meta.interface, meta.direction, meta.at);
                 match decode(meta, link, bytes) {
-                    Ok(frame) => detector.frame(&frame, order),
+                    // The filter in the kernel passes a little more than this; a replay asks the same.
+                    Ok(frame) if interest.takes(&frame) => detector.frame(&frame, order),
+                    Ok(_) => {}
                     Err(reason) => {
                         if let Some(count) = seen.undecoded.get_mut(reason as usize) {
                             *count += 1;
@@ -154,13 +158,6 @@ impl Shard {
                 }
             }
             self.hand_over(&mut backlog);
-            let settings = self.detector.settings().clone();
-            if let Some(ports) = self.detector.named_ports() {
-                let interest = Interest::new(&settings.lateral, settings.inspect_smb, ports);
-                if let Err(error) = self.source.set_interest(&interest) {
-                    tracing::warn!("ports that an endpoint mapper gave out cannot be looked at: {error}");
-                }
-            }
             if now.since(published) >= PUBLISH || matches!(outcome, Ok(Read::End)) {
                 published = now;
                 self.publish(&mut seen, &mut cursor, now);
@@ -181,7 +178,13 @@ impl Shard {
             Command::Direct(directive) => {
                 self.detector.direct(&directive, |host| fanout::shard_of_address(host, shards) == number);
             }
-            Command::Reconfigure(settings) => self.detector.reconfigure(settings),
+            Command::Reconfigure(settings) => {
+                self.interest = Interest::new(&settings.lateral, settings.inspect_smb);
+                if let Err(error) = self.source.set_interest(&self.interest) {
+                    tracing::error!("the capture filter still lets through what the old settings asked for: {error}");
+                }
+                self.detector.reconfigure(settings);
+            }
         }
     }
 

@@ -209,21 +209,39 @@ impl Assembler {
 
     /// To `yes` if A is one of `values`, which are sorted and distinct; on if not.
     pub fn one_of(&mut self, values: &[u32], yes: Label) {
+        let mut runs: Vec<(u32, u32)> = Vec::new();
+        for &value in values {
+            match runs.last_mut() {
+                Some((_, last)) if *last + 1 == value => *last = value,
+                _ => runs.push((value, value)),
+            }
+        }
+        self.in_one_of(&runs, yes);
+    }
+
+    fn in_one_of(&mut self, runs: &[(u32, u32)], yes: Label) {
         const FEW: usize = 6;
-        if values.len() <= FEW {
-            for &value in values {
-                self.branch(If::Equal, value, yes);
+        if runs.len() <= FEW {
+            for &(first, last) in runs {
+                if first == last {
+                    self.branch(If::Equal, first, yes);
+                } else {
+                    let above = self.label();
+                    self.branch(If::Greater, last, above);
+                    self.branch(If::AtLeast, first, yes);
+                    self.place(above);
+                }
             }
             return;
         }
         // A binary search keeps long port lists cheap.
-        let (low, high) = values.split_at(values.len() / 2);
+        let (low, high) = runs.split_at(runs.len() / 2);
         let (upper, done) = (self.label(), self.label());
-        self.branch(If::AtLeast, high.first().copied().unwrap_or(u32::MAX), upper);
-        self.one_of(low, yes);
+        self.branch(If::AtLeast, high.first().map_or(u32::MAX, |&(first, _)| first), upper);
+        self.in_one_of(low, yes);
         self.goto(done);
         self.place(upper);
-        self.one_of(high, yes);
+        self.in_one_of(high, yes);
         self.place(done);
     }
 

@@ -1,6 +1,7 @@
 //! The way from a frame's first byte to its transport header, as both kernel programs go it.
 
 use super::assembler::{Ancillary, Assembler, If, Label, Op, Size};
+use crate::capture::interest::dce_rpc;
 
 /// Memory cells that hold good at every exit but [`Exits::deep`] and [`Exits::other`].
 pub(in crate::capture) mod cell {
@@ -12,8 +13,12 @@ pub(in crate::capture) mod cell {
     pub const LEFT: u32 = 2;
     /// For the walk's own use.
     pub(super) const SPARE: u32 = 3;
+    /// After [`super::payload`]: offset of the TCP header, its length, and that of what follows on the wire.
+    pub const TRANSPORT: u32 = 4;
+    pub const HEADER: u32 = 5;
+    pub const PAYLOAD: u32 = 6;
     /// The first cell that is the program's own once the walk is over.
-    pub const FREE: u32 = 4;
+    pub const FREE: u32 = 7;
 }
 
 /// `skb->pkt_type` of a frame that the gateway sends.
@@ -201,4 +206,40 @@ fn extension(to: &mut Assembler, exits: Exits) {
     to.store(cell::LEFT);
     to.load_x_cell(cell::FREE);
     to.load_cell(cell::SPARE);
+}
+
+/// From a TCP header at X: its length and that of the payload to their cells. X stays; a payload length below zero
+/// wraps around.
+pub(in crate::capture) fn payload(to: &mut Assembler) {
+    to.store_x(cell::TRANSPORT);
+    to.load(Size::Byte, 12);
+    to.op(Op::Shr, 4);
+    to.op(Op::Shl, 2);
+    to.store(cell::HEADER);
+    to.load_x_cell(cell::HEADER);
+    to.load_cell(cell::LEFT);
+    to.op_x(Op::Sub);
+    to.store(cell::PAYLOAD);
+    to.load_x_cell(cell::TRANSPORT);
+}
+
+/// To `yes`, with A = the packet type, if the payload behind the TCP header at X, of at least [`dce_rpc::LENGTH`], is
+/// the beginning of DCE/RPC; on if not. X is anything then.
+pub(in crate::capture) fn begins_rpc(to: &mut Assembler, yes: Label) {
+    let (represented, versioned, no) = (to.label(), to.label(), to.label());
+    to.load_cell(cell::HEADER);
+    to.op_x(Op::Add);
+    to.tax();
+    to.load(Size::Word, 4);
+    to.one_of(&dce_rpc::REPRESENTATIONS, represented);
+    to.goto(no);
+    to.place(represented);
+    to.load(Size::Half, 0);
+    to.one_of(&dce_rpc::VERSIONS, versioned);
+    to.goto(no);
+    to.place(versioned);
+    to.load(Size::Byte, 2);
+    to.branch(If::Greater, u32::from(dce_rpc::LAST_TYPE), no);
+    to.goto(yes);
+    to.place(no);
 }
