@@ -112,6 +112,9 @@ impl Control {
 
     fn message(&mut self, message: Message, running: &mut usize) {
         match message {
+            Message::Event(Event::Speaks { host, as_server, dialect, signing, encryption }) => {
+                self.live.board.speaks(host, as_server, dialect, signing, encryption);
+            }
             Message::Event(event) => {
                 if let Event::Alarm(alarm) = &event {
                     self.live.tallies.alarmed(alarm);

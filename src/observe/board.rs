@@ -16,12 +16,13 @@ use std::time::Duration;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
-use super::facts::Facts;
+use super::facts::{Facts, SmbFacts};
 use super::host::NearMiss;
 use super::snapshot::{HostCounts, Occupancy};
 use crate::respond::Verdict;
 use crate::time::Timestamp;
 use crate::wire::Address;
+use crate::wire::smb::Dialect;
 
 /// How near a host's decision must have been to be a near miss, in thousandths.
 const NEAR_MISS: u32 = 500;
@@ -60,11 +61,17 @@ pub struct Line {
     pub facts: Option<Facts>,
     /// What is decided about it, if anything.
     pub standing: Option<Standing>,
+    /// Its SMB, as client and as server.
+    pub smb: SmbFacts,
 }
 
 impl Line {
     fn acted(&self) -> bool {
         self.standing.is_some_and(Standing::acted)
+    }
+
+    fn seen(&self) -> Timestamp {
+        self.facts.as_ref().map_or(Timestamp::ZERO, |facts| facts.seen)
     }
 
     /// Takes newer facts. The nearest that a host came without being acted on stays in mind until it is.
@@ -136,6 +143,22 @@ impl Board {
         Published::Yes
     }
 
+    /// Puts up what a host was seen to speak; a host that is only seen as a server appears here first. For the control
+    /// task: may wait for a reader.
+    pub fn speaks(&self, host: Address, as_server: bool, dialect: Dialect, signing: bool, encryption: bool) {
+        match self.lines.entry(host) {
+            Entry::Occupied(mut line) => line.get_mut().smb.spoke(as_server, dialect, signing, encryption),
+            Entry::Vacant(place) => {
+                if self.used.load(Ordering::Relaxed) >= self.capacity - self.capacity / 8 {
+                    self.refused.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
+                place.insert(Line::default()).smb.spoke(as_server, dialect, signing, encryption);
+                self.used.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Puts up what is decided about a host, or that nothing is any more. For the control task: may wait for a reader.
     pub fn stand(&self, host: Address, standing: Option<Standing>) {
         match self.lines.entry(host) {
@@ -144,14 +167,14 @@ impl Board {
                 if let (true, Some(facts)) = (line.get().acted(), &mut line.get_mut().facts) {
                     facts.near_miss = None;
                 }
-                if standing.is_none() && line.get().facts.is_none() {
+                if standing.is_none() && line.get().facts.is_none() && !line.get().smb.any() {
                     line.remove();
                     self.used.fetch_sub(1, Ordering::Relaxed);
                 }
             }
             Entry::Vacant(place) => {
                 if standing.is_some() {
-                    place.insert(Line { facts: None, standing });
+                    place.insert(Line { standing, ..Line::default() });
                     self.used.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -256,8 +279,9 @@ impl Board {
         let surplus = used - self.capacity / 8 * 5;
         let mut candidates: Vec<(u32, Timestamp, Address)> = Vec::with_capacity(used);
         self.each(|host, line| {
-            if let (false, Some(facts)) = (line.acted(), &line.facts) {
-                candidates.push((facts.nearness_at(now, decay), facts.seen, host));
+            if !line.acted() {
+                let near = line.facts.as_ref().map_or(0, |facts| facts.nearness_at(now, decay));
+                candidates.push((near, line.seen(), host));
             }
         });
         if surplus < candidates.len() {
@@ -267,8 +291,7 @@ impl Board {
         let mut dropped = 0;
         for (_, seen, host) in candidates {
             // It may have been published or decided about again since it was looked at.
-            let idle =
-                |_: &Address, line: &Line| !line.acted() && line.facts.as_ref().is_some_and(|facts| facts.seen == seen);
+            let idle = |_: &Address, line: &Line| !line.acted() && line.seen() == seen;
             if self.lines.remove_if(&host, idle).is_some() {
                 dropped += 1;
             }
@@ -349,6 +372,21 @@ mod tests {
         board.stand(host(99), None);
         assert_eq!(board.get(host(99)), None);
         assert_eq!(board.len(), 8);
+    }
+
+    #[test]
+    fn what_a_host_speaks_stays_when_its_facts_change() {
+        let board = Board::new(8);
+        board.speaks(host(1), true, Dialect::NtLm012, false, false);
+        board.try_publish(host(1), facts(1, 0));
+        board.speaks(host(1), false, Dialect::Smb311, true, false);
+        let smb = board.get(host(1)).unwrap().smb;
+        assert!(smb.smb1() && smb.signing && smb.client != 0 && smb.server != 0);
+        for n in 2..100 {
+            board.speaks(host(n), true, Dialect::Smb311, false, false);
+        }
+        assert_eq!(board.len(), 7, "servers that were only seen answering leave room for suspects");
+        assert!(board.trim(NOW, DECAY) > 0);
     }
 
     #[test]

@@ -115,7 +115,7 @@ fn view(address: Address, line: &Line, config: &Config, status: &Status, exempti
             )
         }),
         exposed_by: facts.exposed_by,
-        smb: facts.smb.any().then(|| smb(facts.smb)),
+        smb: line.smb.any().then(|| smb(line.smb)),
         last_seen: facts.seen,
         near_miss: facts.near_miss,
     }
@@ -124,11 +124,11 @@ fn view(address: Address, line: &Line, config: &Config, status: &Status, exempti
 fn smb(facts: SmbFacts) -> SmbView {
     let names = |bits| SmbFacts::names(bits).map(str::to_owned).collect();
     SmbView {
-        smb1: facts.smb1,
+        smb1: facts.smb1(),
         client: names(facts.client),
         server: names(facts.server),
         signing: facts.signing,
-        encrypted: facts.encrypted,
+        encrypted: facts.encryption,
     }
 }
 

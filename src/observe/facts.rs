@@ -20,19 +20,34 @@ pub struct SmbFacts {
     pub client: u16,
     /// Dialects agreed on as a server.
     pub server: u16,
-    /// It negotiated SMB1, on either side.
-    pub smb1: bool,
     /// A negotiation required signing.
     pub signing: bool,
-    /// Encrypted sessions were seen.
-    pub encrypted: bool,
+    /// A negotiation agreed on encryption.
+    pub encryption: bool,
 }
 
 impl SmbFacts {
+    /// The dialects that are SMB1: the oldest ones.
+    const SMB1: u16 = (1 << (Dialect::OtherSmb1 as u16 + 1)) - 1;
+
     /// Whether it speaks SMB at all.
     #[must_use]
     pub const fn any(self) -> bool {
-        self.client | self.server != 0 || self.encrypted || self.smb1
+        self.client | self.server != 0
+    }
+
+    /// Whether it agreed on SMB1, on either side.
+    #[must_use]
+    pub const fn smb1(self) -> bool {
+        (self.client | self.server) & Self::SMB1 != 0
+    }
+
+    /// Takes one more agreement in.
+    pub const fn spoke(&mut self, as_server: bool, dialect: Dialect, signing: bool, encryption: bool) {
+        let bits = if as_server { &mut self.server } else { &mut self.client };
+        *bits |= 1 << (dialect as u16);
+        self.signing |= signing;
+        self.encryption |= encryption;
     }
 
     /// The labels of the dialects in a set of bits, oldest first.
@@ -61,8 +76,6 @@ pub struct Facts {
     pub windows: Vec<WindowFill>,
     /// The alarmed host that lately reached it.
     pub exposed_by: Option<Address>,
-    /// Its SMB.
-    pub smb: SmbFacts,
     /// The closest it came to a decision without one; kept by the board.
     pub near_miss: Option<NearMiss>,
     /// The evidence that counts now, oldest first; none for quiet hosts.
@@ -96,7 +109,6 @@ impl Facts {
                 .exposed
                 .filter(|(_, _, at)| now.since(*at) <= settings.chain_memory)
                 .map(|(from, _, _)| from),
-            smb: SmbFacts { smb1: host.smb1, ..SmbFacts::default() },
             near_miss: None,
             evidence: host.evidence.clone(),
         }
@@ -175,7 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn dialects_are_named_oldest_first() {
+    fn dialects_are_named_oldest_first_and_smb1_is_told_apart() {
+        for dialect in Dialect::ALL {
+            let mut facts = SmbFacts::default();
+            facts.spoke(true, dialect, false, true);
+            assert_eq!(facts.smb1(), dialect.is_smb1(), "{dialect:?}");
+            assert_eq!((facts.client, facts.signing, facts.encryption), (0, false, true));
+            assert_eq!(SmbFacts::names(facts.server).collect::<Vec<_>>(), [dialect.label()]);
+        }
         let bits = 1 << (Dialect::NtLm012 as u16) | 1 << (Dialect::Smb311 as u16);
         assert_eq!(SmbFacts::names(bits).collect::<Vec<_>>(), ["smb1_ntlm0.12", "smb3.1.1"]);
     }

@@ -10,7 +10,7 @@ use firedoor::config::model::Config;
 use firedoor::evidence::{Attachment, Detail, Evidence, Grade, Score, Signal};
 use firedoor::observe::api::{self, socket};
 use firedoor::observe::counters::{Outcome, Table};
-use firedoor::observe::facts::{Facts, SmbFacts};
+use firedoor::observe::facts::Facts;
 use firedoor::observe::host::{Class, Exempted, HeldView, WindowFill};
 use firedoor::observe::order::{Done, Request};
 use firedoor::observe::snapshot::{
@@ -20,6 +20,7 @@ use firedoor::observe::snapshot::{
 use firedoor::observe::{Live, Metrics, Order, Refusal, exporter};
 use firedoor::respond::{By, Decision, Mode, Refused, Verdict};
 use firedoor::time::Timestamp;
+use firedoor::wire::smb::Dialect;
 use firedoor::wire::{Address, Mac};
 use tokio::sync::watch;
 
@@ -151,9 +152,10 @@ pub fn outbreak(live: &Live) {
     live.tallies.enforced(Duration::from_micros(1800));
 
     live.board.try_publish(address(7), facts(now, 10_100, 7));
-    live.board
-        .try_publish(address(8), Facts { smb: SmbFacts { smb1: true, ..SmbFacts::default() }, ..facts(now, 6600, 8) });
+    live.board.try_publish(address(8), facts(now, 6600, 8));
     live.board.try_publish(address(201), Facts { exposed_by: Some(address(7)), ..facts(now, 1100, 201) });
+    live.board.speaks(address(8), true, Dialect::NtLm012, false, false);
+    live.board.speaks(address(8), false, Dialect::Smb311, true, false);
     let decision = |host, decision, enforced, reason: &str| Decision {
         at: now,
         host,

@@ -75,7 +75,7 @@ impl Filter {
         let facts = line.facts.as_ref();
         (!self.acted || acted)
             && (!self.suspicious || line.standing.is_some() || facts.is_some_and(Facts::suspicious))
-            && (!self.smb1 || facts.is_some_and(|facts| facts.smb.smb1))
+            && (!self.smb1 || line.smb.smb1())
             && self.network.is_none_or(|network| network.contains(address.ip()))
     }
 

@@ -3,10 +3,11 @@
 use super::*;
 use crate::config::model::Config;
 use crate::evidence::Score;
-use crate::observe::facts::{Facts, SmbFacts};
+use crate::observe::facts::Facts;
 use crate::observe::order::{QUEUE, Refusal, Target, Which};
 use crate::respond::Refused;
 use crate::time::Timestamp;
+use crate::wire::smb::Dialect;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn live() -> Arc<Live> {
@@ -221,10 +222,12 @@ async fn hosts_are_filtered_sorted_and_cut() {
             score: Score(score),
             threshold: Score(9900),
             destinations: u32::from(10 - n),
-            smb: SmbFacts { smb1, ..SmbFacts::default() },
             ..Facts::default()
         };
         live.board.try_publish(Address::v4([10, 0, 0, n]), facts);
+        if smb1 {
+            live.board.speaks(Address::v4([10, 0, 0, n]), true, Dialect::NtLm012, false, false);
+        }
     }
     for (query, expected, total) in [
         ("", &["10.0.0.2", "10.0.0.3", "10.0.0.1", "10.0.0.4"][..], 4),

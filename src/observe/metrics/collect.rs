@@ -178,11 +178,11 @@ fn near(scrape: &mut Scrape, live: &Live) {
     let mut near = [0u64; NEAR.len()];
     let mut dialects = [0u64; Dialect::ALL.len()];
     live.board.each(|_, line| {
-        let Some(facts) = &line.facts else { return };
         for (at, hosts) in dialects.iter_mut().enumerate() {
-            *hosts += u64::from((facts.smb.client | facts.smb.server) >> at & 1);
+            *hosts += u64::from((line.smb.client | line.smb.server) >> at & 1);
         }
-        smb1 += u64::from(facts.smb.smb1);
+        smb1 += u64::from(line.smb.smb1());
+        let Some(facts) = &line.facts else { return };
         if line.standing.is_some_and(Standing::acted) {
             return;
         }
