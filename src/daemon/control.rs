@@ -23,6 +23,8 @@ use crate::observe::live::Live;
 use crate::observe::order::Request;
 use crate::respond::{Action, Decision, Responder, Verdict};
 use crate::sys::clock::Clock;
+use crate::sys::readiness;
+use crate::sys::route::Changes;
 use crate::time::Timestamp;
 use crate::track::Shared;
 
@@ -80,6 +82,9 @@ impl Control {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut running = self.shards.len();
+        let mut drift = readiness::register(self.firewall.watch().map_err(std::io::Error::other)?)?;
+        let mut changes = readiness::register(Changes::open(true).map_err(std::io::Error::other)?)?;
+        self.learn_neighbours();
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         loop {
             tokio::select! {
@@ -101,6 +106,18 @@ impl Control {
                         Err(error) => tracing::error!("the configuration was refused, the running one stays: {error}"),
                     }
                     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+                }
+                ready = drift.readable_mut() => {
+                    let mut ready = ready?;
+                    let found = ready.get_inner_mut().drain();
+                    ready.clear_ready();
+                    self.drifted(found);
+                }
+                ready = changes.readable_mut() => {
+                    let mut ready = ready?;
+                    let found = ready.get_inner_mut().drain();
+                    ready.clear_ready();
+                    self.changed(found);
                 }
                 _ = tick.tick() => self.tick(),
             }
@@ -196,13 +213,7 @@ impl Control {
         self.responder.tick(now, &mut actions);
         self.carry_out(&mut actions);
         self.actions = actions;
-        let machine = Machine::now();
-        if machine != self.machine {
-            tracing::info!("the machine's interfaces or addresses have changed");
-            self.machine = machine;
-            self.settings_changed();
-            self.look_over();
-        } else if self.firewall_error.is_some() || now.since(self.looked_over) >= LOOK_OVER {
+        if self.firewall_error.is_some() || now.since(self.looked_over) >= LOOK_OVER {
             self.look_over();
         }
         self.tell_throttled();
@@ -260,7 +271,7 @@ impl Control {
     }
 
     /// Hands changed settings to responder and shards.
-    fn settings_changed(&mut self) {
+    pub(super) fn settings_changed(&mut self) {
         let config = self.machine.complete(&self.written);
         let (detect, respond) = core_settings(&config);
         let mut actions = std::mem::take(&mut self.actions);

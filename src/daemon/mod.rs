@@ -7,6 +7,7 @@
 mod blind;
 mod confine;
 mod control;
+mod drift;
 pub mod machine;
 mod orders;
 mod picture;
@@ -137,7 +138,7 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
             shared: shared.clone(),
             live: live.clone(),
             counters: live.counters.shard(number).unwrap_or_default(),
-            clock: clock,
+            clock,
             commands: command_receiver,
             messages: message_sender.clone(),
             stop: stop.clone(),

@@ -10,4 +10,5 @@ pub mod nftables;
 pub mod packet;
 pub mod peer;
 pub mod privileges;
+pub mod readiness;
 pub mod route;

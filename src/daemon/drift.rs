@@ -1,0 +1,125 @@
+//! What others change around the daemon: the kernel's table, interfaces, addresses, neighbours.
+//!
+//! The kernel tells of each change; nothing here is polled. What was ours is put right at once, counted and logged.
+
+use std::time::Duration;
+
+use crate::daemon::control::Control;
+use crate::daemon::machine::Machine;
+use crate::firewall::{self, What};
+use crate::observe::snapshot::{Drift, Repairs};
+use crate::sys::netlink;
+use crate::sys::route::{Change, Kernel, Liveness, Neighbour};
+
+/// A neighbour that the kernel gave up was asked for at least this long ago.
+const GIVEN_UP: Duration = Duration::from_secs(1);
+
+impl Control {
+    /// Somebody changed the kernel's table: puts it right.
+    pub(super) fn drifted(&mut self, found: Result<Vec<firewall::Drift>, netlink::Error>) {
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::error!("changes of the kernel's table cannot be watched: {error}");
+                self.firewall_error = Some(error.to_string());
+                return;
+            }
+        };
+        if found.is_empty() {
+            return;
+        }
+        for drift in &found {
+            let by = drift.by.as_deref().unwrap_or("somebody");
+            let kind = match &drift.what {
+                What::Table | What::Lost => Drift::Table,
+                What::Chain(_) | What::Rules(_) | What::Set(_) | What::Counter(_) => Drift::Rule,
+                What::Elements(_) => Drift::Element,
+            };
+            tracing::warn!(
+                by,
+                kind = kind.label(),
+                "the kernel's table was changed ({:?}): putting it right",
+                drift.what
+            );
+            self.repaired(kind);
+        }
+        self.look_over();
+        self.refresh();
+    }
+
+    fn repaired(&mut self, kind: Drift) {
+        let now = self.clock.now();
+        match self.repairs.iter_mut().find(|repairs| repairs.kind == kind) {
+            Some(repairs) => {
+                repairs.count += 1;
+                repairs.last = now;
+            }
+            None => self.repairs.push(Repairs { kind, count: 1, last: now }),
+        }
+    }
+
+    /// Interfaces, addresses or neighbours have changed.
+    pub(super) fn changed(&mut self, found: Result<Vec<Change>, netlink::Error>) {
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::error!("changes of the network cannot be watched: {error}");
+                return;
+            }
+        };
+        let mut ours = false;
+        for change in &found {
+            match change {
+                Change::Neighbour(neighbour) => self.neighbour(neighbour),
+                Change::Link(_) | Change::LinkGone(_) | Change::Address(_) | Change::AddressGone(_) | Change::Lost => {
+                    ours = true;
+                }
+            }
+        }
+        if !ours {
+            return;
+        }
+        let machine = Machine::now();
+        if machine == self.machine {
+            // A device may have come back under its old name and number, without its hook.
+            self.look_over();
+            return;
+        }
+        let before = self.machine.present(&self.written.gateway.interfaces);
+        self.machine = machine;
+        let after = self.machine.present(&self.written.gateway.interfaces);
+        if before != after {
+            tracing::warn!(interfaces = after.join(","), "protected interfaces have come or gone");
+            self.repaired(Drift::Device);
+        }
+        self.settings_changed();
+        self.look_over();
+        self.refresh();
+    }
+
+    /// Takes over the kernel's neighbour table.
+    pub(super) fn learn_neighbours(&mut self) {
+        match Kernel::open().and_then(|mut kernel| kernel.neighbours()) {
+            Ok(neighbours) => neighbours.iter().for_each(|neighbour| self.neighbour(neighbour)),
+            Err(error) => tracing::warn!("the neighbour table cannot be read: {error}"),
+        }
+    }
+
+    fn neighbour(&self, neighbour: &Neighbour) {
+        let now = self.clock.now();
+        let config = self.live.config();
+        if !config.detect.protected.contains(neighbour.address) || !neighbour.address.is_unicast() {
+            return;
+        }
+        match (neighbour.liveness, neighbour.mac) {
+            (Liveness::Alive, Some(mac)) => {
+                self.shared.addresses.saw(neighbour.address, now);
+                self.shared.addresses.resolved(neighbour.address, mac, now);
+            }
+            (Liveness::Dead, _) if !self.shared.addresses.is_alive(neighbour.address, now) => {
+                self.shared.addresses.asked(neighbour.address, now - GIVEN_UP);
+            }
+            _ => {}
+        }
+    }
+}
