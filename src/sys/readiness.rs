@@ -12,5 +12,6 @@ use tokio::io::unix::AsyncFd;
 pub fn register<T: AsFd + AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: `AsFd` vouches that the descriptor is open for as long as `owner` lives, and `AsyncFd` owns `owner` and
     // deregisters the descriptor before it drops it.
-    unsafe { AsyncFd::register(owner) }
+    let registered = unsafe { AsyncFd::register(owner) };
+    registered.map_err(io::Error::from)
 }
