@@ -15,19 +15,36 @@ use tokio::task::JoinHandle;
 use super::live::Live;
 use super::metrics::Metrics;
 use super::serve::{self, Limits};
+use crate::sys::activation;
 
 const LIMITS: Limits = Limits { connections: 16, head: Duration::from_secs(5), whole: Duration::from_secs(10) };
 
 /// The control task is taken for stuck when its picture of the daemon is older than this.
 const STALE: Duration = Duration::from_secs(10);
 
-/// Takes the address; the error names it and what to do.
+/// The name under which systemd passes a listener, see systemd/firedoor.socket.
+pub const PASSED: &str = "metrics";
+
+/// Takes the address, or the listener that systemd passed; the error names the address and what to do.
+///
+/// A passed listener is taken wherever it listens: the unit's sandbox allows no other.
 ///
 /// # Errors
 /// The address is in use, or not this machine's.
 pub fn bind(address: SocketAddr) -> Result<std::net::TcpListener, BindError> {
     let bind = || {
-        let listener = std::net::TcpListener::bind(address)?;
+        let listener = match activation::listener(PASSED) {
+            Some(passed) => {
+                if let Some(at) = passed.local_addr().ok().filter(|at| *at != address) {
+                    tracing::warn!(
+                        "metrics are served on {at}, where systemd listens, and not on {address} as observe.metrics \
+                         has it: systemctl edit firedoor.socket"
+                    );
+                }
+                passed
+            }
+            None => std::net::TcpListener::bind(address)?,
+        };
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
@@ -37,7 +54,8 @@ pub fn bind(address: SocketAddr) -> Result<std::net::TcpListener, BindError> {
 /// The metrics address could not be taken.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot serve metrics on {address}: {source}; set observe.metrics to a free address of this machine, or to \"off\""
+    "cannot serve metrics on {address}: {source}; set observe.metrics to a free address of this machine, or to \"off\"; \
+     under systemd, the address stands in firedoor.socket"
 )]
 pub struct BindError {
     address: SocketAddr,

@@ -1,6 +1,7 @@
 //! The operating system: one family of system calls a file. The only `unsafe` code of the crate lives here.
 #![allow(unsafe_code)]
 
+pub mod activation;
 pub mod clock;
 pub mod limits;
 pub mod links;
