@@ -14,6 +14,7 @@ use tokio::sync::mpsc::Receiver;
 
 use crate::config::{self, Config};
 use crate::daemon::blind::Blind;
+use crate::daemon::history;
 use crate::daemon::machine::{Machine, core_settings};
 use crate::daemon::shard::{Command, Message};
 use crate::detect::{Directive, Event};
@@ -22,6 +23,7 @@ use crate::observe::host::{EvidenceView, HeldView};
 use crate::observe::live::Live;
 use crate::observe::order::Request;
 use crate::respond::{Action, Decision, Responder, Verdict};
+use crate::store::StoreHandle;
 use crate::sys::clock::Clock;
 use crate::sys::readiness;
 use crate::sys::route::Changes;
@@ -53,6 +55,7 @@ pub struct Control {
     pub(super) blind: Blind,
     pub(super) config: crate::observe::snapshot::ConfigView,
     pub(super) repairs: Vec<crate::observe::snapshot::Repairs>,
+    pub(super) store: Option<StoreHandle>,
     pub(super) throttled: super::throttle::Told,
     pub(super) actions: Vec<Action>,
 }
@@ -157,6 +160,9 @@ impl Control {
     /// Carries out what the responder wants, in its order: the kernel before the record, the record before the shards.
     pub(super) fn carry_out(&mut self, actions: &mut Vec<Action>) {
         let mut changed = false;
+        if let Some(store) = &self.store {
+            history::write_ahead(store, actions);
+        }
         for action in actions.drain(..) {
             changed = true;
             match action {
@@ -179,11 +185,17 @@ impl Control {
             }
         }
         if changed {
-            self.live.set_held(self.responder.held().map(held_view).collect());
+            let held: Vec<HeldView> = self.responder.held().map(held_view).collect();
+            if let Some(store) = &self.store
+                && *self.live.held() != held
+            {
+                store.set_held(held.clone());
+            }
+            self.live.set_held(held);
         }
     }
 
-    pub(super) fn record(&mut self, decision: &Decision) {
+    fn record(&mut self, decision: &Decision) {
         let Decision { at, host, decision: verdict, score, destinations, step, enforced, reason, .. } = decision;
         if matches!(verdict, Verdict::Contain | Verdict::Isolate) && decision.grade.is_some() {
             self.live.tallies.enforced(self.clock.now().since(*at));

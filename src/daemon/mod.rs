@@ -8,6 +8,7 @@ mod blind;
 mod confine;
 mod control;
 mod drift;
+mod history;
 pub mod machine;
 mod orders;
 mod picture;
@@ -25,16 +26,15 @@ use crate::capture::{self, Interest, Ring, Source};
 use crate::config::Config;
 use crate::config::model::Backend;
 use crate::detect::Detector;
-use crate::evidence::{Attachment, Score};
-use crate::firewall::{self, Acted, Firewall, Plan};
+use crate::firewall::{self, Firewall, Plan};
 use crate::observe::api::peer;
 use crate::observe::live::Live;
 use crate::observe::metrics::Metrics;
 use crate::observe::snapshot::ConfigView;
 use crate::observe::{api, exporter, order};
-use crate::respond::{By, Case, Responder};
+use crate::respond::Responder;
+use crate::store::StoreHandle;
 use crate::sys::clock::Clock;
-use crate::time::Timestamp;
 use crate::track::{Keys, Shared};
 use control::{Control, End};
 use machine::{Machine, core_settings};
@@ -107,9 +107,6 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
     let found = firewall.reconcile(&plan)?;
     let mut responder = Responder::new(respond);
     let mut actions = Vec::new();
-    for acted in &found.acted {
-        responder.restore(adopted(acted, started), &mut actions);
-    }
     if !found.acted.is_empty() {
         tracing::warn!(hosts = found.acted.len(), "took over hosts that the kernel acts on already");
     }
@@ -118,6 +115,9 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
     let shared = Arc::new(Shared::new(detect.capacities.addresses, detect.contact_memory, keys));
     let live = Arc::new(Live::new(Arc::new(config.clone())));
     live.set_ruleset(plan.text(true));
+    let history = config.observe.history.clone();
+    let opened = history.as_deref().and_then(history::open);
+    let ended = history::take_over(&found.acted, opened.as_ref(), &mut responder, &live, started, &mut actions);
     let shards = match config.capture.backend {
         Backend::Ring => config.capture.shards.max(1),
         Backend::Pnet => 1,
@@ -154,6 +154,15 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
     let exporter = config.observe.metrics.map(exporter::bind).transpose()?;
 
     confine::confine(&config, &path, group);
+
+    // Its thread starts after the privileges are gone, like all others.
+    let store = history
+        .map(|path| StoreHandle::start(&path, opened, history::limits(&config)).map_err(system("starting the history")))
+        .transpose()?;
+
+    if let Some(store) = &store {
+        ended.into_iter().for_each(|host| store.forget(host));
+    }
 
     let threads = ready
         .into_iter()
@@ -194,6 +203,7 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         shards: commands,
         blind: blind::Blind::default(),
         repairs: Vec::new(),
+        store,
         throttled: throttle::Told::new(),
         actions: Vec::new(),
     };
@@ -227,26 +237,6 @@ fn open_sources(config: &Config, clock: Clock) -> Result<Vec<Box<dyn Source>>, E
         Backend::Ring => Ring::open_all(config, clock)?.into_iter().map(|ring| Box::new(ring) as _).collect(),
         Backend::Pnet => Vec::new(),
     })
-}
-
-/// A case for a host that the kernel acts on and nobody remembers why.
-fn adopted(acted: &Acted, now: Timestamp) -> Case {
-    Case {
-        host: acted.host,
-        verdict: acted.verdict,
-        since: now,
-        until: acted.expires_in.map(|left| now + left),
-        step: 0,
-        active: now,
-        grade: None,
-        by: By::Firedoor,
-        reason: "found in the kernel at start".to_owned(),
-        attachment: Attachment::default(),
-        score: Score(0),
-        threshold: Score(0),
-        destinations: 0,
-        evidence: Vec::new(),
-    }
 }
 
 /// A hash key that nobody outside can guess.

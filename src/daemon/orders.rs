@@ -7,17 +7,27 @@ use crate::observe::host::{ActView, Exempted};
 use crate::observe::order::{Done, Order, Refusal, Request, Target, Which};
 use crate::respond::Ordered;
 use crate::respond::{Action, By};
+use crate::store::OrderRow;
 use crate::wire::Address;
 
 impl Control {
     /// Carries out one request and answers it.
     pub(super) fn request(&mut self, request: Request) {
         let label = request.order.label();
+        let (target, reason) = named(&request.order);
         let outcome = self.order(request.order, &request.by);
         self.live.tallies.ordered(label, outcome.is_ok());
         match &outcome {
             Ok(done) => tracing::info!(order = label, by = request.by, "{}", done.message),
             Err(refusal) => tracing::warn!(order = label, by = request.by, "order refused: {refusal}"),
+        }
+        if let Some(store) = &self.store {
+            let answer = match &outcome {
+                Ok(done) => done.message.clone(),
+                Err(refusal) => refusal.to_string(),
+            };
+            let (at, operator, what) = (self.clock.now(), request.by.clone(), label.to_owned());
+            let _ = store.record_order(OrderRow { at, operator, what, target, reason, done: outcome.is_ok(), answer });
         }
         self.refresh();
         // Whoever asked may have gone away; what was ordered is done all the same.
@@ -102,10 +112,15 @@ impl Control {
                 let mut exempted = (*self.live.exempted()).clone();
                 exempted.retain(|entry| entry.network != network);
                 exempted.push(Exempted { network, by: by.to_owned(), at: now, reason });
+                if let Some(store) = &self.store {
+                    store.set_exempted(exempted.clone());
+                }
                 self.live.set_exempted(exempted);
                 self.carry_out(&mut actions);
                 self.exemptions_changed();
-                format!("{network} is on the never-contain list until the daemon stops; add it to the file to keep it")
+                format!(
+                    "{network} is on the never-contain list until it is removed by command; add it to the file to keep it there"
+                )
             }
             Order::Unexempt { network, .. } => {
                 if !self.responder.order_unexempt(network) {
@@ -113,6 +128,9 @@ impl Control {
                 }
                 let mut exempted = (*self.live.exempted()).clone();
                 exempted.retain(|entry| entry.network != network);
+                if let Some(store) = &self.store {
+                    store.set_exempted(exempted.clone());
+                }
                 self.live.set_exempted(exempted);
                 self.exemptions_changed();
                 format!("{network} is off the never-contain list")
@@ -137,6 +155,29 @@ impl Control {
                 if ids.is_empty() { Err(Refusal::NothingHeld) } else { Ok(ids) }
             }
         }
+    }
+}
+
+/// Whom and why an order names, for the record.
+fn named(order: &Order) -> (Option<String>, Option<String>) {
+    let target = |target: &Target| match target {
+        Target::Host(host) => host.to_string(),
+        Target::Network(network) => network.to_string(),
+        Target::All => "all".to_owned(),
+    };
+    let which = |which: &Which| match which {
+        Which::One(id) => id.to_string(),
+        Which::All => "all".to_owned(),
+    };
+    match order {
+        Order::Act { target: whom, reason, .. } | Order::Release { target: whom, reason } => {
+            (Some(target(whom)), Some(reason.clone()))
+        }
+        Order::Confirm { which: ids } | Order::Discard { which: ids } => (Some(which(ids)), None),
+        Order::Exempt { network, reason } | Order::Unexempt { network, reason } => {
+            (Some(network.to_string()), Some(reason.clone()))
+        }
+        Order::Reload | Order::Rearm => (None, None),
     }
 }
 

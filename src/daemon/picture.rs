@@ -7,6 +7,7 @@ use crate::observe::snapshot::{
     BreakerView, FirewallView, FuseView, HostCounts, InterfaceView, Occupancy, Status, StoreView,
 };
 use crate::respond::{Mode, Verdict};
+use crate::store::StoreHandle;
 use crate::time::Timestamp;
 
 impl Control {
@@ -94,7 +95,7 @@ impl Control {
                     evicted: 0,
                 })
                 .collect(),
-            store: StoreView::default(),
+            store: self.store.as_ref().map_or_else(StoreView::default, StoreHandle::view),
             config: self.config.clone(),
             firewall: FirewallView {
                 in_place: self.firewall_error.is_none(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::daemon::control::Control;
 use crate::evidence::{Attachment, Score};
-use crate::respond::{By, Decision, Mode, Verdict};
+use crate::respond::{Action, By, Decision, Mode, Verdict};
 use crate::time::Timestamp;
 use crate::wire::Address;
 
@@ -35,7 +35,7 @@ impl Control {
             self.throttled.insert(host, now);
             let line = self.live.board.get(host).and_then(|line| line.facts);
             let verb = if enforced { "limits" } else { "would limit" };
-            self.record(&Decision {
+            let decision = Decision {
                 at: now,
                 host,
                 decision: Verdict::Throttle,
@@ -50,7 +50,8 @@ impl Control {
                 by: By::Firedoor,
                 attachment: line.map_or_else(Attachment::default, |facts| facts.attachment),
                 evidence: Vec::new(),
-            });
+            };
+            self.carry_out(&mut vec![Action::Record(Box::new(decision))]);
         }
     }
 }

@@ -69,6 +69,22 @@ impl Receipt {
         }
     }
 
+    /// Waits for at most `time` on a thread that may wait: the control task, which has nothing better to do before the
+    /// kernel is told.
+    pub fn within_blocking(self, time: Duration) -> Kept {
+        const LOOK: Duration = Duration::from_micros(100);
+        let Some(mut receiver) = self.0 else { return Kept::Refused };
+        let begun = Instant::now();
+        loop {
+            match receiver.try_recv() {
+                Ok(true) => return Kept::Durable,
+                Ok(false) | Err(oneshot::error::TryRecvError::Closed) => return Kept::Refused,
+                Err(oneshot::error::TryRecvError::Empty) if begun.elapsed() >= time => return Kept::Waiting,
+                Err(oneshot::error::TryRecvError::Empty) => std::thread::sleep(LOOK),
+            }
+        }
+    }
+
     /// Waits for as long as it takes. Not for asynchronous code.
     #[must_use]
     pub fn wait(self) -> Kept {

@@ -1,0 +1,157 @@
+//! The history's part in the daemon: what a start takes over, and what is written before the kernel is told.
+//!
+//! The kernel is the truth for what is dropped, the history for why. A block that only the kernel knows is taken over;
+//! one that only the history knows (the gateway was rebooted) is put back, unless it was never enforced; a release
+//! that the kernel never heard of is carried out.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::evidence::{Attachment, Score};
+use crate::firewall::Acted;
+use crate::observe::live::Live;
+use crate::respond::{Action, By, Case, Mode, Responder, Verdict};
+use crate::store::{Limits, Receipt, Store, StoreHandle};
+use crate::time::Timestamp;
+use crate::wire::Address;
+
+/// How long the kernel may have to wait for the disk. A decision is carried out then, whatever the disk does.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// Decisions of earlier runs that `why` still shows at once.
+const RECENT: u32 = 256;
+
+/// Most decisions kept, however young.
+const MOST_DECISIONS: u32 = 1_000_000;
+
+/// How much history is kept.
+pub(super) fn limits(config: &Config) -> Limits {
+    Limits { keep: config.observe.history_keep, most: MOST_DECISIONS }
+}
+
+/// Opens the history, if one is to be kept; what is wrong is told and lived with.
+pub(super) fn open(path: &Path) -> Option<Store> {
+    match Store::open(path) {
+        Ok(opened) => {
+            if let Some(moved) = opened.moved {
+                tracing::error!("the history was damaged: it is kept as {}, and a new one is begun", moved.display());
+            }
+            Some(opened.store)
+        }
+        Err(fault) => {
+            tracing::error!("the history cannot be opened, decisions go on without it: {fault}");
+            None
+        }
+    }
+}
+
+/// What a start takes over from the kernel and from the history. Gives the hosts whose time ran out meanwhile, for the
+/// history to forget.
+pub(super) fn take_over(
+    found: &[Acted],
+    store: Option<&Store>,
+    responder: &mut Responder,
+    live: &Live,
+    now: Timestamp,
+    actions: &mut Vec<Action>,
+) -> Vec<Address> {
+    let read = |what: &str, error: crate::store::Fault| tracing::error!("the history's {what} cannot be read: {error}");
+    let mut remembered: HashMap<Address, Case> = HashMap::new();
+    if let Some(store) = store {
+        let within = responder.settings().repeat_within;
+        let most = u32::try_from(responder.settings().remembered_hosts).unwrap_or(u32::MAX);
+        match store.steps(now - within, most) {
+            Ok(steps) => steps.iter().for_each(|step| responder.restore_step(step.host, step.step, step.at)),
+            Err(error) => read("ladder", error),
+        }
+        match store.acted() {
+            Ok(cases) => remembered.extend(cases.into_iter().map(|case| (case.host, case))),
+            Err(error) => read("acted hosts", error),
+        }
+        match store.exempted() {
+            Ok(exempted) => {
+                for entry in &exempted {
+                    if let Err(refused) = responder.order_exempt(entry.network, &By::Firedoor, now, actions) {
+                        tracing::error!("{} is not on the never-contain list any more: {refused}", entry.network);
+                    }
+                }
+                live.set_exempted(exempted);
+            }
+            Err(error) => read("never-contain entries", error),
+        }
+        match store.recent(RECENT) {
+            Ok(acts) => acts.into_iter().rev().for_each(|act| live.remember(act)),
+            Err(error) => read("decisions", error),
+        }
+    }
+    let last = |host| store.and_then(|store| store.of(host, 1).ok()).and_then(|acts| acts.into_iter().next());
+    for acted in found {
+        let until = acted.expires_in.map(|left| now + left);
+        if let Some(case) = remembered.remove(&acted.host) {
+            responder.restore(
+                Case { verdict: acted.verdict, until: case.until.filter(|at| *at > now).or(until), ..case },
+                actions,
+            );
+        } else if last(acted.host).is_some_and(|act| act.decision == Verdict::Release) {
+            tracing::warn!(host = %acted.host, "released before the stop, and still in the kernel: lifted");
+            actions.push(Action::Lift { host: acted.host });
+        } else {
+            responder.restore(adopted(acted, until, now), actions);
+        }
+    }
+    let enforce = responder.settings().mode == Mode::Enforce;
+    let mut rest: Vec<Case> = remembered.into_values().collect();
+    rest.sort_unstable_by_key(|case| case.host);
+    let mut ended = Vec::new();
+    for case in rest {
+        let over = case.until.is_some_and(|until| until <= now);
+        let counted_only = enforce && last(case.host).is_some_and(|act| !act.enforced);
+        if over || counted_only {
+            ended.push(case.host);
+            continue;
+        }
+        tracing::warn!(host = %case.host, "in the history and not in the kernel: put back");
+        responder.restore(case, actions);
+    }
+    ended
+}
+
+/// A case for a host that the kernel acts on and nobody remembers why.
+fn adopted(acted: &Acted, until: Option<Timestamp>, now: Timestamp) -> Case {
+    Case {
+        host: acted.host,
+        verdict: acted.verdict,
+        since: now,
+        until,
+        step: 0,
+        active: now,
+        grade: None,
+        by: By::Firedoor,
+        reason: "found in the kernel at start".to_owned(),
+        attachment: Attachment::default(),
+        score: Score(0),
+        threshold: Score(0),
+        destinations: 0,
+        evidence: Vec::new(),
+    }
+}
+
+/// Writes the decisions among `actions`, and waits a short while for those that the kernel is told of.
+pub(super) fn write_ahead(store: &StoreHandle, actions: &[Action]) {
+    let kernel = actions.iter().any(|action| matches!(action, Action::Enforce { .. } | Action::Lift { .. }));
+    let receipts: Vec<Receipt> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Record(decision) => Some(store.record(decision)),
+            _ => None,
+        })
+        .collect();
+    if kernel {
+        let begun = std::time::Instant::now();
+        for receipt in receipts {
+            receipt.within_blocking(PATIENCE.saturating_sub(begun.elapsed()));
+        }
+    }
+}
