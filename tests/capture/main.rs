@@ -4,4 +4,5 @@
 //! namespaces it makes is touched.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod live;
 mod robustness;
