@@ -1,6 +1,7 @@
 //! `firedoor replay` over real captures: what it must find, what it must leave alone, what it must survive.
 //!
 //! The captures are reached through `FIREDOOR_CAPTURES`; without it these tests say so and check nothing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -118,13 +118,12 @@ fn read(
             }
             let core = core.get_or_insert_with(fresh);
             total.packets += 1;
-            match decode(meta, link, bytes) {
-                Ok(frame) => core.frame(&frame),
-                Err(_) => {
-                    total.undecoded += 1;
-                    let at = meta.at.max(core.now());
-                    core.advance(at);
-                }
+            if let Ok(frame) = decode(meta, link, bytes) {
+                core.frame(&frame)
+            } else {
+                total.undecoded += 1;
+                let at = meta.at.max(core.now());
+                core.advance(at);
             }
             if core.has_decisions() && failure.is_none() {
                 failure = core.decisions().iter().try_for_each(|decision| printer.decision(decision)).err();

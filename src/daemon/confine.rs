@@ -32,7 +32,7 @@ pub(super) fn confine(config: &Config, path: &Path, api_group: Option<u32>) {
                 told("the user", privileges::become_user(user.id, user.group, &groups));
             }
             None => {
-                tracing::warn!(user = wanted.user, "no such user: running on as root, with network privileges only")
+                tracing::warn!(user = wanted.user, "no such user: running on as root, with network privileges only");
             }
         }
     }

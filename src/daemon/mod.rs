@@ -161,7 +161,9 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         .transpose()?;
 
     if let Some(store) = &store {
-        ended.into_iter().for_each(|host| store.forget(host));
+        for host in ended {
+            store.forget(host);
+        }
     }
 
     let threads = ready

@@ -71,6 +71,7 @@ impl Receipt {
 
     /// Waits for at most `time` on a thread that may wait: the control task, which has nothing better to do before the
     /// kernel is told.
+    #[must_use]
     pub fn within_blocking(self, time: Duration) -> Kept {
         const LOOK: Duration = Duration::from_micros(100);
         let Some(mut receiver) = self.0 else { return Kept::Refused };
