@@ -13,9 +13,6 @@ use crate::wire::Address;
 use crate::wire::frame::Segment;
 use crate::wire::smb::dialect::Signing;
 
-/// Ports given out by endpoint mappers that the capture looks at, the latest ones.
-const NAMED: usize = 64;
-
 impl Detector {
     /// Looks into a segment, and weighs what it shows.
     pub(super) fn inspect(&mut self, segment: &Segment<'_>) {
@@ -35,7 +32,8 @@ impl Detector {
                 Report::Spoken(spoken) => self.spoken(&spoken),
                 Report::Used { feature, .. } => self.counters.used(feature),
                 Report::Condition { condition, .. } => self.counters.condition(condition),
-                Report::Named { port, .. } => self.named(port),
+                // The capture knows DCE/RPC by how it begins, and the inspection remembers the port.
+                Report::Named { .. } => {}
             }
         }
         self.reports = reports;
@@ -79,22 +77,6 @@ impl Detector {
             return;
         }
         ctx.weigh(host, signal, peer, port, weight, detail);
-    }
-
-    /// An endpoint mapper gave out a port: the capture's filter must let it through.
-    fn named(&mut self, port: u16) {
-        if !self.named.contains(&port) {
-            if self.named.len() >= NAMED {
-                self.named.remove(0);
-            }
-            self.named.push(port);
-            self.named_changed = true;
-        }
-    }
-
-    /// The ports that endpoint mappers gave out lately, if they have changed since the last call.
-    pub fn named_ports(&mut self) -> Option<&[u16]> {
-        std::mem::take(&mut self.named_changed).then_some(&self.named)
     }
 
     fn spoken(&mut self, spoken: &Spoken) {
