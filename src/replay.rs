@@ -217,9 +217,17 @@ impl Lockstep {
         !self.decisions.is_empty()
     }
 
-    /// The responder, for orders.
-    pub fn responder(&mut self) -> &mut Responder {
-        &mut self.responder
+    /// The responder.
+    #[must_use]
+    pub fn responder(&self) -> &Responder {
+        &self.responder
+    }
+
+    /// An engineer's order to the responder, and everything that follows from it.
+    pub fn order<T>(&mut self, order: impl FnOnce(&mut Responder, &mut Vec<Action>) -> T) -> T {
+        let outcome = order(&mut self.responder, &mut self.actions);
+        self.carry_out();
+        outcome
     }
 
     /// What the shards share.

@@ -6,12 +6,13 @@ use crate::detect::alarm::Context;
 use crate::detect::counters::{Outcome, Unverified};
 use crate::detect::detector::Detector;
 use crate::detect::event::Event;
+use crate::detect::outcome::{answered_late, is_dark};
 use crate::detect::settings::{Role, Settings};
-use crate::detect::verify::{ROUTER_ADDRESSES, verify};
+use crate::detect::verify::verify;
 use crate::evidence::{Detail, Score, Signal};
 use crate::time::Timestamp;
-use crate::track::contacts::Seen;
-use crate::track::{Attempt, Class, Host, Shared};
+use crate::track::contacts::{Party, Seen};
+use crate::track::{Attempt, Class, Contacts, Host, Shared};
 use crate::wire::frame::Transport;
 use crate::wire::{Address, Frame};
 
@@ -23,6 +24,13 @@ const ACTIVE: Duration = Duration::from_secs(10);
 
 /// The responder hears of a device's addresses at most this often.
 const MOVED: Duration = Duration::from_secs(60);
+
+/// So many addresses that never answered, within a round of so long, are no retries of a few dead shares.
+const SEVERAL: u32 = 4;
+const ROUND: Duration = Duration::from_secs(300);
+
+/// A question to the link is asked again within so many seconds if nobody answers.
+const ASKS_AGAIN: u32 = 5;
 
 /// What a packet attempts.
 #[derive(Clone, Copy)]
@@ -62,10 +70,7 @@ impl Detector {
         let lateral = class == Class::Lateral;
         device(settings, shared, host, now, events);
         if host.acted {
-            if (lateral || class == Class::Arp)
-                && contacts.meet(source, peer, class, now) == Seen::First
-                && now.since(host.active_told) >= ACTIVE
-            {
+            if lateral && now.since(host.active_told) >= ACTIVE && goes_on(host, contacts, peer, now) {
                 host.active_told = now;
                 host.dirty = true;
                 events.push(Event::Active { host: source, at: now });
@@ -73,29 +78,24 @@ impl Detector {
             return;
         }
         if class == Class::Arp {
-            let mac = frame.mac_source.unwrap_or_default();
-            // A router asks for whom it forwards to; that is its senders' doing. And what is alive may be asked for.
-            if shared.addresses.addresses_of(mac) >= ROUTER_ADDRESSES || shared.addresses.is_alive(peer, now) {
-                return;
-            }
+            self.asked(frame, what);
+            return;
         }
-        if contacts.meet(source, peer, class, now) == Seen::Before {
-            if running && !host.attempts.is_empty() {
+        if meet(host, contacts, peer, class, now) == Seen::Before {
+            if running && !(host.attempts.is_empty() && host.evidence.is_empty()) {
                 self.inferred(what);
             }
             return;
         }
         let mut ctx = Context { settings, shared, counters, events, now, threshold: cooperative };
         if running && now.since(started.unwrap_or(now)) < settings.start_up_grace {
-            contacts.answered(source, peer, class);
+            contacts.answered(host.party(), peer, class);
             ctx.counters.learnt += 1;
             return;
         }
-        if let Some(role) = role_of(settings, host, generation, now)
-            && role_allows(role, what)
-        {
+        if has_role(settings, host, generation, now, |role| role_allows(role, what)) {
             ctx.counters.unverified(Unverified::Role);
-            contacts.answered(source, peer, class);
+            contacts.answered(host.party(), peer, class);
             return;
         }
         ctx.counters.first_contacts += 1;
@@ -103,32 +103,29 @@ impl Detector {
         let other = match class {
             Class::Lateral => Some(Class::Other),
             Class::Other => Some(Class::Lateral),
-            Class::Arp | Class::Echo | Class::Decoy | Class::Spoken => None,
+            Class::Arp | Class::Echo | Class::Decoy | Class::Spoken | Class::Again => None,
         };
-        if other.is_some_and(|other| !contacts.knows(source, peer, other, now)) {
+        if other.is_some_and(|other| !contacts.knows(host.party(), peer, other, now)) {
             host.destinations = host.destinations.saturating_add(1);
         }
-        if lateral
-            && let Some((from, exposed_port, at)) = host.exposed
-            && exposed_port == port
-            && !host.chained
-            && now.since(at) <= settings.chain_memory
-        {
-            host.chained = true;
-            ctx.weigh(host, Signal::Chain, peer, port, Score(0), Detail::Chain { from });
+        if lateral && let Some((from, exposed_port, at)) = host.exposed {
+            if now.since(at) > settings.chain_memory {
+                (host.exposed, host.chained) = (None, false);
+            } else if exposed_port == port && !host.chained {
+                host.chained = true;
+                ctx.weigh(host, Signal::Chain, peer, port, Score(0), Detail::Chain { from });
+            }
         }
         if lateral {
             host.lateral.push(now);
         }
-        if class != Class::Arp {
-            ctx.windows(host, peer, port, lateral);
-        }
-        if settings.decoys.contains(peer) && class != Class::Arp {
+        ctx.windows(host, peer, port, lateral);
+        if settings.decoys.contains(peer) {
             let touched = Detail::Fields { what: "bait address touched", values: [0; 4], source: "config: decoys" };
             ctx.weigh(host, Signal::DecoyTouch, peer, port, settings.weights.decoy_touch, touched);
         }
         if running {
-            contacts.answered(source, peer, class);
+            contacts.answered(host.party(), peer, class);
             ctx.counters.outcome(Outcome::Answered);
             remember(host, what);
             return;
@@ -163,17 +160,84 @@ impl Detector {
         }
     }
 
-    /// The client goes on as if answered, though no answer was seen.
-    fn inferred(&mut self, what: Try) {
-        let Some(host) = self.hosts.get_mut(what.host) else { return };
-        if host.attempts.settle(what.peer, what.port, &[what.class]).is_none() {
+    /// `frame` asks the link for an address that does not answer, as far as is known. Its answer need not pass here: the
+    /// proof that none came is that the host asks again, as every operating system does within seconds (RFC 1122
+    /// §2.3.2.1, RFC 4861 §7.2.2).
+    fn asked(&mut self, frame: &Frame<'_>, what: Try) {
+        let (now, threshold, generation) = (self.now, self.threshold, self.generation);
+        let Detector { settings, shared, hosts, contacts, counters, events, .. } = self;
+        let Some(host) = hosts.get_mut(what.host) else { return };
+        // A router asks for whom it forwards to; that is its senders' doing. And what is alive may be asked for.
+        if shared.addresses.is_alive(what.peer, now)
+            || shared.addresses.is_router(frame.mac_source.unwrap_or_default(), now)
+            || !contacts.asks_again(host.party(), what.peer, Class::Arp, ASKS_AGAIN, now)
+        {
             return;
         }
-        self.shared.inferred.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if has_role(settings, host, generation, now, |role| role_allows(role, what)) {
+            counters.unverified(Unverified::Role);
+            return;
+        }
+        let mut ctx = Context { settings, shared, counters, events, now, threshold };
+        ctx.silent(
+            host,
+            Attempt { peer: what.peer, port: 0, class: Class::Arp, at: now - Duration::from_secs(1) },
+            false,
+        );
+    }
+
+    /// The client goes on as if answered, though no answer was seen.
+    fn inferred(&mut self, what: Try) {
+        // Towards nobody there is no going on: payload is easily sent after a SYN that nobody answered.
+        if is_dark(&self.settings, &self.shared, what.peer, self.now) {
+            return;
+        }
+        let Some(host) = self.hosts.get_mut(what.host) else { return };
+        // A dark address stays one: payload is easily sent to it, however late.
+        if host.attempts.settle(what.peer, what.port, &[what.class]).is_none()
+            && !answered_late(host, what.peer, what.port, self.now, |signal| signal != Signal::Dark)
+        {
+            return;
+        }
+        self.shared.inferred_answer();
         self.counters.outcome(Outcome::Answered);
-        self.contacts.answered(what.host, what.peer, what.class);
+        self.contacts.answered(host.party(), what.peer, what.class);
         remember(host, what);
     }
+}
+
+/// Notes a contact, and says whether it is new. After a release whoever answered before is still known, and whoever never
+/// did is new again: a worm that goes on knocks on its old doors.
+fn meet(host: &Host, contacts: &mut Contacts, peer: Address, class: Class, now: Timestamp) -> Seen {
+    let party = host.party();
+    let seen = contacts.meet(party, peer, class, now);
+    if seen == Seen::First && host.round > 0 {
+        let before = Party { round: host.round - 1, ..party };
+        if contacts.was_answered(before, peer, class, now) {
+            contacts.answered(party, peer, class);
+            return Seen::Before;
+        }
+    }
+    seen
+}
+
+/// Whether a host that is acted on still spreads: it tries an address it never tried before, or goes round among several
+/// that never answered it. Its own servers it may miss without being renewed for that.
+fn goes_on(host: &mut Host, contacts: &mut Contacts, peer: Address, now: Timestamp) -> bool {
+    let class = Class::Lateral;
+    if meet(host, contacts, peer, class, now) == Seen::First {
+        return true;
+    }
+    if contacts.was_answered(host.party(), peer, class, now) {
+        return false;
+    }
+    // Each round of some minutes counts its addresses anew.
+    let rounds = now.secs() / ROUND.as_secs();
+    let again = Party { address: host.address, round: rounds.to_le_bytes().first().copied().unwrap_or(0) };
+    if contacts.meet(again, peer, Class::Again, now) == Seen::First {
+        host.lateral.push(now);
+    }
+    host.lateral.reached(SEVERAL, ROUND, now)
 }
 
 pub(super) fn remember(host: &mut Host, what: Try) {
@@ -192,7 +256,7 @@ fn device(settings: &Settings, shared: &Shared, host: &mut Host, now: Timestamp,
     let here = host.attachment.interface;
     let attached =
         settings.attached.iter().any(|(interface, networks)| *interface == here && networks.contains(host.address));
-    if !attached || shared.addresses.addresses_of(host.attachment.mac) >= ROUTER_ADDRESSES {
+    if !attached || shared.addresses.is_router(host.attachment.mac, now) {
         return;
     }
     let (address, attachment) = (host.address, host.attachment);
@@ -214,23 +278,29 @@ fn device(settings: &Settings, shared: &Shared, host: &mut Host, now: Timestamp,
     }
 }
 
-/// Which role `host` has; looked up once for each generation of the settings.
-pub(super) fn role_of<'a>(
-    settings: &'a Settings,
+/// Whether a role of `host` in force allows something. Hosts without any role are told apart once for each generation of
+/// the settings.
+pub(super) fn has_role(
+    settings: &Settings,
     host: &mut Host,
     generation: u32,
     now: Timestamp,
-) -> Option<&'a Role> {
+    allows: impl Fn(&Role) -> bool,
+) -> bool {
     if host.generation != generation {
         let at = settings.roles.iter().position(|role| role.hosts.contains(host.address));
         host.role = at.and_then(|at| u16::try_from(at + 1).ok()).unwrap_or(0);
         host.generation = generation;
     }
-    let role = settings.roles.get(usize::from(host.role).checked_sub(1)?)?;
-    role.until.is_none_or(|until| now < until).then_some(role)
+    let Some(first) = usize::from(host.role).checked_sub(1) else { return false };
+    settings
+        .roles
+        .iter()
+        .skip(first)
+        .any(|role| role.hosts.contains(host.address) && role.until.is_none_or(|until| now < until) && allows(role))
 }
 
-fn role_allows(role: &Role, what: Try) -> bool {
+pub(super) fn role_allows(role: &Role, what: Try) -> bool {
     let Some(services) = &role.services else { return true };
     match what.transport {
         Transport::Tcp => services.has_tcp(what.port),

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use crate::detect::alarm::{Context, cooperative, threshold_of};
-use crate::detect::contact::Try;
-use crate::detect::counters::Counters;
+use crate::detect::contact::{Try, has_role, role_allows};
+use crate::detect::counters::{Counters, Unverified};
 use crate::detect::event::{Directive, Event};
 use crate::detect::outcome::Answer;
 use crate::detect::settings::{Networks, Settings};
 use crate::detect::smb::{Inspector, Report};
-use crate::detect::verify::ROUTER_ADDRESSES;
+use crate::detect::verify::verify;
 use crate::evidence::{Detail, Score, Signal};
 use crate::time::Timestamp;
 use crate::track::attempts::Due;
@@ -101,17 +101,16 @@ impl Detector {
             }
         } else if flags.is_syn_ack() {
             self.alive(source);
+            if self.settings.decoys.contains(source) {
+                self.bait(source, destination, source_port, segment.sequence.wrapping_add(1));
+            }
             self.answer(destination, source, source_port, &[Class::Lateral, Class::Other], Answer::Open);
         } else if flags.is_rst() {
             self.alive(source);
             self.answer(destination, source, source_port, &[Class::Lateral, Class::Other], Answer::Refused);
-        } else if segment.payload_length > 0 || flags.is_fin() {
-            let settings = &self.settings;
-            if frame.meta.direction == Direction::In
-                && !settings.decoys.is_empty()
-                && settings.decoys.contains(destination)
-            {
-                self.decoy_completed(source, destination, destination_port);
+        } else {
+            if frame.meta.direction == Direction::In && self.settings.decoys.contains(destination) {
+                self.decoy_completed(frame, segment);
             }
             let (to, from) =
                 (self.settings.lateral.has_tcp(destination_port), self.settings.lateral.has_tcp(source_port));
@@ -147,13 +146,18 @@ impl Detector {
         if !destination.is_unicast() {
             return;
         }
-        if self.settings.lateral.has_udp(destination_port) {
+        let (to, from) = (self.settings.lateral.has_udp(destination_port), self.settings.lateral.has_udp(source_port));
+        if to && from {
+            // Both ports are the service's, as NetBIOS has it: who asks and who answers cannot be told.
+            return;
+        }
+        if to {
             let host = source;
             let port = destination_port;
             let class = Class::Lateral;
             let transport = Transport::Udp;
             self.attempt(frame, Try { host, peer: destination, port, class, transport, running: false });
-        } else if self.settings.lateral.has_udp(source_port) {
+        } else if from {
             self.answer(destination, source, source_port, &[Class::Lateral], Answer::Open);
         }
     }
@@ -180,7 +184,6 @@ impl Detector {
             if let Some(mac) = frame.mac_source {
                 self.shared.addresses.resolved(neighbour.target, mac, self.now);
             }
-            // The advertisement's IP destination is not kept; the few pending questions for it are settled by deadline.
         }
     }
 
@@ -244,16 +247,39 @@ impl Detector {
         }
     }
 
-    fn decoy_completed(&mut self, source: Address, decoy: Address, port: u16) {
-        if !self.settings.protected.contains(source)
-            || self.contacts.meet(source, decoy, Class::Decoy, self.now) == Seen::Before
-        {
+    /// A decoy answered `host`: whoever acknowledges that has seen it, and is who it says.
+    fn bait(&mut self, decoy: Address, host: Address, port: u16, number: u32) {
+        if let Some(host) = self.hosts.get_mut(host) {
+            host.bait = Some((decoy, port, number));
+        }
+    }
+
+    fn decoy_completed(&mut self, frame: &Frame<'_>, segment: &Segment<'_>) {
+        let Segment { source, destination: decoy, destination_port: port, acknowledgement, .. } = *segment;
+        let (now, threshold, generation) = (self.now, self.threshold, self.generation);
+        let Detector { settings, shared, hosts, contacts, counters, events, .. } = self;
+        let Some(host) = hosts.get_mut(source).filter(|host| !host.acted && settings.protected.contains(source)) else {
+            return;
+        };
+        // Servers that speak first may have sent a little by the time that this is the first segment seen.
+        let acknowledges = host.bait.is_some_and(|(from, on, number)| {
+            from == decoy && on == port && acknowledgement.wrapping_sub(number) < 0x1_0000
+        });
+        if !acknowledges {
             return;
         }
-        let (now, threshold) = (self.now, self.threshold);
-        let Detector { settings, shared, hosts, counters, events, .. } = self;
-        let Some(host) = hosts.get_mut(source) else { return };
-        if host.acted {
+        host.bait = None;
+        if let Err(reason) = verify(settings, shared, host, frame, now) {
+            counters.unverified(reason);
+            return;
+        }
+        let transport = Transport::Tcp;
+        let what = Try { host: source, peer: decoy, port, class: Class::Decoy, transport, running: false };
+        if has_role(settings, host, generation, now, |role| role_allows(role, what)) {
+            counters.unverified(Unverified::Role);
+            return;
+        }
+        if contacts.meet(host.party(), decoy, Class::Decoy, now) == Seen::Before {
             return;
         }
         let mut ctx = Context { settings, shared, counters, events, now, threshold };
@@ -306,11 +332,12 @@ impl Detector {
                         |(interface, networks): &(u32, Networks)| *interface == here && networks.contains(host.address);
                     if host.attached_at != Timestamp::ZERO
                         && self.settings.attached.iter().any(attached)
-                        && self.shared.addresses.addresses_of(mac) < ROUTER_ADDRESSES
+                        && !self.shared.addresses.is_router(mac, self.now)
                     {
                         host.device = Some(mac);
                         self.shared.devices.add(mac, host.address);
                     }
+                    host.lateral.clear();
                     host.dirty = true;
                 }
             }

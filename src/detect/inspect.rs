@@ -1,7 +1,7 @@
 //! What the SMB and DCE/RPC inspection finds, weighed.
 
 use crate::detect::alarm::Context;
-use crate::detect::contact::role_of;
+use crate::detect::contact::has_role;
 use crate::detect::counters::Unverified;
 use crate::detect::detector::Detector;
 use crate::detect::event::Event;
@@ -53,7 +53,7 @@ impl Detector {
         let settings = &**settings;
         let Some(host) = hosts.get_or_insert(source, now) else { return };
         host.seen = now;
-        let exempt = role_of(settings, host, generation, now).is_some_and(|role| match signal {
+        let exempt = has_role(settings, host, generation, now, |role| match signal {
             Signal::Smb1 => role.smb1,
             Signal::RemoteExecution => role.remote_execution,
             _ => false,

@@ -1,6 +1,5 @@
 //! Outcomes of first contacts: answered, refused, unreachable, silent; and what each weighs.
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crate::detect::alarm::Context;
@@ -45,8 +44,7 @@ impl Detector {
             if host.evidence.is_empty() {
                 return;
             }
-            let silent = |detail: &Detail| matches!(detail, Detail::Silent { .. } | Detail::Overrun { .. });
-            if !host.take_back(peer, now - LATE, |e| (port == 0 || e.port == port) && silent(&e.detail)) {
+            if !answered_late(host, peer, port, now, |_| true) {
                 return;
             }
             ctx.counters.taken_back += 1;
@@ -61,12 +59,12 @@ impl Detector {
         };
         match answer {
             Answer::Open => {
-                shared.answers.fetch_add(1, Relaxed);
+                shared.saw_answer();
                 ctx.counters.outcome(Outcome::Answered);
-                contacts.answered(host.address, peer, attempt.class);
+                contacts.answered(host.party(), peer, attempt.class);
                 if matches!(attempt.class, Class::Lateral | Class::Other) {
-                    let known = shared.addresses.is_known_server(peer, host.address, now);
-                    shared.addresses.served(peer, host.address, now);
+                    let known = shared.addresses.is_known_server(peer, attempt.port, host.address, now);
+                    shared.addresses.served(peer, attempt.port, host.address, now);
                     let weights = settings.weights;
                     let weight = if known { weights.known_server } else { weights.answered };
                     let weight = scaled(weight, attempt.class);
@@ -87,7 +85,7 @@ impl Detector {
                 }
             }
             Answer::Refused => {
-                shared.answers.fetch_add(1, Relaxed);
+                shared.saw_answer();
                 ctx.counters.outcome(Outcome::Refused);
                 ctx.failed(host, attempt, Detail::Refused, false);
             }
@@ -101,21 +99,35 @@ impl Detector {
 
     /// A deadline has come: the host's attempts that old have failed.
     pub(super) fn judge(&mut self, due: Due) {
-        let timeout = self.deadlines.timeout();
         let cooperative = self.threshold;
         let Detector { settings, shared, hosts, counters, events, now, .. } = self;
         let Some(host) = hosts.get_mut(due.host) else { return };
         let mut ctx = Context { settings, shared, counters, events, now: due.at.min(*now), threshold: cooperative };
-        while let Some(attempt) = host.attempts.overdue(due.at - timeout) {
+        while let Some(attempt) = host.attempts.overdue(due.began) {
             ctx.silent(host, attempt, false);
         }
     }
 }
 
+/// Takes back what was lately said of a peer's silence on `port` (0 is any), if it was `which` signal.
+pub(super) fn answered_late(
+    host: &mut Host,
+    peer: Address,
+    port: u16,
+    now: Timestamp,
+    which: impl Fn(Signal) -> bool,
+) -> bool {
+    host.take_back(peer, now - LATE, |evidence| {
+        (port == 0 || evidence.port == port)
+            && which(evidence.signal)
+            && matches!(evidence.detail, Detail::Silent { .. } | Detail::Overrun { .. })
+    })
+}
+
 /// A third of the weight outside the lateral services; ARP has a weight of its own.
 fn scaled(weight: Score, class: Class) -> Score {
     match class {
-        Class::Lateral | Class::Arp | Class::Decoy | Class::Spoken => weight,
+        Class::Lateral | Class::Arp | Class::Decoy | Class::Spoken | Class::Again => weight,
         Class::Other | Class::Echo => Score(weight.0 / 3),
     }
 }
@@ -155,22 +167,40 @@ impl Context<'_> {
     /// A first contact failed.
     fn failed(&mut self, host: &mut Host, attempt: Attempt, detail: Detail, dark: bool) {
         let Attempt { peer, port, class, .. } = attempt;
-        if class != Class::Arp
-            && self.shared.addresses.failed(peer, host.address, self.now) >= self.settings.outage_sources
-        {
-            self.counters.unverified(Unverified::Outage);
-            return;
+        if class != Class::Arp {
+            let addresses = &self.shared.addresses;
+            // Whoever tries a service that others use and finds it gone has met an outage, not made a guess.
+            let outage = addresses.failed(peer, port, host.address, self.now) >= self.settings.outage_sources
+                || addresses.is_known_server(peer, port, host.address, self.now);
+            if outage {
+                self.counters.unverified(Unverified::Outage);
+                return;
+            }
         }
+        let dark = dark && !self.is_missed_by_many(host, attempt);
         let weights = self.settings.weights;
         let (signal, weight) = match class {
             Class::Arp if dark => (Signal::ArpSweep, weights.arp),
             // Who is asked for may have answered past this gateway.
-            Class::Arp | Class::Decoy | Class::Spoken => return,
+            Class::Arp | Class::Decoy | Class::Spoken | Class::Again => return,
             Class::Echo => (Signal::EchoSweep, if dark { weights.dark } else { weights.failure }),
             Class::Lateral | Class::Other if dark => (Signal::Dark, weights.dark),
             Class::Lateral => (Signal::FailureFirstContact, weights.failure),
             Class::Other => (Signal::FailureOther, weights.failure),
         };
         self.weigh(host, signal, peer, port, scaled(weight, class), detail);
+    }
+
+    /// Whether several hosts that are above suspicion look for this dark address: then somebody was there, whom printer
+    /// queues and log-on scripts still name.
+    fn is_missed_by_many(&self, host: &Host, attempt: Attempt) -> bool {
+        let addresses = &self.shared.addresses;
+        let suspect = host.score_now(self.now, self.settings.decay) >= self.settings.watch;
+        let sources = if suspect || attempt.class == Class::Arp {
+            addresses.missing(attempt.peer, self.now)
+        } else {
+            addresses.missed(attempt.peer, host.address, self.now)
+        };
+        sources >= self.settings.outage_sources
     }
 }

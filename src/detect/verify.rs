@@ -14,11 +14,11 @@ use crate::time::Timestamp;
 use crate::track::{Host, Shared};
 use crate::wire::Frame;
 
-/// From so many distinct source addresses on, a hardware address belongs to a router (or to a forger).
-pub const ROUTER_ADDRESSES: u32 = 4;
-
 /// A host that sent nothing for so long may turn up somewhere else.
 const QUIET: Duration = Duration::from_secs(300);
+
+/// Where a host is and whether it shares its card with many is looked at again after this.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// How long the link layer's word holds.
 const RESOLUTION: Duration = Duration::from_secs(300);
@@ -45,26 +45,32 @@ pub fn verify(
     let here = attachment(frame);
     let source = host.address;
     let known = host.attached_at != Timestamp::ZERO;
-    if !known || here != host.attachment {
-        let has_mac = frame.mac_source.is_some();
-        let on = if has_mac { shared.addresses.sent_by(here.mac, source, now) } else { 0 };
-        let mut attached_here = false;
-        for (interface, networks) in &settings.attached {
-            if networks.contains(source) {
-                if *interface != here.interface {
-                    return Err(Unverified::ReversePath);
-                }
-                attached_here = true;
+    if known && here == host.attachment && now.since(host.verified_at) < AGAIN {
+        host.attached_at = now;
+        return Ok(());
+    }
+    let (addresses, v4, has_mac) = (&shared.addresses, source.is_v4(), frame.mac_source.is_some());
+    if has_mac {
+        addresses.sent_by(here.mac, source, now);
+    }
+    let many = has_mac && addresses.shows_many(here.mac, v4, now);
+    for (interface, networks) in &settings.attached {
+        if networks.contains(source) {
+            if *interface != here.interface {
+                return Err(Unverified::ReversePath);
+            }
+            if many {
+                return Err(Unverified::ManyAddresses);
             }
         }
-        if attached_here && on >= ROUTER_ADDRESSES {
-            return Err(Unverified::ManyAddresses);
-        }
+    }
+    if !known || here != host.attachment {
+        let routed = has_mac && addresses.is_router(here.mac, now);
         if has_mac
-            && on < ROUTER_ADDRESSES
-            && let Some(mac) = shared.addresses.resolution(source, RESOLUTION, now)
+            && !routed
+            && let Some(mac) = addresses.resolution(source, RESOLUTION, now)
             && mac != here.mac
-            && shared.addresses.addresses_of(mac) < ROUTER_ADDRESSES
+            && !addresses.is_router(mac, now)
         {
             return Err(Unverified::Mac);
         }
@@ -73,18 +79,14 @@ pub fn verify(
             if (old.interface, old.vlan) != (here.interface, here.vlan) {
                 return Err(Unverified::Interface);
             }
-            let both_routers = on >= ROUTER_ADDRESSES && shared.addresses.addresses_of(old.mac) >= ROUTER_ADDRESSES;
-            if !both_routers {
+            if !(routed && addresses.is_router(old.mac, now)) {
                 return Err(Unverified::Mac);
             }
         }
         host.attachment = here;
-    } else if settings.attached.iter().any(|(_, networks)| networks.contains(source))
-        && shared.addresses.addresses_of(here.mac) >= ROUTER_ADDRESSES
-    {
-        return Err(Unverified::ManyAddresses);
     }
     host.attached_at = now;
+    host.verified_at = now;
     Ok(())
 }
 
@@ -160,7 +162,7 @@ mod tests {
         let mut scene = Scene::new();
         let results: Vec<_> = (10..40).map(|n| scene.from(Address::v4([10, 0, 1, n]), 1, 66, 0)).collect();
         assert!(results.iter().skip(10).all(|result| *result == Err(Unverified::ManyAddresses)), "{results:?}");
-        assert_eq!(scene.from(Address::v4([10, 0, 1, 10]), 1, 66, 1), Err(Unverified::ManyAddresses));
+        assert_eq!(scene.from(Address::v4([10, 0, 1, 10]), 1, 66, 31), Err(Unverified::ManyAddresses));
         for n in 0..30 {
             assert_eq!(scene.from(Address::v4([10, 7, n, 1]), 2, 77, 0), Ok(()));
         }

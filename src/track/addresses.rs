@@ -15,15 +15,17 @@ use crate::wire::{Address, Mac};
 
 const WAYS: usize = 4;
 
-/// Everything known of one address (or of one hardware address, or of one segment).
+/// Everything known of one address, of one service of it, of one segment, or of one hardware address.
 #[derive(Default)]
 #[repr(align(64))]
 struct Entry {
     /// Fingerprint; 0 is empty.
     key: AtomicU64,
-    /// Distinct clients it answered, as a 64-bit sketch; for a hardware address, its distinct source addresses.
+    /// A 64-bit sketch: of a service's distinct clients, a segment's distinct addresses, a hardware address' distinct
+    /// source addresses of late.
     others: AtomicU64,
-    /// Distinct sources that fail on it, as a 64-bit sketch.
+    /// A 64-bit sketch: of the sources that fail on a service, of those that missed an address nobody is at, of a
+    /// hardware address' distinct source addresses of the period before.
     failing: AtomicU64,
     /// When the gateway first asked for it (ARP, neighbour solicitation) without an answer so far; 0 is not asked.
     asked: AtomicU64,
@@ -35,8 +37,8 @@ struct Entry {
     seen: AtomicU32,
     /// Last answered a connection attempt, seconds; 0 is never.
     served: AtomicU32,
-    /// Since when sources fail on it, seconds.
-    failing_since: AtomicU32,
+    /// When `failing` was last written, seconds; for a hardware address the number of the period.
+    failing_at: AtomicU32,
     /// When the hardware address was last confirmed, seconds.
     mac_at: AtomicU32,
 }
@@ -58,6 +60,16 @@ fn seconds(at: Timestamp) -> u32 {
 
 const PRESSURE: u32 = 600;
 const FAILING_FOR: u32 = 600;
+
+/// From so many distinct IPv4 source addresses on within [`PERIOD`] to twice that, a hardware address belongs to a
+/// router (or to a forger).
+pub const ROUTER_ADDRESSES: u32 = 4;
+
+/// The same for IPv6, of which every host has several (RFC 8981).
+pub const ROUTER_ADDRESSES_V6: u32 = 16;
+
+/// A card that showed an address an hour ago may since have got another; a router shows many all the time.
+const PERIOD: u32 = 600;
 
 impl Addresses {
     /// For about `capacity` entries; an address counts as alive for `memory` after it was last seen sending.
@@ -83,6 +95,15 @@ impl Addresses {
     }
 
     fn find_or_insert(&self, key: u64, now: u32) -> Option<&Entry> {
+        self.insert(key, now, u8::MAX)
+    }
+
+    /// The same, unless room could only be made by forgetting who is alive: what is unknown is not worth that.
+    fn find_or_insert_unknown(&self, key: u64, now: u32) -> Option<&Entry> {
+        self.insert(key, now, 1)
+    }
+
+    fn insert(&self, key: u64, now: u32, most: u8) -> Option<&Entry> {
         let set = self.set(key);
         if let Some(entry) = set.iter().find(|entry| entry.key.load(Relaxed) == key) {
             return Some(entry);
@@ -97,7 +118,7 @@ impl Addresses {
                 _ => (2, seen),
             }
         };
-        let victim = set.iter().min_by_key(|entry| rank(entry))?;
+        let victim = set.iter().min_by_key(|entry| rank(entry)).filter(|entry| rank(entry).0 <= most)?;
         match rank(victim).0 {
             0 => {
                 self.used.fetch_add(1, Relaxed);
@@ -111,7 +132,7 @@ impl Addresses {
         for word in [&victim.others, &victim.failing, &victim.asked, &victim.mac] {
             word.store(0, Relaxed);
         }
-        for word in [&victim.first, &victim.seen, &victim.served, &victim.failing_since, &victim.mac_at] {
+        for word in [&victim.first, &victim.seen, &victim.served, &victim.failing_at, &victim.mac_at] {
             word.store(0, Relaxed);
         }
         victim.key.store(key, Relaxed);
@@ -146,11 +167,15 @@ impl Addresses {
         entry.asked.store(0, Relaxed);
     }
 
-    /// `server` answered a connection attempt of `client`.
-    pub fn served(&self, server: Address, client: Address, now: Timestamp) {
+    fn service_key(&self, server: Address, port: u16) -> u64 {
+        self.keys.pair(server, server, u64::from(port)) | 1
+    }
+
+    /// `server` answered a connection attempt of `client` on `port`.
+    pub fn served(&self, server: Address, port: u16, client: Address, now: Timestamp) {
         let bit = self.sketch(client);
         let now = seconds(now);
-        if let Some(entry) = self.find_or_insert(self.key(server), now) {
+        if let Some(entry) = self.find_or_insert(self.service_key(server, port), now) {
             entry.others.fetch_or(bit, Relaxed);
             entry.served.store(now, Relaxed);
             entry.failing.store(0, Relaxed);
@@ -161,10 +186,10 @@ impl Addresses {
         1 << (self.keys.address(address) >> 58)
     }
 
-    /// Whether others than `client` use this server: at least two have been answered within the memory.
+    /// Whether others than `client` use this service: at least two have been answered within the memory.
     #[must_use]
-    pub fn is_known_server(&self, server: Address, client: Address, now: Timestamp) -> bool {
-        self.find(self.key(server)).is_some_and(|entry| {
+    pub fn is_known_server(&self, server: Address, port: u16, client: Address, now: Timestamp) -> bool {
+        self.find(self.service_key(server, port)).is_some_and(|entry| {
             let served = entry.served.load(Relaxed);
             served != 0
                 && seconds(now).saturating_sub(served) <= self.memory
@@ -172,26 +197,46 @@ impl Addresses {
         })
     }
 
-    /// Notes that `source` failed on `destination`; gives how many distinct sources do now, if it served lately.
-    pub fn failed(&self, destination: Address, source: Address, now: Timestamp) -> u32 {
-        let Some(entry) = self.find(self.key(destination)) else { return 0 };
+    /// Notes that `source` failed on a service; gives how many distinct sources do now, if it served lately.
+    pub fn failed(&self, server: Address, port: u16, source: Address, now: Timestamp) -> u32 {
+        let Some(entry) = self.find(self.service_key(server, port)) else { return 0 };
         let now = seconds(now);
         let served = entry.served.load(Relaxed);
         if served == 0 || now.saturating_sub(served) > self.memory {
             return 0;
         }
-        if now.saturating_sub(entry.failing_since.load(Relaxed)) > FAILING_FOR {
+        // Kept fresh by each: an outage lasts while sources go on failing.
+        self.fails(entry, source, FAILING_FOR, now)
+    }
+
+    /// Notes that `source` found nobody at `address`; gives how many distinct sources did within the memory.
+    pub fn missed(&self, address: Address, source: Address, now: Timestamp) -> u32 {
+        let now = seconds(now);
+        self.find_or_insert_unknown(self.key(address), now)
+            .map_or(0, |entry| self.fails(entry, source, self.memory, now))
+    }
+
+    /// How many distinct sources found nobody at `address` within the memory.
+    #[must_use]
+    pub fn missing(&self, address: Address, now: Timestamp) -> u32 {
+        self.find(self.key(address)).map_or(0, |entry| {
+            let fresh = seconds(now).saturating_sub(entry.failing_at.load(Relaxed)) <= self.memory;
+            if fresh { entry.failing.load(Relaxed).count_ones() } else { 0 }
+        })
+    }
+
+    fn fails(&self, entry: &Entry, source: Address, within: u32, now: u32) -> u32 {
+        if now.saturating_sub(entry.failing_at.load(Relaxed)) > within {
             entry.failing.store(0, Relaxed);
         }
-        // A sketch of at least one source that is kept fresh by each: an outage lasts while sources go on failing.
-        entry.failing_since.store(now, Relaxed);
+        entry.failing_at.store(now, Relaxed);
         let bit = self.sketch(source);
         (entry.failing.fetch_or(bit, Relaxed) | bit).count_ones()
     }
 
     /// The gateway itself asked the link for `address`; its answer would come back through it.
     pub fn asked(&self, address: Address, now: Timestamp) {
-        if let Some(entry) = self.find_or_insert(self.key(address), seconds(now)) {
+        if let Some(entry) = self.find_or_insert_unknown(self.key(address), seconds(now)) {
             let _ = entry.asked.compare_exchange(0, now.nanos(), Relaxed, Relaxed);
         }
     }
@@ -239,23 +284,52 @@ impl Addresses {
         self.pressure_until.load(Relaxed) > seconds(now)
     }
 
-    /// `mac` sent a packet of source `address`; gives how many distinct addresses it has shown (a sketch's estimate).
-    pub fn sent_by(&self, mac: Mac, address: Address, now: Timestamp) -> u32 {
-        let now = seconds(now);
-        let Some(entry) = self.find_or_insert(self.keys.mac(mac) | 1, now) else { return 0 };
-        entry.seen.store(now, Relaxed);
-        let bit = self.sketch(address);
-        let before = entry.others.load(Relaxed);
-        if before & bit == 0 {
-            entry.others.fetch_or(bit, Relaxed);
-        }
-        (before | bit).count_ones()
+    fn mac_key(&self, mac: Mac, v4: bool) -> u64 {
+        self.keys.mac(mac).rotate_left(if v4 { 0 } else { 32 }) | 1
     }
 
-    /// How many distinct source addresses `mac` has shown.
+    /// `mac` sent a packet of source `address`. To be told of each address at least once a [`PERIOD`].
+    pub fn sent_by(&self, mac: Mac, address: Address, now: Timestamp) {
+        let now = seconds(now);
+        let Some(entry) = self.find_or_insert(self.mac_key(mac, address.is_v4()), now) else { return };
+        entry.seen.store(now, Relaxed);
+        let period = now / PERIOD;
+        let last = entry.failing_at.swap(period, Relaxed);
+        if last != period {
+            let before = entry.others.swap(0, Relaxed);
+            entry.failing.store(if last + 1 == period { before } else { 0 }, Relaxed);
+        }
+        let bit = self.sketch(address);
+        if entry.others.load(Relaxed) & bit == 0 {
+            entry.others.fetch_or(bit, Relaxed);
+        }
+    }
+
+    /// How many distinct source addresses of one family `mac` has shown of late (a sketch's estimate, up to 64).
     #[must_use]
-    pub fn addresses_of(&self, mac: Mac) -> u32 {
-        self.find(self.keys.mac(mac) | 1).map_or(0, |entry| entry.others.load(Relaxed).count_ones())
+    pub fn addresses_of(&self, mac: Mac, v4: bool, now: Timestamp) -> u32 {
+        self.find(self.mac_key(mac, v4)).map_or(0, |entry| {
+            let age = (seconds(now) / PERIOD).saturating_sub(entry.failing_at.load(Relaxed));
+            let (late, before) = (entry.others.load(Relaxed), entry.failing.load(Relaxed));
+            match age {
+                0 => late | before,
+                1 => late,
+                _ => 0,
+            }
+            .count_ones()
+        })
+    }
+
+    /// Whether `mac` shows more source addresses of one family than one host has.
+    #[must_use]
+    pub fn shows_many(&self, mac: Mac, v4: bool, now: Timestamp) -> bool {
+        self.addresses_of(mac, v4, now) >= if v4 { ROUTER_ADDRESSES } else { ROUTER_ADDRESSES_V6 }
+    }
+
+    /// Whether `mac` shows more source addresses than one host has, of either family.
+    #[must_use]
+    pub fn is_router(&self, mac: Mac, now: Timestamp) -> bool {
+        self.shows_many(mac, true, now) || self.shows_many(mac, false, now)
     }
 
     /// The link layer itself says that `address` is at `mac` (an ARP reply, the kernel's neighbour table).
@@ -298,10 +372,10 @@ pub struct Shared {
     pub devices: Devices,
     /// Until when silence proves nothing, because the ring lost packets; nanoseconds.
     pub lossy_until: AtomicU64,
-    /// Answers seen to attempts seen.
-    pub answers: AtomicU64,
-    /// Attempts whose answer was not seen, though the client went on as if it had come.
-    pub inferred: AtomicU64,
+    /// Answers seen to attempts seen, of late.
+    answers: AtomicU64,
+    /// Attempts of late whose answer was not seen, though the client went on as if it had come.
+    inferred: AtomicU64,
 }
 
 impl Shared {
@@ -326,6 +400,27 @@ impl Shared {
     #[must_use]
     pub fn is_lossy(&self, now: Timestamp) -> bool {
         self.lossy_until.load(Relaxed) > now.nanos()
+    }
+
+    /// Notes that an attempt's answer was seen.
+    pub fn saw_answer(&self) {
+        self.answers.fetch_add(1, Relaxed);
+        self.fade();
+    }
+
+    /// Notes that a client went on as if answered, though no answer was seen.
+    pub fn inferred_answer(&self) {
+        self.inferred.fetch_add(1, Relaxed);
+        self.fade();
+    }
+
+    /// The past counts half, so that a path which becomes one-sided after a year is noticed within minutes.
+    fn fade(&self) {
+        let (answers, inferred) = (self.answers.load(Relaxed), self.inferred.load(Relaxed));
+        if answers + inferred >= 1024 {
+            self.answers.store(answers / 2, Relaxed);
+            self.inferred.store(inferred / 2, Relaxed);
+        }
     }
 
     /// Whether answers pass somewhere else: clients go on as if answered, more often than answers are seen.
@@ -379,38 +474,42 @@ mod tests {
     fn a_server_is_known_when_two_others_use_it() {
         let table = table(64);
         let clients: Vec<_> = (1..40).map(|n| Address::v4([10, 0, 5, n])).collect();
-        table.served(B, clients[0], at(0));
-        assert!(!table.is_known_server(B, A, at(0)));
+        table.served(B, 445, clients[0], at(0));
+        assert!(!table.is_known_server(B, 445, A, at(0)));
         for &client in &clients {
-            table.served(B, client, at(1));
+            table.served(B, 445, client, at(1));
         }
-        assert!(table.is_known_server(B, A, at(1)));
+        assert!(table.is_known_server(B, 445, A, at(1)));
+        assert!(!table.is_known_server(B, 22, A, at(1)), "on that port");
     }
 
     #[test]
     fn several_failing_on_what_served_lately_is_seen() {
         let table = table(64);
-        assert_eq!(table.failed(B, A, at(0)), 0);
-        table.served(B, A, at(0));
+        assert_eq!(table.failed(B, 445, A, at(0)), 0);
+        table.served(B, 445, A, at(0));
         let mut most = 0;
         for n in 1..40 {
-            most = table.failed(B, Address::v4([10, 0, 5, n]), at(1));
+            most = table.failed(B, 445, Address::v4([10, 0, 5, n]), at(1));
         }
         assert!(most > 10);
-        assert_eq!(table.failed(B, A, at(700)), 1, "an old outage is over");
+        assert_eq!(table.failed(B, 445, A, at(700)), 1, "an old outage is over");
+        assert_eq!(table.failed(B, 22, A, at(700)), 0, "it never served that");
     }
 
     #[test]
     fn a_flood_of_new_addresses_spares_servers_and_admits_that_it_forgets() {
         let table = table(256);
         for n in 0..20 {
-            table.served(Address::v4([10, 0, 9, n]), A, at(0));
+            table.served(Address::v4([10, 0, 9, n]), 445, A, at(0));
+            table.served(Address::v4([10, 0, 9, n]), 445, B, at(0));
         }
         assert!(!table.under_pressure(at(1)));
         for n in 0..100_000u32 {
             table.saw(Address::v4((0x0a40_0000 + n).to_be_bytes()), at(1));
         }
-        assert!((0..20).all(|n| table.is_alive(Address::v4([10, 0, 9, n]), at(2))));
+        let client = Address::v4([10, 9, 9, 9]);
+        assert!((0..20).all(|n| table.is_known_server(Address::v4([10, 0, 9, n]), 445, client, at(2))));
         assert!(table.under_pressure(at(2)));
         assert!(table.evicted() > 1000);
         assert_eq!(table.occupancy(), (256, 256));
@@ -428,24 +527,48 @@ mod tests {
     }
 
     #[test]
-    fn a_router_shows_many_addresses() {
-        let table = table(64);
+    fn a_router_shows_many_addresses_all_the_time() {
+        let table = table(256);
         let (router, host) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
-        for n in 0..30 {
+        for n in 0..30u8 {
             table.sent_by(router, Address::v4([10, 3, n, 1]), at(0));
             table.sent_by(host, A, at(0));
+            table.sent_by(host, Address::v6([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n % 8]), at(0));
         }
-        assert!(table.addresses_of(router) >= 4);
-        assert_eq!(table.addresses_of(host), 1);
+        assert!(table.is_router(router, at(0)));
+        assert_eq!(table.addresses_of(host, true, at(0)), 1);
+        assert!(!table.is_router(host, at(0)), "several IPv6 addresses are nothing odd");
+        // A lease a day, for a year.
+        for day in 0..365u64 {
+            table.sent_by(host, Address::v4([10, 0, 7, u8::try_from(day % 250).unwrap()]), at(86_400 * day));
+            assert!(!table.is_router(host, at(86_400 * day)));
+        }
+        assert!(!table.is_router(router, at(7200)), "nor is a router what stopped to be one");
+    }
+
+    #[test]
+    fn how_many_missed_an_address_is_remembered_for_the_memory() {
+        let table = table(256);
+        assert_eq!(table.missing(B, at(0)), 0);
+        for n in 0..10 {
+            table.missed(B, Address::v4([10, 0, 5, n]), at(u64::from(n) * 3600));
+        }
+        assert!(table.missing(B, at(36_000)) >= 5);
+        assert!(!table.is_alive(B, at(36_000)), "that does not make it alive");
+        assert_eq!(table.missing(B, at(36_000 + 86_401)), 0);
     }
 
     #[test]
     fn one_sidedness_needs_proof() {
         let shared = Shared::new(64, Duration::from_secs(60), Keys::new(1));
+        let many = |n, what: fn(&Shared)| (0..n).for_each(|_| what(&shared));
         assert!(!shared.is_one_sided());
-        shared.inferred.store(3, Relaxed);
+        many(3, Shared::inferred_answer);
         assert!(shared.is_one_sided());
-        shared.answers.store(3, Relaxed);
+        many(3, Shared::saw_answer);
         assert!(!shared.is_one_sided());
+        many(1_000_000, Shared::saw_answer);
+        many(2000, Shared::inferred_answer);
+        assert!(shared.is_one_sided(), "a path that changes is noticed, however long it was whole");
     }
 }

@@ -93,6 +93,8 @@ impl Attempts {
 pub struct Due {
     /// When.
     pub at: Timestamp,
+    /// When the attempt began.
+    pub began: Timestamp,
     /// The packet that began the attempt, counted over all shards: the order among equal times.
     pub order: u64,
     /// The host.
@@ -119,7 +121,7 @@ impl Deadlines {
     pub fn start(&mut self, host: Address, now: Timestamp, order: u64) -> Option<Due> {
         let forced = if self.queue.len() >= self.capacity { self.queue.pop_front() } else { None };
         self.forced += u64::from(forced.is_some());
-        self.queue.push_back(Due { at: now + self.timeout, order, host });
+        self.queue.push_back(Due { at: now + self.timeout, began: now, order, host });
         forced
     }
 
@@ -134,13 +136,7 @@ impl Deadlines {
         if self.queue.front()?.at <= now { self.queue.pop_front() } else { None }
     }
 
-    /// The answer timeout.
-    #[must_use]
-    pub fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
-    /// Changes the answer timeout; deadlines already set keep theirs.
+    /// Changes the answer timeout; deadlines already set keep theirs, and later ones wait for them.
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout;
     }

@@ -25,6 +25,23 @@ pub enum Class {
     Decoy,
     /// An SMB dialect, in the place of a destination: told once.
     Spoken,
+    /// On a lateral service by a host that is acted on, within a few minutes.
+    Again,
+}
+
+/// Who makes contact: a host, in one of its rounds. A released host begins a new round with an empty memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Party {
+    /// The host.
+    pub address: Address,
+    /// Which round it is in.
+    pub round: u8,
+}
+
+impl From<Address> for Party {
+    fn from(address: Address) -> Self {
+        Party { address, round: 0 }
+    }
 }
 
 /// What the memory knew of a pair before this look.
@@ -63,15 +80,15 @@ impl Contacts {
         Contacts { sets: vec![[Slot::default(); WAYS]; sets], memory, keys, used: 0, evicted: 0 }
     }
 
-    fn locate(&self, from: Address, to: Address, class: Class) -> (usize, u64) {
-        let hash = self.keys.pair(from, to, class as u64) | 1;
+    fn locate(&self, from: Party, to: Address, class: Class) -> (usize, u64) {
+        let hash = self.keys.pair(from.address, to, class as u64 | u64::from(from.round) << 8) | 1;
         let set = (hash >> 32) as usize & (self.sets.len() - 1);
         (set, hash)
     }
 
     /// Notes that `from` tries `to` now, and says whether that is new.
-    pub fn meet(&mut self, from: Address, to: Address, class: Class, now: Timestamp) -> Seen {
-        let (set, fingerprint) = self.locate(from, to, class);
+    pub fn meet(&mut self, from: impl Into<Party>, to: Address, class: Class, now: Timestamp) -> Seen {
+        let (set, fingerprint) = self.locate(from.into(), to, class);
         let now = Self::seconds(now);
         let memory = self.memory;
         let Some(slots) = self.sets.get_mut(set) else { return Seen::First };
@@ -101,32 +118,60 @@ impl Contacts {
         Seen::First
     }
 
+    fn find(&self, from: Party, to: Address, class: Class) -> Option<&Slot> {
+        let (set, fingerprint) = self.locate(from, to, class);
+        self.sets.get(set)?.iter().find(|slot| slot.fingerprint == fingerprint)
+    }
+
+    fn find_mut(&mut self, from: Party, to: Address, class: Class) -> Option<&mut Slot> {
+        let (set, fingerprint) = self.locate(from, to, class);
+        self.sets.get_mut(set)?.iter_mut().find(|slot| slot.fingerprint == fingerprint)
+    }
+
     /// Whether the pair has met, without noting anything.
     #[must_use]
-    pub fn knows(&self, from: Address, to: Address, class: Class, now: Timestamp) -> bool {
-        let (set, fingerprint) = self.locate(from, to, class);
+    pub fn knows(&self, from: impl Into<Party>, to: Address, class: Class, now: Timestamp) -> bool {
         let now = Self::seconds(now);
-        self.sets.get(set).is_some_and(|slots| {
-            slots.iter().any(|slot| slot.fingerprint == fingerprint && now.saturating_sub(slot.at) <= self.memory)
-        })
+        self.find(from.into(), to, class).is_some_and(|slot| now.saturating_sub(slot.at) <= self.memory)
+    }
+
+    /// Whether the pair's attempt was answered within the memory.
+    #[must_use]
+    pub fn was_answered(&self, from: impl Into<Party>, to: Address, class: Class, now: Timestamp) -> bool {
+        let now = Self::seconds(now);
+        let slot = self.find(from.into(), to, class);
+        slot.is_some_and(|slot| slot.answered && now.saturating_sub(slot.at) <= self.memory)
     }
 
     /// Notes that the pair's attempt was answered; such pairs are the last to be forgotten.
-    pub fn answered(&mut self, from: Address, to: Address, class: Class) {
-        let (set, fingerprint) = self.locate(from, to, class);
-        if let Some(slot) =
-            self.sets.get_mut(set).and_then(|slots| slots.iter_mut().find(|slot| slot.fingerprint == fingerprint))
-        {
+    pub fn answered(&mut self, from: impl Into<Party>, to: Address, class: Class) {
+        if let Some(slot) = self.find_mut(from.into(), to, class) {
             slot.answered = true;
         }
     }
 
+    /// Notes a question, and says whether it is one asked again within `patience`, because no answer came; once a pair.
+    /// Times are kept in whole seconds: a copy of the same question in the same second is not taken for a second one.
+    pub fn asks_again(
+        &mut self,
+        from: impl Into<Party>,
+        to: Address,
+        class: Class,
+        patience: u32,
+        now: Timestamp,
+    ) -> bool {
+        let from = from.into();
+        let last = self.find(from, to, class).filter(|slot| !slot.answered).map(|slot| slot.at);
+        let again = last.is_some_and(|last| (1..=patience).contains(&Self::seconds(now).saturating_sub(last)));
+        if self.meet(from, to, class, now) == Seen::Before && again {
+            self.answered(from, to, class);
+        }
+        again
+    }
+
     /// Forgets a pair, so that its next attempt is a first contact again.
-    pub fn forget(&mut self, from: Address, to: Address, class: Class) {
-        let (set, fingerprint) = self.locate(from, to, class);
-        if let Some(slot) =
-            self.sets.get_mut(set).and_then(|slots| slots.iter_mut().find(|slot| slot.fingerprint == fingerprint))
-        {
+    pub fn forget(&mut self, from: impl Into<Party>, to: Address, class: Class) {
+        if let Some(slot) = self.find_mut(from.into(), to, class) {
             *slot = Slot::default();
             self.used = self.used.saturating_sub(1);
         }
@@ -169,6 +214,38 @@ mod tests {
         assert_eq!(contacts.meet(peer(1), HOST, Class::Lateral, at(20)), Seen::First);
         assert_eq!(contacts.meet(HOST, peer(1), Class::Lateral, at(121)), Seen::First);
         assert_eq!(contacts.meet(HOST, peer(1), Class::Lateral, at(122)), Seen::Before);
+    }
+
+    #[test]
+    fn in_a_new_round_all_are_new() {
+        let mut contacts = Contacts::new(64, Duration::from_secs(100), Keys::new(1));
+        let now = Timestamp::from_secs(10);
+        contacts.meet(HOST, peer(1), Class::Lateral, now);
+        contacts.answered(HOST, peer(1), Class::Lateral);
+        let next = Party { address: HOST, round: 1 };
+        assert!(contacts.was_answered(HOST, peer(1), Class::Lateral, now));
+        assert!(!contacts.was_answered(next, peer(1), Class::Lateral, now));
+        assert_eq!(contacts.meet(next, peer(1), Class::Lateral, now), Seen::First);
+    }
+
+    #[test]
+    fn a_question_asked_again_soon_was_not_answered() {
+        let mut contacts = Contacts::new(64, Duration::from_secs(86_400), Keys::new(1));
+        let mut asks = |to, millis: u64| {
+            contacts.asks_again(
+                HOST,
+                peer(to),
+                Class::Arp,
+                5,
+                Timestamp::from_nanos(1_000_000_000_000 + millis * 1_000_000),
+            )
+        };
+        assert!(!asks(1, 0), "the first");
+        assert!(!asks(1, 400), "a copy");
+        assert!(asks(1, 1400));
+        assert!(!asks(1, 2400), "once is enough");
+        assert!(!asks(2, 0));
+        assert!(!asks(2, 60_000), "a cache that ran out");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use hashbrown::HashTable;
 
 use crate::evidence::{Alarm, Attachment, Evidence, Reached, Score};
 use crate::time::Timestamp;
+use crate::track::contacts::Party;
 use crate::track::windows::{Bins, Recent};
 use crate::track::{Attempts, Keys};
 use crate::wire::{Address, Mac};
@@ -35,12 +36,16 @@ pub struct Host {
     pub attachment: Attachment,
     /// When a frame with that attachment was last seen.
     pub attached_at: Timestamp,
-    /// Which role it has: index into the settings' roles plus one; 0 is none.
+    /// When that attachment was last looked into.
+    pub verified_at: Timestamp,
+    /// The first role it has: index into the settings' roles plus one; 0 is none.
     pub role: u16,
     /// The generation of the settings that `role` was looked up in.
     pub generation: u32,
     /// A decision is in force.
     pub acted: bool,
+    /// How often it was released: in each round, contacts that nobody answered are new.
+    pub round: u8,
     /// A watch was given and not yet outlived.
     pub watched: Option<Timestamp>,
     /// When the last alarm above watch was raised.
@@ -57,8 +62,10 @@ pub struct Host {
     pub overrun: Option<Timestamp>,
     /// Who exposed it on which port, and when (infection chains).
     pub exposed: Option<(Address, u16, Timestamp)>,
-    /// It opened first contacts on the port it was exposed on.
+    /// It opened first contacts on the port it was exposed on, while it was.
     pub chained: bool,
+    /// A decoy's answer to it, which its next segment may acknowledge: from whom, on which port, which number.
+    pub bait: Option<(Address, u16, u32)>,
     /// The fuse's mirror: tokens left, in thousandths, as of `fuse_at`.
     pub fuse: u32,
     /// See `fuse`.
@@ -95,9 +102,11 @@ impl Host {
             destinations: 0,
             attachment: Attachment::default(),
             attached_at: Timestamp::ZERO,
+            verified_at: Timestamp::ZERO,
             role: 0,
             generation: 0,
             acted: false,
+            round: 0,
             watched: None,
             alarmed: None,
             device: None,
@@ -107,6 +116,7 @@ impl Host {
             overrun: None,
             exposed: None,
             chained: false,
+            bait: None,
             fuse: 0,
             fuse_at: Timestamp::ZERO,
             dirty: false,
@@ -120,10 +130,17 @@ impl Host {
         }
     }
 
-    /// The score now: what decay has left of it.
+    /// The score now: what decay has left of it. Decay sets in when a tenth of its time has passed without evidence, so
+    /// that three dark addresses half a minute apart are three.
     #[must_use]
     pub fn score_now(&self, now: Timestamp, decay: Duration) -> Score {
-        self.score.decayed(now.since(self.score_at), decay)
+        self.score.decayed(now.since(self.score_at).saturating_sub(decay / 10), decay)
+    }
+
+    /// As whom it is remembered in the contact memory.
+    #[must_use]
+    pub fn party(&self) -> Party {
+        Party { address: self.address, round: self.round }
     }
 
     /// Adds evidence: S ← max(0, S + w), after decay. Only evidence that speaks against the host is kept by name.
@@ -166,8 +183,10 @@ impl Host {
         self.reached_next = (self.reached_next + 1) % 16;
     }
 
-    /// A clean slate after a release; what it has met stays known.
+    /// A clean slate after a release, and a new round: whoever never answered it is new again.
     pub fn acquit(&mut self, now: Timestamp) {
+        // At the last round it stays: what it met then is known from there on.
+        self.round = self.round.saturating_add(1);
         self.score = Score(0);
         self.score_at = now;
         self.acted = false;
@@ -178,6 +197,7 @@ impl Host {
         self.overrun = None;
         self.exposed = None;
         self.chained = false;
+        self.bait = None;
         self.attempts.clear();
         self.lateral.clear();
         self.any = [Bins::default(); ANY_WINDOWS];
@@ -347,10 +367,12 @@ mod tests {
         let start = Timestamp::from_secs(1_000);
         let host = hosts.get_or_insert(address(1), start).unwrap();
         assert_eq!(host.add(evidence(start, 3300), DECAY), Score(3300));
-        assert_eq!(host.score_now(start + DECAY, DECAY), Score(2300));
-        assert_eq!(host.add(evidence(start + DECAY, 1100), DECAY), Score(3400));
-        assert_eq!(host.add(evidence(start + DECAY, -5000), DECAY), Score(0));
-        assert_eq!(host.add(evidence(start + DECAY, 1100), DECAY), Score(1100), "an honest past buys no credit");
+        assert_eq!(host.score_now(start + DECAY / 10, DECAY), Score(3300));
+        let later = start + DECAY / 10 + DECAY;
+        assert_eq!(host.score_now(later, DECAY), Score(2300));
+        assert_eq!(host.add(evidence(later, 1100), DECAY), Score(3400));
+        assert_eq!(host.add(evidence(later, -5000), DECAY), Score(0));
+        assert_eq!(host.add(evidence(later, 1100), DECAY), Score(1100), "an honest past buys no credit");
         assert_eq!(host.score_now(start + Duration::from_secs(u64::MAX / 2_000_000_000), DECAY), Score(0));
     }
 

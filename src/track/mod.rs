@@ -18,7 +18,7 @@ pub mod windows;
 pub use addresses::{Addresses, Shared};
 pub use attempts::{Attempt, Attempts, Deadlines};
 pub use clock::Clock;
-pub use contacts::{Class, Contacts};
+pub use contacts::{Class, Contacts, Party};
 pub use devices::Devices;
 pub use hosts::{Host, Hosts};
 pub use keys::Keys;
