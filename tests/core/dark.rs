@@ -1,0 +1,164 @@
+//! Dark addresses: what must be known before "nobody is there" is evidence.
+
+use firedoor::detect::Signal;
+use firedoor::detect::settings::Networks;
+use firedoor::wire::Address;
+
+use crate::scene::{FAMILIES, Family, HOST, Outcome, Scene, VACANT, VERDICT, ms, secs, settings};
+
+#[test]
+fn a_fresh_daemon_knows_no_dark_address() {
+    for family in FAMILIES {
+        let mut scene = Scene::fresh();
+        let host = family.client(7);
+        scene.lives(family.address(VACANT, 250));
+        let needed = scene.until_acted_on(host, |scene, n| scene.contact(host, family.dark(n), 445, Outcome::Silent));
+        assert_eq!(needed, 9, "failures, no dark ones");
+    }
+}
+
+#[test]
+fn each_segment_is_learnt_by_itself() {
+    for family in FAMILIES {
+        let mut scene = Scene::fresh();
+        let host = family.client(7);
+        scene.lives(family.address(20, 1));
+        scene.wait(secs(599));
+        scene.lives(family.address(21, 1));
+        scene.wait(secs(1));
+        for (segment, weight) in [(20, 3300), (21, 1100), (22, 1100)] {
+            let before = scene.score(host).0;
+            scene.contact(host, family.address(segment, 99), 445, Outcome::Silent);
+            let gained = scene.score(host).0 - before;
+            assert!((weight - 5..=weight).contains(&gained), "{family:?} segment {segment}: {gained}");
+        }
+    }
+}
+
+#[test]
+fn whoever_was_seen_within_a_day_is_not_dark() {
+    let mut scene = Scene::settled();
+    let printer = Family::V4.address(VACANT, 30);
+    scene.lives(printer);
+    scene.wait(secs(86_000));
+    scene.contact(HOST, printer, 445, Outcome::Silent);
+    assert!(scene.score(HOST).0 <= 1100);
+    scene.wait(secs(86_400));
+    scene.lives(Family::V4.address(VACANT, 250));
+    scene.contact(HOST, printer, 139, Outcome::Silent);
+    assert_eq!(scene.last_signal(HOST), None, "the pair met within the contact memory");
+    scene.contact(Family::V4.client(8), printer, 445, Outcome::Silent);
+    assert_eq!(scene.score(Family::V4.client(8)).0, 3300);
+}
+
+#[test]
+fn the_gateways_own_unanswered_question_makes_dark() {
+    for family in FAMILIES {
+        let gateway = family.address(40, 1);
+        let mut scene = Scene::with(settings(|settings| settings.own = Networks::new(vec![gateway.ip().into()])));
+        let host = family.client(7);
+        let target = family.address(40, 99);
+        scene.syn(host, target, 445);
+        scene.who_has(gateway, target);
+        scene.wait(VERDICT);
+        assert_eq!(scene.score(host).0, 3300, "{family:?}");
+        assert_eq!(scene.score(gateway).0, 0, "nothing speaks against the gateway");
+        // Another one answers the gateway's question but not the host's attempt.
+        let alive = family.address(40, 98);
+        scene.syn(host, alive, 445);
+        scene.who_has(gateway, alive);
+        scene.wait(ms(1));
+        scene.lives(alive);
+        scene.wait(VERDICT);
+        assert!((4390..=4400).contains(&scene.score(host).0), "{family:?}: {:?}", scene.score(host));
+    }
+}
+
+#[test]
+fn an_arp_sweep_needs_unanswered_questions() {
+    // A central station wakes up and asks for thirty monitors on its own segment. They answer it, unseen from here.
+    let mut scene = Scene::settled();
+    for n in 0..30 {
+        scene.who_has(HOST, Family::V4.dark(n));
+        scene.wait(ms(100));
+    }
+    assert_eq!(scene.verdicts(HOST), []);
+    // Whoever asks again got no answer.
+    for n in 0..6 {
+        assert!(!scene.is_acted_on(HOST));
+        scene.who_has_in_vain(HOST, Family::V4.dark(100 + n));
+    }
+    assert!(scene.is_acted_on(HOST));
+    assert_eq!(scene.last_signal(HOST), Some(Signal::ArpSweep));
+}
+
+#[test]
+fn asking_for_the_living_and_being_answered_weighs_nothing() {
+    let mut scene = Scene::settled();
+    for n in 1..=100 {
+        scene.who_has_in_vain(HOST, Family::V4.server(n));
+    }
+    for n in 0..100 {
+        let target = Family::V4.dark(n);
+        scene.who_has(HOST, target);
+        scene.is_at(target, HOST);
+        scene.who_has(HOST, target);
+        scene.wait(secs(1));
+    }
+    assert_eq!(scene.score(HOST).0, 0);
+}
+
+#[test]
+fn a_routers_questions_follow_from_what_it_forwards() {
+    let mut scene = Scene::settled();
+    let router = Family::V4.router();
+    for n in 0..30 {
+        scene.mac = Some(Scene::mac_of(router));
+        scene.syn(Family::V4.address(50, n), Family::V4.server(1), 443);
+        scene.mac = None;
+    }
+    for n in 0..50 {
+        scene.who_has_in_vain(router, Family::V4.dark(n));
+    }
+    assert_eq!(scene.verdicts(router), []);
+    assert_eq!(scene.score(router).0, 0);
+}
+
+#[test]
+fn gratuitous_and_probing_arp_is_no_question() {
+    let mut scene = Scene::settled();
+    for n in 0..50 {
+        let host = Family::V4.dark(n);
+        scene.who_has(host, host);
+        scene.mac = Some(Scene::mac_of(HOST));
+        scene.who_has(Address::v4([0, 0, 0, 0]), Family::V4.dark(100 + n));
+        scene.mac = None;
+    }
+    scene.wait(secs(1));
+    assert_eq!(scene.core.summary().hosts, 0);
+}
+
+#[test]
+fn an_address_that_many_still_try_is_an_old_server_and_no_target() {
+    // Two print servers were switched off last week; every workstation's log-on script still maps them, and a third
+    // dead share here and there.
+    let mut scene = Scene::settled();
+    let dead = |n: u16| Family::V4.address(VACANT, 40 + n);
+    for n in 1..=200 {
+        let client = Family::V4.client(n);
+        scene.contact(client, dead(0), 445, Outcome::Silent);
+        scene.contact(client, dead(1), 445, Outcome::Silent);
+        if n > 20 {
+            scene.contact(client, dead(2), 445, Outcome::Silent);
+        }
+        scene.wait(secs(20));
+    }
+    let acted: Vec<u16> = (1..=200).filter(|&n| scene.is_acted_on(Family::V4.client(n))).collect();
+    assert_eq!(acted, Vec::<u16>::new());
+    // A worm's targets are its own.
+    let worm = Family::V4.client(230);
+    let needed = scene.until_acted_on(worm, |scene, n| {
+        scene.contact(worm, Family::V4.address(VACANT, 100 + n), 445, Outcome::Silent);
+    });
+    assert_eq!(needed, 3);
+}
