@@ -23,6 +23,9 @@ pub struct Args {
     /// Look at the file alone, not at this machine's interfaces, routes and servers
     #[arg(long)]
     file_only: bool,
+    /// Print the configuration that is in force by this file: every key, defaults included
+    #[arg(long, conflicts_with_all = ["json", "strict"])]
+    effective: bool,
 }
 
 /// What was found.
@@ -55,6 +58,10 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
                 writeln!(out, "{BAD}{file}: {}{BAD:#}", count(errors.len(), "error"))?;
             }
             if errors.is_unreadable() { failure::USAGE } else { failure::FAILED }
+        }
+        Ok(read) if args.effective => {
+            out.write_all(config::reference::written(&read.config).as_bytes())?;
+            0
         }
         Ok(read) => {
             let warnings = read.warnings(Some(config::wall_clock()), around.as_ref());

@@ -92,6 +92,34 @@ pub fn default_file() -> String {
     file
 }
 
+/// A configuration as a file: every key with its value, no comment. Reading it gives the same configuration.
+#[must_use]
+pub fn written(config: &Config) -> String {
+    let mut config = config.clone();
+    let mut file = String::new();
+    for section in SECTIONS {
+        let _ = writeln!(file, "[{}]", section.name);
+        for key in section.keys {
+            if let Some(value) = key.kind.write(&mut config) {
+                let _ = writeln!(file, "{} = {value}", key.name);
+            }
+        }
+        file.push('\n');
+    }
+    for role in &mut config.detect.roles {
+        file.push_str("[[role]]\n");
+        for key in ROLE {
+            if let Some(value) = key.kind.write(role) {
+                let _ = writeln!(file, "{} = {value}", key.name);
+            }
+        }
+        file.push('\n');
+    }
+    file.truncate(file.trim_end().len());
+    file.push('\n');
+    file
+}
+
 /// The reference page, `docs/reference.md`.
 #[must_use]
 pub fn page() -> String {

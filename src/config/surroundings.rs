@@ -5,13 +5,17 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::Path;
 
 use ipnetwork::IpNetwork;
 
-/// No file read here is larger in earnest; a full routing table is cut there.
+use crate::sys::route::Kernel;
+
+/// No file read here is larger in earnest.
 const LARGEST: u64 = 1 << 20;
+/// More next hops than this are a provider's routing table, and no list to paste.
+const MOST_NEXT_HOPS: usize = 64;
 
 /// One network interface of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +54,6 @@ impl Surroundings {
             // pnet brings an older ipnetwork of its own.
             addresses: interface.ips.iter().filter_map(|n| IpNetwork::new(n.ip(), n.prefix()).ok()).collect(),
         });
-        let mut next_hops = routers_v4(&text("/proc/net/route"));
-        next_hops.extend(routers_v6(&text("/proc/net/ipv6_route")));
         let mut dns = name_servers(&text("/etc/resolv.conf"));
         dns.extend(name_servers(&text("/run/systemd/resolve/resolv.conf")));
         let mut dhcp = relayed_to(&text("/etc/default/isc-dhcp-relay"));
@@ -62,7 +64,7 @@ impl Surroundings {
             });
             dhcp.extend(leases.take(64).flat_map(|path| lenders(&text(path))));
         }
-        Surroundings { interfaces: interfaces.collect(), next_hops, dns, dhcp }
+        Surroundings { interfaces: interfaces.collect(), next_hops: next_hops(), dns, dhcp }
     }
 
     /// This machine's own addresses, loopback and link-local ones aside.
@@ -85,18 +87,10 @@ fn is_host(ip: IpAddr) -> bool {
     !(ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || link_local)
 }
 
-/// `/proc/net/route`: the third column is the gateway, in the machine's byte order.
-fn routers_v4(table: &str) -> BTreeSet<IpAddr> {
-    let gateways = table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(2));
-    let addresses = gateways.filter_map(|hex| u32::from_str_radix(hex, 16).ok());
-    addresses.map(|bits| IpAddr::V4(Ipv4Addr::from(bits.to_ne_bytes()))).filter(|ip| is_host(*ip)).collect()
-}
-
-/// `/proc/net/ipv6_route`: the fifth column is the gateway.
-fn routers_v6(table: &str) -> BTreeSet<IpAddr> {
-    let gateways = table.lines().filter_map(|line| line.split_whitespace().nth(4));
-    let addresses = gateways.filter(|hex| hex.len() == 32).filter_map(|hex| u128::from_str_radix(hex, 16).ok());
-    addresses.map(|bits| IpAddr::V6(Ipv6Addr::from(bits))).filter(|ip| is_host(*ip)).collect()
+/// Routers that routes lead through. Link-local ones are no hosts that a decision is ever made against.
+fn next_hops() -> BTreeSet<IpAddr> {
+    let routes = Kernel::open().and_then(|mut kernel| kernel.routes()).unwrap_or_default();
+    routes.next_hops.into_iter().map(|(ip, _)| ip).filter(|ip| is_host(*ip)).take(MOST_NEXT_HOPS).collect()
 }
 
 /// resolv.conf(5).
@@ -130,20 +124,6 @@ mod tests {
     }
 
     #[test]
-    fn next_hops_are_read_from_the_kernels_tables() {
-        let gateway = u32::from_ne_bytes([10, 1, 0, 254]);
-        let table = format!(
-            "Iface\tDestination\tGateway\tFlags\neth0\t00000000\t{gateway:08X}\t0003\neth1\t0001010A\t00000000\t0001\n"
-        );
-        assert_eq!(routers_v4(&table), set(&["10.1.0.254"]));
-        let line = "00000000000000000000000000000000 00 00000000000000000000000000000000 00 \
-                    fd000000000000000000000000000001 00000400 00000001 00000000 00000003 eth0\n\
-                    00000000000000000000000000000000 00 00000000000000000000000000000000 00 \
-                    fe800000000000000000000000000001 00000400 00000001 00000000 00000003 eth0\n";
-        assert_eq!(routers_v6(line), set(&["fd00::1"]));
-    }
-
-    #[test]
     fn name_servers_are_read_without_the_local_stub() {
         let conf = "# x\nnameserver 127.0.0.53\nnameserver 10.1.0.53\n  nameserver fd00::53\nsearch example.org\n";
         assert_eq!(name_servers(conf), set(&["10.1.0.53", "fd00::53"]));
@@ -159,7 +139,7 @@ mod tests {
     #[test]
     fn nonsense_gives_nothing() {
         for text in ["", "\n\n", "a b c d e f", "nameserver", "SERVERS=", "SERVER_ADDRESS=x", "\0\u{fffd}"] {
-            assert!(routers_v4(text).is_empty() && routers_v6(text).is_empty() && name_servers(text).is_empty());
+            assert!(name_servers(text).is_empty());
             assert!(lenders(text).is_empty() && relayed_to(text).is_empty());
         }
     }

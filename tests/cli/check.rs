@@ -64,3 +64,14 @@ fn an_interface_that_does_not_exist_is_told() {
     assert_eq!(out.status.code(), Some(0));
     assert!(text(&out.stdout).contains("there is no interface fd-none0"), "{}", text(&out.stdout));
 }
+
+#[test]
+fn the_configuration_in_force_can_be_shown_and_used() {
+    let file = written("[fuse]\nburst = 7\n");
+    let out = run(&["check", "--effective", file.path().to_str().unwrap()]);
+    assert_eq!(out.status.code(), Some(0));
+    let shown = text(&out.stdout);
+    assert!(shown.contains("\nburst = 7\n") && shown.contains("\nthreshold = 9.9\n"), "{shown}");
+    let again = written(&shown);
+    assert_eq!(run(&["check", "--file-only", again.path().to_str().unwrap()]).status.code(), Some(0));
+}

@@ -139,6 +139,8 @@ fn what_is_written_arrives_where_it_is_read() {
     assert_eq!(config.respond.breaker.rearm_after, Some(Duration::from_mins(15)));
     assert_eq!(config.capture.ring_bytes, 64 << 20);
     assert_eq!((config.observe.metrics, config.observe.history.clone()), (None, None));
+    let (again, _) = config::parse(&config::reference::written(&config), "written").unwrap();
+    assert_eq!(again, config, "what is written back reads the same");
     let role = &config.detect.roles[0];
     assert_eq!(role.services, None);
     assert_eq!(role.until.unwrap().to_string(), "2027-01-31T17:00:00.000Z");

@@ -28,6 +28,24 @@ fn every_shipped_file_is_read_without_an_error() {
 }
 
 #[test]
+fn the_profiles_give_no_advice_against_themselves() {
+    let now = serde_json::from_str("\"2026-12-01T00:00:00Z\"").unwrap();
+    for path in shipped().iter().filter(|path| path.to_string_lossy().contains("profiles")) {
+        let warnings = config::File::load(path).unwrap().warnings(Some(now), None);
+        assert!(warnings.is_empty(), "{warnings}");
+    }
+}
+
+#[test]
+fn every_profile_gives_its_reasons() {
+    for path in shipped() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let comments = text.lines().filter(|line| line.trim_start().starts_with('#')).count();
+        assert!(comments >= 8 && text.starts_with('#'), "{}", path.display());
+    }
+}
+
+#[test]
 fn the_default_file_is_what_the_table_of_keys_says() {
     let file = std::fs::read_to_string(root().join("config/firedoor.toml")).unwrap();
     assert!(
