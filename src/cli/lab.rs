@@ -292,14 +292,12 @@ fn print(out: &mut Output, report: &Report) -> anyhow::Result<()> {
         (Family::Ipv6, Shape::Routed) => ("IPv6", "routed"),
         (Family::Ipv6, Shape::Bridged) => ("IPv6", "bridged"),
     };
+    let pace = trial.order().rate;
+    let pace = if pace < 1.0 { format!("{pace:.3}") } else { format!("{pace:.0}") };
     writeln!(
         out,
-        "{HEADING}Worm {worm} on {}, {:.3} attempts a second for {:.0} s; {family}, {shape}, {}, seed {}{HEADING:#}",
-        report.host,
-        trial.order().rate,
-        trial.seconds,
-        trial.mode,
-        trial.seed
+        "{HEADING}Worm {worm} on {}, {} attempts a second for {:.0} s; {family}, {shape}, {}, seed {}{HEADING:#}",
+        report.host, pace, trial.seconds, trial.mode, trial.seed
     )?;
     if trial.compression > 1.0 {
         writeln!(

@@ -10,7 +10,7 @@ use crate::respond::Mode;
 use crate::wire::Address;
 
 /// The most first contacts that may reach the victims.
-pub const MOST_CONTACTS: usize = 10;
+pub const MOST_CONTACTS: u32 = 10;
 /// In an epidemic, the most of the vulnerable hosts that may become infected, in hundredths.
 pub const MOST_INFECTED_PERCENT: usize = 10;
 
@@ -68,7 +68,7 @@ fn judge(trial: &Trial, host: Address, outcome: &Outcome) -> Vec<Promise> {
             format!("{} did", outcome.reached),
             outcome.reached <= MOST_CONTACTS,
         ),
-        // The worm also knocks at the gateway, and its last knock may still be on its way.
+        // Its last knocks may still be on their way.
         Mode::Monitor => Promise::new(
             "nothing is dropped in monitor mode",
             format!("of {} addresses tried, {} were reached", outcome.deeds.destinations, outcome.reached),

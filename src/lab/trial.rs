@@ -112,9 +112,9 @@ pub enum Stage {
         /// For so many seconds.
         seconds: f64,
         /// Distinct addresses it tried.
-        tried: usize,
+        tried: u32,
         /// First contacts that reached the victims.
-        reached: usize,
+        reached: u32,
         /// What is decided about its host.
         verdict: Option<Verdict>,
     },
@@ -126,7 +126,7 @@ pub struct Outcome {
     /// What the worm did, by its own account.
     pub deeds: Deeds,
     /// First contacts that reached the victims, counted on their side.
-    pub reached: usize,
+    pub reached: u32,
     /// The time from the worm's start to the first decision to contain or isolate its host, in seconds.
     pub decided_after: Option<f64>,
     /// The time from the worm's start to the last first contact that reached the victims, in seconds.
@@ -143,6 +143,11 @@ impl Outcome {
     pub fn containment(&self, host: Address) -> Option<&ActView> {
         self.decisions.iter().find(|act| act.host == host && shuts(act.decision))
     }
+}
+
+/// A count of addresses of one ward.
+fn number(of: usize) -> u32 {
+    u32::try_from(of).unwrap_or(u32::MAX)
 }
 
 /// Whether a verdict cuts a host off from lateral services.
@@ -183,7 +188,7 @@ pub fn run(trial: &Trial, program: &Path, directory: Option<&Path>, tell: &dyn F
         tell(Stage::Loose {
             seconds: loose.elapsed().as_secs_f64(),
             tried: worm.deeds().destinations,
-            reached: scene.first_contacts(&scene.counter.arrivals(), source).len(),
+            reached: number(scene.first_contacts(&scene.counter.arrivals(), source).len()),
             verdict: decisions.iter().rev().find(|act| act.host == host).map(|act| act.decision),
         });
     }
@@ -199,7 +204,7 @@ pub fn run(trial: &Trial, program: &Path, directory: Option<&Path>, tell: &dyn F
     }
     let mut outcome = Outcome {
         deeds,
-        reached: contacts.len(),
+        reached: number(contacts.len()),
         decided_after: None,
         last_reached_after: last.map(|arrival| arrival.at.since(deeds.began).as_secs_f64()),
         decisions,

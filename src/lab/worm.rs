@@ -3,15 +3,14 @@
 //! The slow kinds use real connections, so that hosts that answer see a handshake; the fast ones send bare SYNs
 //! through a packet socket. Everything follows from the seed.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use pnet::datalink::{self, Channel};
 use serde::Serialize;
 use tokio::net::TcpSocket;
 
@@ -19,9 +18,10 @@ use crate::lab::activity::Activity;
 use crate::lab::counter::now;
 use crate::lab::network::Network;
 use crate::lab::packet::{self, End};
-use crate::lab::plan::{INFECTED, Plan, Segment, Shape, WARD};
+use crate::lab::plan::{GATEWAY, INFECTED, Plan, Segment, Shape, WARD};
 use crate::lab::random::Random;
 use crate::lab::{Error, Result};
+use crate::sys::inject::{self, Injector};
 use crate::sys::namespace;
 use crate::time::Timestamp;
 
@@ -66,13 +66,14 @@ impl Kind {
         matches!(self, Kind::Fast | Kind::Flood)
     }
 
-    /// Its targets, without end.
+    /// Its targets, without end. The gateway's own address is left out: a knock there is evidence, but never reaches
+    /// the victims.
     fn targets(self, plan: &Plan, seed: u64) -> Box<dyn Iterator<Item = u8> + Send> {
         let mut random = Random::new(seed ^ 0x5eed);
         match self {
-            Kind::Wannacry => Box::new((1..=254).cycle()),
+            Kind::Wannacry => Box::new((GATEWAY + 1..=254).cycle()),
             Kind::Fast | Kind::Flood => {
-                Box::new(std::iter::repeat_with(move || u8::try_from(1 + random.below(254)).unwrap_or(1)))
+                Box::new(std::iter::repeat_with(move || u8::try_from(2 + random.below(253)).unwrap_or(2)))
             }
             Kind::Slow => {
                 let mut dark: Vec<u8> = (2..=254).filter(|host| !plan.live().contains(host)).collect();
@@ -117,7 +118,7 @@ pub struct Deeds {
     /// Attempts it made.
     pub attempts: u64,
     /// Distinct addresses it tried.
-    pub destinations: usize,
+    pub destinations: u32,
     /// Attempts that were answered (unknown, and 0, to a worm that sends bare SYNs).
     pub answered: u64,
 }
@@ -126,14 +127,25 @@ pub struct Deeds {
 struct Tally {
     attempts: AtomicU64,
     answered: AtomicU64,
-    tried: Mutex<HashSet<IpAddr>>,
+    /// A bit for each host number tried: cheap enough for a flood.
+    tried: [AtomicU64; 4],
     stop: AtomicBool,
 }
 
 impl Tally {
-    fn attempt(&self, target: IpAddr) {
+    /// Notes an attempt; true if it is the first on this address.
+    fn attempt(&self, target: IpAddr) -> bool {
         self.attempts.fetch_add(1, Ordering::Relaxed);
-        self.tried.lock().unwrap_or_else(PoisonError::into_inner).insert(target);
+        let host = match target {
+            IpAddr::V4(v4) => v4.octets()[3],
+            IpAddr::V6(v6) => v6.octets()[15],
+        };
+        let bit = 1 << (host & 63);
+        self.tried.get(usize::from(host >> 6)).is_some_and(|word| word.fetch_or(bit, Ordering::Relaxed) & bit == 0)
+    }
+
+    fn destinations(&self) -> u32 {
+        self.tried.iter().map(|word| word.load(Ordering::Relaxed).count_ones()).sum()
     }
 }
 
@@ -174,7 +186,8 @@ impl Worm {
             } else {
                 network.gateway.link(|links| links.mac(&Segment::Office.interface()))?
             };
-            let wire = Wire { source, next_hop, asks: bridged };
+            let interface = machine.link(|links| links.index("eth0"))?;
+            let wire = Wire { interface, source, next_hop, asks: bridged };
             How::Sending(machine.spawn(move || send(&wire, targets, order, &of_worm))?)
         } else {
             How::Connecting(Activity::start(machine, move || knock(from, targets, order, of_worm))?)
@@ -188,7 +201,7 @@ impl Worm {
         Deeds {
             began: self.began,
             attempts: self.tally.attempts.load(Ordering::Relaxed),
-            destinations: self.tally.tried.lock().unwrap_or_else(PoisonError::into_inner).len(),
+            destinations: self.tally.destinations(),
             answered: self.tally.answered.load(Ordering::Relaxed),
         }
     }
@@ -250,56 +263,63 @@ async fn connect(from: IpAddr, to: SocketAddr) -> io::Result<()> {
 
 /// What a sender of bare SYNs needs to know of its wire.
 struct Wire {
+    interface: u32,
     source: End,
     next_hop: crate::wire::Mac,
     /// On one wire with its victims a host asks for an address before it sends there.
     asks: bool,
 }
 
-/// Sends a SYN to one target after the other, in bursts of at most a millisecond's worth.
+impl Wire {
+    /// A bare SYN to `target`; built once, sent often. Empty if the families differ, which no plan lets happen.
+    fn syn(&self, target: IpAddr, ports: (u16, u16)) -> Box<[u8]> {
+        let mut frame = [0; packet::LONGEST];
+        let to = End { mac: self.next_hop, ip: target };
+        let sequence = u32::from(ports.0) << 16 | u32::from(ports.1);
+        let length = packet::syn(&mut frame, self.source, to, ports, sequence).unwrap_or(0);
+        frame.get(..length).unwrap_or_default().into()
+    }
+
+    /// The question who has `target`.
+    fn ask(&self, target: IpAddr) -> Box<[u8]> {
+        let mut frame = [0; packet::LONGEST];
+        let length = packet::ask(&mut frame, self.source, target).unwrap_or(0);
+        frame.get(..length).unwrap_or_default().into()
+    }
+}
+
+/// Sends a SYN to one target after the other, at the order's pace.
 fn send(wire: &Wire, mut targets: impl Iterator<Item = IpAddr>, order: Order, tally: &Tally) -> io::Result<()> {
-    let missing = || io::Error::other("the infected host has no eth0");
-    let interface = datalink::interfaces().into_iter().find(|each| each.name == "eth0").ok_or_else(missing)?;
-    let config = datalink::Config { promiscuous: false, ..datalink::Config::default() };
-    let Channel::Ethernet(mut sender, _receiver) = datalink::channel(&interface, config)? else {
-        return Err(missing());
-    };
-    let mut frame = [0; packet::LONGEST];
-    let mut asked = HashSet::new();
+    let injector = Injector::open(wire.interface)?;
+    let mut frames: HashMap<(IpAddr, u16), Box<[u8]>> = HashMap::new();
+    let mut batch = Vec::with_capacity(inject::BATCH);
     let began = Instant::now();
     let mut sent = 0_u32;
     while !tally.stop.load(Ordering::Relaxed) {
+        // What is due goes out in one go: looking at the clock costs as much as a packet.
         let due = began.elapsed().as_secs_f64() * order.rate;
-        if f64::from(sent) > due {
+        batch.clear();
+        while f64::from(sent) <= due && batch.len() < inject::BATCH {
+            let Some(target) = targets.next() else { return Ok(()) };
+            #[expect(clippy::cast_possible_truncation, reason = "a few source ports will do")]
+            let port = 0xc000 | (sent as u16 & 7);
+            frames.entry((target, port)).or_insert_with(|| wire.syn(target, (port, order.port)));
+            if tally.attempt(target) && wire.asks {
+                injector.send(&[&wire.ask(target)])?;
+            }
+            batch.push((target, port));
+            sent += 1;
+        }
+        if batch.is_empty() {
             std::thread::sleep(Duration::from_millis(1));
             continue;
         }
-        let Some(target) = targets.next() else { return Ok(()) };
-        sent += 1;
-        tally.attempt(target);
-        if wire.asks && asked.insert(target) {
-            let length = packet::ask(&mut frame, wire.source, target);
-            transmit(&mut *sender, &frame, length)?;
+        let ready: Vec<&[u8]> = batch.iter().filter_map(|key| frames.get(key)).map(|frame| &**frame).collect();
+        let mut rest = ready.as_slice();
+        while !rest.is_empty() {
+            let gone = injector.send(rest)?;
+            rest = rest.get(gone..).unwrap_or_default();
         }
-        #[expect(clippy::cast_possible_truncation, reason = "a source port is any number from 49152 on")]
-        let port = 0xc000 | (sent as u16 & 0x3fff);
-        let length = packet::syn(
-            &mut frame,
-            wire.source,
-            End { mac: wire.next_hop, ip: target },
-            (port, order.port),
-            sent.wrapping_mul(0x9e37_79b9),
-        );
-        transmit(&mut *sender, &frame, length)?;
     }
     Ok(())
-}
-
-fn transmit(sender: &mut dyn datalink::DataLinkSender, frame: &[u8], length: Option<usize>) -> io::Result<()> {
-    let Some(bytes) = length.and_then(|length| frame.get(..length)) else { return Ok(()) };
-    match sender.send_to(bytes, None) {
-        // The kernel's queue being full is what a flood does to itself.
-        Some(Err(error)) if error.raw_os_error() != Some(libc::ENOBUFS) => Err(error),
-        _ => Ok(()),
-    }
 }

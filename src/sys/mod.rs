@@ -3,6 +3,7 @@
 
 pub mod activation;
 pub mod clock;
+pub mod inject;
 pub mod limits;
 pub mod links;
 pub mod namespace;

@@ -14,7 +14,7 @@ use firedoor::wire::Address;
 use crate::scene;
 
 /// Runs a trial and checks every promise; gives how many first contacts reached the victims.
-fn kept(trial: &Trial) -> usize {
+fn kept(trial: &Trial) -> u32 {
     let outcome = scene::protected(trial);
     let reached = outcome.reached;
     let report = Report::new(trial.clone(), outcome, None);
@@ -29,7 +29,7 @@ fn at_wannacrys_pace_never_more_than_ten_and_at_most_six_in_the_median() {
     if !scene::able() {
         return;
     }
-    let mut reached: Vec<usize> = (1..=5)
+    let mut reached: Vec<u32> = (1..=5)
         .map(|seed| {
             let _turn = scene::turn();
             kept(&Trial::new(Kind::Wannacry, seed, 4.0))
@@ -108,6 +108,6 @@ fn a_new_dark_destination_every_thirty_seconds_is_contained_by_its_tenth() {
     }
     assert!(worm.end().unwrap().attempts <= 10);
     let arrivals = scene.counter.arrivals();
-    assert!(scene.first_contacts(&arrivals, host.ip()).len() <= MOST_CONTACTS);
+    assert!(scene.first_contacts(&arrivals, host.ip()).len() <= MOST_CONTACTS as usize);
     daemon.stop().unwrap();
 }

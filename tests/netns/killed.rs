@@ -72,7 +72,7 @@ fn contained_hosts_stay_contained_and_the_fuse_holds_new_scanners() {
         assert_eq!(live_after, live_before, "{family:?} {shape:?}: the contained host got through; {}", syns(first));
         // What the first one asked for before its containment cannot be told apart, so it is taken off.
         let of_new = asked_or_reached.saturating_sub(before.len() - live_before);
-        let most = MOST_CONTACTS + usize::try_from(LOOSE.as_secs()).unwrap() + 1;
+        let most = MOST_CONTACTS as usize + usize::try_from(LOOSE.as_secs()).unwrap() + 1;
         assert!((1..=most).contains(&of_new), "{family:?} {shape:?}: {of_new} of the new scanner, at most {most}");
         for course in sessions.iter().map(firedoor::lab::session::Session::course) {
             assert!(course.is_undisturbed(), "{family:?} {shape:?}: {course:?}");
