@@ -164,6 +164,20 @@ fn a_port_that_nobody_named_shows_itself_by_its_first_call() {
 }
 
 #[test]
+fn a_port_named_in_a_sealed_answer_is_verified_by_its_handshake_alone() {
+    let mut stage = Stage::new();
+    let sealed = pdu(2, &[0xa5; 700]);
+    stage.play(ends(135), &vec![(Client, bind(11, &[(0, SRVSVC)])), (Client, request(0, 4, 900)), (Server, sealed)]);
+    // Only the client's side of the connection reaches this shard.
+    let port = Ends { client_port: 50_001, ..ends(50_937) };
+    stage.give(port, &handshake());
+    let calls = vec![(Client, bind(11, &[(2, WMI)])), (Client, request(2, 24, 900))];
+    stage.give(port, &segments(&calls, || 1460));
+    assert_eq!(details(&stage), ["IWbemServices ExecMethod (opnum 0x18) over TCP [MS-WMI 3.1.4.3.22]"]);
+    assert!(stage.findings()[0].verified);
+}
+
+#[test]
 fn what_is_no_dce_rpc_is_not_wanted() {
     let stage = Stage::new();
     let segment = |payload| Segment {

@@ -45,6 +45,9 @@ const ENDPOINTS: usize = 4096;
 /// A named port is forgotten when it was not named or used for so long.
 const ENDPOINT_MEMORY: Duration = Duration::from_secs(3600);
 
+/// Where Windows begins to give out ports to DCE/RPC (before Vista; since, at 49152).
+const FIRST_DYNAMIC: u16 = 1024;
+
 /// A named port: when it was last named or used.
 #[derive(Clone, Copy, Debug, Default)]
 struct Endpoint {
@@ -93,7 +96,8 @@ impl Inspector {
     }
 
     /// Whether a segment is to be given to [`Inspector::segment`]: it belongs to port 139, 445 or 135, to a port that
-    /// an endpoint mapper named, or starts like DCE/RPC. Cheap: two comparisons and two bits for most segments.
+    /// an endpoint mapper named, or starts like DCE/RPC; or it is the SYN-ACK of a server on which the client lately
+    /// asked the mapper, whose answer may have been sealed. Cheap: a few comparisons and two bits for most segments.
     #[must_use]
     pub fn wants(&self, segment: &Segment<'_>) -> bool {
         let (from, to) = (segment.source_port, segment.destination_port);
@@ -101,6 +105,7 @@ impl Inspector {
             || self.memory.is_named(segment.destination, to)
             || self.memory.is_named(segment.source, from)
             || starts_like_rpc(segment.payload)
+            || segment.flags.is_syn_ack() && from >= FIRST_DYNAMIC && self.memory.asked_mapper(segment)
     }
 
     /// The client of a segment's connection, as far as the segment alone shows it: what a fan-out needs to bring both
@@ -190,6 +195,11 @@ impl Memory {
         word >> (port & 63) & 1 == 1 && self.endpoints.get(&(server, port)).is_some()
     }
 
+    /// Whether the client of a SYN-ACK has asked its server's endpoint mapper.
+    fn asked_mapper(&self, answer: &Segment<'_>) -> bool {
+        self.pairs.get(&(answer.destination, answer.source)).is_some_and(Pair::has_asked_mapper)
+    }
+
     /// Whether a port was named of this server, lately.
     fn knows(&self, server: Address, port: u16, at: Timestamp) -> bool {
         self.is_named(server, port)
@@ -241,6 +251,11 @@ impl Memory {
                 return;
             }
             Sign::Associated => {
+                if place.service == Service::Mapper
+                    && let Some(pair) = self.pairs.entry((client, server))
+                {
+                    pair.asked_mapper();
+                }
                 if place.service == Service::Rpc && self.name(server, place.port, at) {
                     report(Report::Named { server, port: place.port });
                 }

@@ -39,6 +39,8 @@ pub(super) struct Pair {
     /// When the groom's first connection opened, and how many there were.
     groomed: Option<Timestamp>,
     grooms: u8,
+    /// The client has asked the server's endpoint mapper, or activated an object there.
+    mapper: bool,
 }
 
 fn within(last: Option<Timestamp>, memory: Duration, at: Timestamp) -> bool {
@@ -46,6 +48,16 @@ fn within(last: Option<Timestamp>, memory: Duration, at: Timestamp) -> bool {
 }
 
 impl Pair {
+    /// An association with the endpoint mapper.
+    pub fn asked_mapper(&mut self) {
+        self.mapper = true;
+    }
+
+    /// Whether there was one.
+    pub fn has_asked_mapper(&self) -> bool {
+        self.mapper
+    }
+
     /// A tree connect to an administrative share.
     pub fn connected_admin_share(&mut self, at: Timestamp) {
         self.share = Some(at);
