@@ -15,8 +15,9 @@ use crate::wire::Address;
 
 /// A race with the kernel's own expiry shows as a refusal; the next look sees what is there.
 const ATTEMPTS: u32 = 4;
-/// One order takes up to five changes, and a transaction has to fit the socket's send buffer.
-const ORDERS_A_TRANSACTION: usize = 250;
+/// One order takes up to 220 octets, and a transaction has to fit the default send buffer of 208 KiB. The more the
+/// better: at the end of each the kernel looks through the whole map again.
+const ORDERS_A_TRANSACTION: usize = 800;
 
 /// The map of verdicts, the set of isolated destinations, and the two chains, of a host's family.
 struct Places {
@@ -172,6 +173,7 @@ pub(super) fn shape(table: &mut Table) -> Result<Shape, Error> {
     for (name, _) in sets.iter().filter(|(name, _)| !KEPT_SETS.contains(&name.as_str())) {
         let (mut keys, _) = table.elements(name, usize::MAX, |element| {
             let mut key = element.key.to_vec();
+            key.extend(element.last.unwrap_or_default());
             key.push(u8::from(element.interval_end));
             Some(key)
         })?;

@@ -7,73 +7,29 @@
 //! What is dropped lives in the kernel with its timeouts, and goes on when this process ends. A [`Firewall`] also
 //! remembers what it put there, so that a flush by somebody else is put right by the next [`Firewall::reconcile`].
 
+mod counters;
 mod elements;
+mod error;
 mod networks;
 pub mod ruleset;
 mod script;
 mod watch;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
-use thiserror::Error;
 
+pub use counters::{Count, Counters, Occupancy};
+pub use error::Error;
 pub use ruleset::{Existing, Family, Plan};
 use script::Nft;
 pub use watch::{Drift, Watch, What};
 
 use crate::detect::settings::Networks;
 use crate::respond::{Mode, Verdict};
-use crate::sys::netlink;
 use crate::sys::nftables::{Set, Table};
 use crate::wire::Address;
-
-/// What can go wrong with the kernel's firewall.
-#[derive(Debug, Error)]
-pub enum Error {
-    /// The nft program is missing.
-    #[error("nft was not found: install the nftables package")]
-    NoNft,
-    /// The nft program could not be run.
-    #[error("{} could not be run: {source}", program.display())]
-    Nft {
-        /// Which.
-        program: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// nft or the kernel refused the ruleset.
-    #[error("nft refused the ruleset: {said}")]
-    Rejected {
-        /// nft's first complaint.
-        said: String,
-    },
-    /// A name that cannot be written into a ruleset.
-    #[error("interface {name:?} cannot be named in a ruleset: rename it to letters, digits, '.', '-' and '_'")]
-    InterfaceName {
-        /// The name.
-        name: String,
-    },
-    /// A verdict that is not the kernel's business.
-    #[error("{0} is nothing the kernel can be told: only contain and isolate are")]
-    NotAnAction(Verdict),
-    /// A host on the never-contain list, or one of the gateway's own addresses.
-    #[error("{host} is on the never-contain list ({entry}): take it off there first")]
-    Exempt {
-        /// The host.
-        host: Address,
-        /// The entry that holds it.
-        entry: IpNetwork,
-    },
-    /// An element was asked for before a skeleton was loaded.
-    #[error("the ruleset is not loaded: reconcile first")]
-    NotLoaded,
-    /// The kernel refused an element, or could not be asked.
-    #[error(transparent)]
-    Netlink(#[from] netlink::Error),
-}
 
 /// A host that the kernel acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,48 +65,6 @@ pub struct Reconciled {
     /// Whom the kernel acts on now.
     pub acted: Vec<Acted>,
 }
-
-/// A named counter's reading.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
-    /// Packets.
-    pub packets: u64,
-    /// Octets.
-    pub bytes: u64,
-}
-
-/// How full a kernel set is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Occupancy {
-    /// The set's name.
-    pub set: &'static str,
-    /// Elements in it, or at least so many where [`Occupancy::exact`] is false.
-    pub elements: u32,
-    /// Whether that is all; counting stops early on kernels (before 6.16) that do not tell the number.
-    pub exact: bool,
-    /// Most it may hold; 0 is no bound.
-    pub size: u32,
-}
-
-/// Every named counter, and how full the sets are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Readings by name, in the order of [`ruleset::COUNTERS`].
-    pub counts: Vec<(&'static str, Count)>,
-    /// One for each of [`ruleset::KEPT_SETS`] that is there.
-    pub sets: Vec<Occupancy>,
-}
-
-impl Counters {
-    /// The reading of one counter; zero if there is none of that name.
-    #[must_use]
-    pub fn count(&self, name: &str) -> Count {
-        self.counts.iter().find(|(n, _)| *n == name).map(|(_, count)| *count).unwrap_or_default()
-    }
-}
-
-/// Most elements counted one by one, on kernels that do not tell a set's number.
-const COUNTED_BY_HAND: usize = 65_536;
 
 /// What this process last put into the kernel for a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -424,32 +338,7 @@ impl Firewall {
     /// # Errors
     /// The kernel could not be asked.
     pub fn counters(&mut self) -> Result<Counters, Error> {
-        let named = self.table.counters()?;
-        let counts = ruleset::COUNTERS
-            .iter()
-            .filter_map(|name| {
-                let counter = named.iter().find(|counter| counter.name == *name)?;
-                Some((*name, Count { packets: counter.packets, bytes: counter.bytes }))
-            })
-            .collect();
-        let there = self.table.sets()?;
-        let mut sets = Vec::new();
-        for name in ruleset::KEPT_SETS {
-            if let Some(set) = there.iter().find(|set| set.name == name) {
-                sets.push(self.occupancy(name, set)?);
-            }
-        }
-        Ok(Counters { counts, sets })
-    }
-
-    fn occupancy(&mut self, name: &'static str, set: &Set) -> Result<Occupancy, Error> {
-        let (elements, exact) = if let Some(count) = set.count {
-            (count, true)
-        } else {
-            let (found, whole) = self.table.elements(name, COUNTED_BY_HAND, |_| Some(()))?;
-            (u32::try_from(found.len()).unwrap_or(u32::MAX), whole)
-        };
-        Ok(Occupancy { set: name, elements, exact, size: set.size })
+        Ok(Counters::read(&mut self.table)?)
     }
 
     /// Deletes the table: nothing is dropped any more. `false` if there was none.

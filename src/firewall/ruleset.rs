@@ -16,10 +16,14 @@
 //! Not seen by an `inet` table: ARP (so an isolated host still resolves its care network), and IP behind a second VLAN
 //! tag.
 
+mod transaction;
+
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
+
+pub use transaction::Existing;
 
 use super::Error;
 use super::networks::disjoint;
@@ -198,46 +202,6 @@ impl Plan {
         // Writing to a string cannot fail.
         let _ = self.write(&mut out, isolation);
         out
-    }
-
-    /// The one transaction that makes the kernel's table this one, without a gap and keeping every element of
-    /// [`KEPT_SETS`].
-    #[must_use]
-    pub fn script(&self, there: &Existing, isolation: bool) -> String {
-        let mut out = String::with_capacity(4096);
-        let _ = self.write_script(&mut out, there, isolation);
-        out
-    }
-
-    fn write_script(&self, out: &mut String, there: &Existing, isolation: bool) -> fmt::Result {
-        writeln!(out, "add table inet {TABLE}\nflush table inet {TABLE}")?;
-        let text = self.text(isolation);
-        for chain in &there.chains {
-            // The door is made anew, for its interfaces and its comment; others only go if they are no longer in use.
-            if chain == DOOR || !text.contains(&format!("\tchain {chain} {{")) {
-                writeln!(out, "delete chain inet {TABLE} {chain}")?;
-            }
-        }
-        for (word, names) in [("set", &there.sets), ("map", &there.maps)] {
-            let kept = |name: &String| KEPT_SETS.contains(&name.as_str()) && !there.resized.contains(name);
-            for name in names.iter().filter(|name| !kept(name)) {
-                writeln!(out, "delete {word} inet {TABLE} {name}")?;
-            }
-        }
-        for counter in there.counters.iter().filter(|counter| !COUNTERS.contains(&counter.as_str())) {
-            writeln!(out, "delete counter inet {TABLE} {counter}")?;
-        }
-        if there.mode == Some(Mode::Monitor) && self.mode == Mode::Enforce {
-            // Hosts that were only to be counted do not become blocked by a change of mode.
-            for (word, names) in [("set", &there.sets), ("map", &there.maps)] {
-                let hosts = ["acted4", "acted6", "isolated4", "isolated6"];
-                for name in names.iter().filter(|name| hosts.contains(&name.as_str())) {
-                    writeln!(out, "flush {word} inet {TABLE} {name}")?;
-                }
-            }
-        }
-        out.push_str(&text);
-        Ok(())
     }
 
     fn write(&self, out: &mut String, isolation: bool) -> fmt::Result {
@@ -477,23 +441,6 @@ const NEIGHBOUR_DISCOVERY: &str =
 const NEIGHBOUR_DISCOVERY_ANSWERS: &str =
     "ip6 hoplimit 255 icmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert }";
 const GROUP_MEMBERSHIP: &str = "icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report }";
-
-/// What a table holds already, as far as the script that replaces it must know.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Existing {
-    /// Its chains.
-    pub chains: Vec<String>,
-    /// Its named sets.
-    pub sets: Vec<String>,
-    /// Its named maps.
-    pub maps: Vec<String>,
-    /// Its named counters.
-    pub counters: Vec<String>,
-    /// The mode that the door's comment tells of.
-    pub mode: Option<Mode>,
-    /// Sets of [`KEPT_SETS`] to make anew all the same, because the kernel cannot change their size.
-    pub resized: Vec<String>,
-}
 
 /// A source is limited for as long as its bucket is not full again, and a little more.
 fn bucket_refills(fuse: &Fuse) -> Duration {

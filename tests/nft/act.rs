@@ -6,7 +6,7 @@ use firedoor::firewall::Acted;
 use firedoor::respond::{Mode, Verdict};
 use firedoor::wire::Address;
 
-use crate::site::{Kind, SCANNER, Shape, Site, config, plan, victim};
+use crate::site::{Kind, SCANNER, Shape, Site, config, plan, reached, victim};
 
 fn scanner() -> Address {
     Address::v4(SCANNER.octets())
@@ -75,4 +75,22 @@ fn an_isolated_host_keeps_its_care_network_both_ways_and_nothing_else() {
         let acted = site.firewall(|firewall| firewall.acted().unwrap());
         assert_eq!(acted, [Acted { host: scanner(), verdict: Verdict::Isolate, expires_in: None }]);
     }
+}
+
+#[test]
+fn a_vlan_tag_hides_nobody_on_a_bridged_trunk() {
+    let Some(mut site) = Site::build(Shape::Bridged) else { return };
+    site.load(&plan(&config(Mode::Enforce)));
+    site.firewall(|firewall| firewall.act(scanner(), Verdict::Contain, None).unwrap());
+    let (watcher, mut gun) = (site.watch(), site.gun());
+    for kind in [Kind::Syn(445), Kind::Ack(445), Kind::Syn(80)] {
+        gun.fire_tagged(12, SCANNER, "10.78.0.7".parse().unwrap(), kind);
+    }
+    let other = "10.77.1.9".parse().unwrap();
+    for n in 0..50u8 {
+        gun.fire_tagged(12, other, std::net::Ipv4Addr::new(10, 78, 1, n), Kind::Syn(445));
+    }
+    let seen = watcher.seen();
+    assert_eq!(seen.iter().filter(|arrival| arrival.from == SCANNER).count(), 1, "{seen:?}");
+    assert_eq!(reached(&seen, other), 10, "and the fuse counts tagged packets too");
 }

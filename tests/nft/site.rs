@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
+use etherparse::{IpHeaders, NetSlice, PacketBuilder, PacketBuilderStep, SlicedPacket, TransportSlice};
 use firedoor::config::model::Config;
 use firedoor::firewall::{Firewall, Plan};
 use firedoor::respond::Mode;
@@ -226,11 +226,23 @@ impl Gun {
 
     pub fn fire(&mut self, from: impl Into<IpAddr>, to: impl Into<IpAddr>, kind: Kind) {
         let link = PacketBuilder::ethernet2(self.own, self.next_hop.0);
-        let ip = match (from.into(), to.into()) {
-            (IpAddr::V4(from), IpAddr::V4(to)) => link.ipv4(from.octets(), to.octets(), 64),
-            (IpAddr::V6(from), IpAddr::V6(to)) => link.ipv6(from.octets(), to.octets(), 64),
-            _ => panic!("one family a packet"),
-        };
+        self.send(
+            match (from.into(), to.into()) {
+                (IpAddr::V4(from), IpAddr::V4(to)) => link.ipv4(from.octets(), to.octets(), 64),
+                (IpAddr::V6(from), IpAddr::V6(to)) => link.ipv6(from.octets(), to.octets(), 64),
+                _ => panic!("one family a packet"),
+            },
+            kind,
+        );
+    }
+
+    /// With an 802.1Q tag.
+    pub fn fire_tagged(&mut self, vlan: u16, from: Ipv4Addr, to: Ipv4Addr, kind: Kind) {
+        let link = PacketBuilder::ethernet2(self.own, self.next_hop.0).single_vlan(vlan.try_into().unwrap());
+        self.send(link.ipv4(from.octets(), to.octets(), 64), kind);
+    }
+
+    fn send(&mut self, ip: PacketBuilderStep<IpHeaders>, kind: Kind) {
         let mut frame = Vec::with_capacity(80);
         match kind {
             Kind::Syn(port) => ip.tcp(40_000, port, 1, 1024).syn().write(&mut frame, &[]).unwrap(),
