@@ -18,8 +18,10 @@ use crate::sys::packet::{self, Geometry, Instruction, Interface, Socket};
 use crate::time::Timestamp;
 use crate::wire::frame::{Direction, LinkKind, Meta};
 
-/// A block: large enough that handing it over costs nothing per frame.
-const BLOCK: usize = 256 << 10;
+/// A block: a few hundred frames, so that handing it over costs next to nothing per frame. Not larger, because a block
+/// is used up by its timeout as well: of a ring of few large blocks a reader that is held up for long enough would lose
+/// frames at any rate.
+const BLOCK: usize = 32 << 10;
 
 /// A ring of fewer blocks would have nothing to write into while one is read.
 const FEWEST_BLOCKS: usize = 4;
