@@ -4,18 +4,18 @@ use super::bpf::assembler::{Ancillary, Assembler, If, Label, Op, Size};
 use super::bpf::walk::{self, Exits, OUTGOING, Start, cell};
 use super::interest::{CONTROL, Interest, SMALL, SMALL_BROADCAST, SMB, dce_rpc};
 use crate::sys::packet::Instruction;
-use crate::wire::frame::Flags;
+use crate::wire::frame::{Direction, Flags};
 
 /// What is copied of a frame at most: any header the core reads, and a good part of a message behind it.
-pub(super) const SNAP: u32 = 2048;
+pub const SNAP: u32 = 2048;
 
 /// The filter for a socket that hears all interfaces: only frames on those of these indices, and of them only what
-/// `interest` takes.
+/// `interest` takes; with `only`, of one direction.
 ///
 /// Returns the length to copy, 0 for none. Frames whose headers nest too deeply to follow pass, for user space to
 /// judge. A frame that is cut within what the program reads does not (the kernel ends it with 0).
 #[must_use]
-pub fn program(interest: &Interest, interfaces: &[u32]) -> Vec<Instruction> {
+pub fn program(interest: &Interest, interfaces: &[u32], only: Option<Direction>) -> Vec<Instruction> {
     let mut to = Assembler::default();
     let (pass, drop, here) = (to.label(), to.label(), to.label());
     let mut interfaces = interfaces.to_vec();
@@ -25,6 +25,15 @@ pub fn program(interest: &Interest, interfaces: &[u32]) -> Vec<Instruction> {
     to.one_of(&interfaces, here);
     to.goto(drop);
     to.place(here);
+    if let Some(direction) = only {
+        let (out, right) = (to.label(), to.label());
+        to.load_ancillary(Ancillary::PacketType);
+        to.branch(If::Equal, OUTGOING, out);
+        to.goto(if direction == Direction::In { right } else { drop });
+        to.place(out);
+        to.goto(if direction == Direction::In { drop } else { right });
+        to.place(right);
+    }
 
     let exits = Exits {
         arp: to.label(),

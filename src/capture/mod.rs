@@ -15,11 +15,13 @@ pub mod fanout;
 pub mod file;
 pub mod filter;
 mod interest;
+pub mod pnet;
 pub mod ring;
 mod statistics;
 
 use std::time::Duration;
 
+pub use self::pnet::Pnet;
 pub use error::CaptureError;
 pub use file::FileSource;
 pub use interest::Interest;

@@ -128,7 +128,7 @@ impl Ring {
     }
 
     fn attach(&self) -> Result<(), CaptureError> {
-        let program = filter::program(&self.interest, &self.open);
+        let program = filter::program(&self.interest, &self.open, None);
         self.blocks.socket().attach_filter(&program).map_err(CaptureError::socket("attach the capture filter"))
     }
 

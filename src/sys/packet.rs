@@ -9,6 +9,7 @@ use std::ffi::{CString, c_int, c_void};
 use std::io;
 use std::mem::{size_of, size_of_val};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 pub use ring::{Block, Geometry, Ring, RingFrame};
 
@@ -120,7 +121,26 @@ impl Socket {
         if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
     }
 
-    /// The bare descriptor, for a program that reads from it by other means.
+    /// Room for frames that nobody has read yet, as far as the kernel grants it.
+    ///
+    /// # Errors
+    /// None that an open socket should see.
+    pub fn set_receive_buffer(&self, bytes: usize) -> io::Result<()> {
+        let bytes = c_int::try_from(bytes).unwrap_or(c_int::MAX);
+        // The first needs CAP_NET_ADMIN and goes past net.core.rmem_max.
+        self.set(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &bytes)
+            .or_else(|_| self.set(libc::SOL_SOCKET, libc::SO_RCVBUF, &bytes))
+    }
+
+    /// A second handle to the same socket.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.descriptor.try_clone().map(|descriptor| Socket { descriptor })
+    }
+
+    /// The bare descriptor, for somebody who reads from it by other means.
     #[must_use]
     pub fn into_descriptor(self) -> OwnedFd {
         self.descriptor
@@ -154,6 +174,22 @@ impl Socket {
             libc::getsockopt(self.raw(), level, option, (&raw mut value).cast::<c_void>(), &raw mut length)
         })?;
         Ok(value)
+    }
+}
+
+/// Waits until one of the sockets has a frame or an error, or `wait` is over.
+///
+/// # Errors
+/// None that open sockets should see.
+pub fn wait_any<'a>(sockets: impl Iterator<Item = &'a Socket>, wait: Duration) -> io::Result<()> {
+    let entry = |socket: &Socket| libc::pollfd { fd: socket.raw(), events: libc::POLLIN, revents: 0 };
+    let mut entries: Vec<libc::pollfd> = sockets.map(entry).collect();
+    let millis = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
+    let number = libc::nfds_t::try_from(entries.len()).unwrap_or_default();
+    // SAFETY: the entries are borrowed for the call, and their number is told.
+    match checked(unsafe { libc::poll(entries.as_mut_ptr(), number, millis) }) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(()),
     }
 }
 

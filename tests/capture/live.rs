@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use etherparse::{PacketBuilder, PacketBuilderStep, VlanId};
-use firedoor::capture::{Interest, Read, Ring, Source, fanout};
+use firedoor::capture::{Interest, Pnet, Read, Ring, Source, fanout};
 use firedoor::config::model::{Capture, Config, Gateway};
 use firedoor::detect::settings::Services;
 use firedoor::sys::clock::Clock;
@@ -261,8 +261,19 @@ fn decoded(meta: Meta, frame: &[u8]) -> Option<Frame<'_>> {
 fn the_kernel_lets_through_what_the_predicate_takes() {
     let Some(scene) = Scene::build() else { return };
     let config = config(1, &["left"]);
+    what_the_predicate_takes_arrives(&scene, &config, &mut scene.rings(&config));
+}
+
+#[test]
+fn pnet_receives_what_the_ring_does() {
+    let Some(scene) = Scene::build() else { return };
+    let config = config(1, &["left"]);
+    let pnet = scene.gateway.run(|| Pnet::open(&config, Clock::start())).unwrap().unwrap();
+    what_the_predicate_takes_arrives(&scene, &config, &mut [pnet]);
+}
+
+fn what_the_predicate_takes_arrives<S: Source>(scene: &Scene, config: &Config, rings: &mut [S]) {
     let interest = Interest::new(&config.detect.lateral, true);
-    let mut rings = scene.rings(&config);
     let (mut wire, mut other) = (scene.wire("left"), scene.wire("right"));
     let frames = every_kind();
     let send = || {
@@ -274,7 +285,7 @@ fn the_kernel_lets_through_what_the_predicate_takes() {
     };
     let mut arrived = Vec::new();
     let index = scene.gateway.link(|links| links.index("left")).unwrap();
-    receive(&mut rings, send, &mut |_, meta, link, bytes| {
+    receive(rings, send, &mut |_, meta, link, bytes| {
         assert_eq!((meta.interface, meta.direction, meta.vlan, link), (index, Direction::In, None, LinkKind::Ethernet));
         let sent = &frames[number(bytes) as usize];
         assert_eq!(meta.original_length as usize, sent.len());
@@ -357,10 +368,22 @@ fn each_suspect_has_one_ring_whatever_interface_and_tag() {
 #[test]
 fn of_what_the_gateway_sends_only_questions_and_answers_come_up() {
     let Some(scene) = Scene::build() else { return };
+    what_the_gateway_sends(&scene, |config| scene.rings(config));
+}
+
+#[test]
+fn pnet_tells_the_two_directions_apart() {
+    let Some(scene) = Scene::build() else { return };
+    what_the_gateway_sends(&scene, |config| {
+        vec![scene.gateway.run(|| Pnet::open(config, Clock::start())).unwrap().unwrap()]
+    });
+}
+
+fn what_the_gateway_sends<S: Source>(scene: &Scene, open: impl FnOnce(&Config) -> Vec<S>) {
     let network = |text: &str| text.parse().unwrap();
     scene.gateway.link(|links| links.address("left", network("10.5.0.1/24"))).unwrap();
     scene.left.link(|links| links.address("eth0", network("10.5.0.2/24"))).unwrap();
-    let mut rings = scene.rings(&config(1, &["left"]));
+    let mut rings = open(&config(1, &["left"]));
     // The gateway asks for an address that nobody has; refuses a connection; and serves one.
     let _ = scene.gateway.run(|| {
         let socket = std::net::UdpSocket::bind("10.5.0.1:0").unwrap();
@@ -430,6 +453,38 @@ fn an_interface_that_goes_and_comes_back_is_taken_up_again() {
     let statistics = rings[0].statistics();
     assert_eq!(statistics.interfaces[0].outages, 2);
     assert_eq!((statistics.interfaces[2].name.as_str(), statistics.interfaces[2].index), ("absent", 0));
+}
+
+#[test]
+fn pnet_takes_an_interface_up_again() {
+    let Some(scene) = Scene::build() else { return };
+    let open = || Pnet::open(&config(1, &["left", "right", "absent"]), Clock::start());
+    let mut sources = [scene.gateway.run(open).unwrap().unwrap()];
+    let syn = segment(0, false, (40_000, 445), "S", &[]);
+    // A second and more: its next look at the interfaces falls into it. It looks in the thread that reads.
+    let mut count = |send: &mut (dyn FnMut() + Send)| {
+        scene
+            .gateway
+            .run(|| {
+                let settle = || {
+                    std::thread::sleep(Duration::from_millis(1100));
+                };
+                let before = receive(&mut sources, settle, &mut |_, _, _, _| {});
+                let after = receive(&mut sources, send, &mut |_, _, _, _| {});
+                (before, after, sources[0].statistics().interfaces[0].clone())
+            })
+            .unwrap()
+    };
+    assert_eq!(count(&mut || scene.wire("left").send(&syn)).1, 1);
+    scene.gateway.link(|links| links.down("left")).unwrap();
+    let (_, others, left) = count(&mut || scene.wire("right").send(&syn));
+    assert_eq!((others, left.up, left.outages), (1, false, 1), "the other goes on");
+    scene.gateway.link(|links| links.up("left")).unwrap();
+    assert_eq!(count(&mut || scene.wire("left").send(&syn)).1, 1);
+    scene.gateway.link(|links| links.remove("left")).unwrap();
+    assert_eq!(count(&mut || {}).2.index, 0);
+    scene.connect("left");
+    assert_eq!(count(&mut || scene.wire("left").send(&syn)).1, 1);
 }
 
 #[test]

@@ -269,7 +269,7 @@ proptest! {
     fn the_filter_passes_what_is_of_interest_and_of_plain_frames_nothing_else(recipe in recipe()) {
         let interest = interest();
         let bytes = recipe.bytes();
-        let passes = run(&filter::program(&interest, &[INTERFACE, 99]), &skb(&recipe, &bytes)) > 0;
+        let passes = run(&filter::program(&interest, &[INTERFACE, 99], None), &skb(&recipe, &bytes)) > 0;
         let takes = decoded(&recipe, &bytes).map(|frame| interest.takes(&frame));
         match takes {
             Some(true) => prop_assert!(passes, "lost"),
@@ -300,7 +300,7 @@ proptest! {
         let interest = interest();
         let packet_type = if out { OUTGOING } else { 0 };
         let skb = Skb { bytes: &bytes, interface: INTERFACE, packet_type, hardware: 1, protocol: u32::from(protocol) };
-        run(&filter::program(&interest, &[INTERFACE]), &skb);
+        run(&filter::program(&interest, &[INTERFACE], None), &skb);
         run(&fanout::program(&interest), &skb);
     }
 
@@ -341,7 +341,7 @@ fn jumps_reach_any_distance() {
 }
 
 #[test]
-fn frames_on_other_interfaces_do_not_pass() {
+fn frames_on_other_interfaces_or_of_the_other_direction_do_not_pass() {
     let syn = Recipe {
         out: false,
         raw: false,
@@ -359,9 +359,11 @@ fn frames_on_other_interfaces_do_not_pass() {
     };
     let bytes = syn.bytes();
     let skb = skb(&syn, &bytes);
-    assert!(run(&filter::program(&interest(), &[1, INTERFACE]), &skb) > 0);
-    assert_eq!(run(&filter::program(&interest(), &[1, 2]), &skb), 0);
-    assert_eq!(run(&filter::program(&interest(), &[]), &skb), 0);
+    assert!(run(&filter::program(&interest(), &[1, INTERFACE], None), &skb) > 0);
+    assert_eq!(run(&filter::program(&interest(), &[1, 2], None), &skb), 0);
+    assert_eq!(run(&filter::program(&interest(), &[], None), &skb), 0);
+    assert!(run(&filter::program(&interest(), &[INTERFACE], Some(Direction::In)), &skb) > 0);
+    assert_eq!(run(&filter::program(&interest(), &[INTERFACE], Some(Direction::Out)), &skb), 0);
 }
 
 #[test]
@@ -383,7 +385,7 @@ fn long_lists_of_lateral_ports_still_make_programs_the_kernel_takes() {
     let ports: Vec<_> =
         (1..1024).chain((0..500).map(|port| 2000 + port * 7)).map(|port| (Transport::Tcp, port)).collect();
     let interest = Interest::new(&Services::new(&ports), true);
-    for length in [filter::program(&interest, &[1]).len(), fanout::program(&interest).len()] {
+    for length in [filter::program(&interest, &[1], None).len(), fanout::program(&interest).len()] {
         assert!(length <= 4096, "{length}");
     }
 }
