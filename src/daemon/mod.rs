@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::capture::{self, Interest, Ring, Source};
+use crate::capture::{self, Interest, Pnet, Ring, Source};
 use crate::config::Config;
 use crate::config::model::Backend;
 use crate::detect::Detector;
@@ -237,7 +237,7 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
 fn open_sources(config: &Config, clock: Clock) -> Result<Vec<Box<dyn Source>>, Error> {
     Ok(match config.capture.backend {
         Backend::Ring => Ring::open_all(config, clock)?.into_iter().map(|ring| Box::new(ring) as _).collect(),
-        Backend::Pnet => Vec::new(),
+        Backend::Pnet => vec![Box::new(Pnet::open(config, clock)?)],
     })
 }
 

@@ -100,12 +100,11 @@ pub fn config(shards: usize, interfaces: &[&str]) -> Config {
     config
 }
 
+/// Takes a frame and the number of its source.
+type Each<'a> = &'a mut dyn FnMut(usize, Meta, LinkKind, &[u8]);
+
 /// Reads while `send` runs and until nothing comes for a while; tells `each` the number of the source too.
-pub fn receive<S: Source>(
-    sources: &mut [S],
-    send: impl FnOnce() + Send,
-    each: &mut dyn FnMut(usize, Meta, LinkKind, &[u8]),
-) -> usize {
+pub fn receive<S: Source>(sources: &mut [S], send: impl FnOnce() + Send, each: Each<'_>) -> usize {
     std::thread::scope(|scope| {
         let sender = scope.spawn(send);
         let (mut count, mut quiet) = (0, Instant::now());
