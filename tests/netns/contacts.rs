@@ -16,6 +16,8 @@ use crate::scene;
 /// Runs a trial and checks every promise; gives how many first contacts reached the victims.
 fn kept(trial: &Trial) -> u32 {
     let outcome = scene::protected(trial);
+    let (attempts, pace) = (outcome.deeds.attempts, trial.order().rate);
+    eprintln!("{:?} worm at {pace}/s: {attempts} attempts within {} s", trial.worm, trial.seconds);
     let reached = outcome.reached;
     let report = Report::new(trial.clone(), outcome, None);
     for promise in &report.promises {
