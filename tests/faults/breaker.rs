@@ -1,0 +1,69 @@
+//! Many hosts scan at once: the breaker holds decisions, and the fuse holds the hosts.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use firedoor::lab::counter::Sign;
+use firedoor::lab::worm::{Kind, Order, Worm};
+use firedoor::observe::host::HeldView;
+use firedoor::respond::Verdict;
+
+use crate::prober::Probe;
+use crate::site::{self, Site};
+
+const WORMS: u8 = 6;
+
+#[test]
+fn a_tripped_breaker_holds_decisions_and_the_fuse_still_limits() {
+    if !site::able() {
+        return;
+    }
+    let _turn = site::alone();
+    let site = Site::new(41, WORMS, |setup| setup.with("breaker", "most_at_once", 2));
+    let network = &site.scene.network;
+    let bystander = Probe::uninvolved(&site);
+    let began = Instant::now();
+    let worms: Vec<Worm> = (0..WORMS)
+        .map(|n| Worm::release(network, n, Order { rate: 100.0, ..Order::new(Kind::Fast, 41 + u64::from(n)) }).unwrap())
+        .collect();
+    site::until("the others are held", || site.status().hosts.held == u64::from(WORMS - 2));
+    std::thread::sleep(Duration::from_secs(3));
+    worms.into_iter().for_each(|worm| drop(worm.end().unwrap()));
+    let seconds = usize::try_from(began.elapsed().as_secs()).unwrap() + 1;
+    let status = site.status();
+    assert_eq!((status.hosts.contained, status.breaker.trips), (2, 1), "{:?}", status.breaker);
+    assert!(status.breaker.tripped.is_some() && status.breaker.reason.is_some());
+    assert_eq!(site.metric("firedoor_breaker_tripped", ""), 1.0);
+    assert_eq!(site.metric("firedoor_held_decisions", ""), f64::from(WORMS - 2));
+    let arrivals = site.scene.counter.arrivals();
+    let mut worst = 0;
+    for number in 0..WORMS {
+        let host = site.infected(number);
+        let reached: HashSet<_> = arrivals
+            .iter()
+            .filter(|arrival| arrival.sign == Sign::Syn && arrival.source == host)
+            .map(|arrival| arrival.destination)
+            .collect();
+        assert!(reached.len() <= 10 + seconds, "{host} reached {} in {seconds} s", reached.len());
+        worst = worst.max(reached.len());
+    }
+
+    let held: Vec<HeldView> = site.daemon().ask("/v1/held").unwrap();
+    assert_eq!(held.len(), usize::from(WORMS - 2));
+    let chosen = &held[0];
+    assert!(site.command(&["held"]).contains(&chosen.host.to_string()));
+    assert!(!site.in_kernel().contains(&chosen.host.ip()));
+    site.command(&["held", "confirm", &chosen.id.to_string()]);
+    assert!(site.in_kernel().contains(&chosen.host.ip()), "a confirmed decision is carried out");
+    site.command(&["held", "drop", "--all"]);
+    assert!(site.daemon().ask::<Vec<HeldView>>("/v1/held").unwrap().is_empty());
+    assert_eq!(site.in_kernel().len(), 3);
+    assert_eq!(site.decisions(chosen.host.ip(), Verdict::Contain).len(), 1);
+    site.command(&["rearm"]);
+    assert!(site.status().breaker.tripped.is_none());
+    assert_eq!(site.metric("firedoor_breaker_tripped", ""), 0.0);
+    let sent = bystander.all_passed();
+    eprintln!(
+        "{WORMS} worms at 100/s for {seconds} s: the worst reached {worst} live hosts; {sent} others undisturbed"
+    );
+}

@@ -1,0 +1,116 @@
+//! Others change the kernel's table, or an interface goes and comes back.
+
+use std::time::{Duration, Instant};
+
+use firedoor::lab::plan::{GATEWAY, Segment};
+use firedoor::observe::snapshot::Drift;
+
+use crate::prober::{Bystanders, Probe};
+use crate::site::{self, Site};
+
+/// The promise.
+const RIGHT: Duration = Duration::from_secs(1);
+
+#[test]
+fn whatever_is_taken_out_of_the_table_is_back_within_a_second() {
+    if !site::able() {
+        return;
+    }
+    let _turn = site::together();
+    let site = Site::new(11, 1, |setup| setup);
+    let host = site.infected(0).to_string();
+    let forbidden = Probe::forbidden(&site, 0);
+    let bystanders = Bystanders::start(&site);
+    site.contain(site.infected(0));
+    let mut excused = vec![];
+    let contained = Instant::now();
+    let element = format!("{{ {host} }}");
+    let harm: [(&str, &[&str], Drift); 6] = [
+        ("flush ruleset", &["flush", "ruleset"], Drift::Table),
+        ("delete table", &["delete", "table", "inet", "firedoor"], Drift::Table),
+        ("delete element", &["delete", "element", "inet", "firedoor", "acted4", &element], Drift::Element),
+        ("flush chain contain4", &["flush", "chain", "inet", "firedoor", "contain4"], Drift::Rule),
+        ("flush chain door", &["flush", "chain", "inet", "firedoor", "door"], Drift::Rule),
+        ("flush map acted4", &["flush", "map", "inet", "firedoor", "acted4"], Drift::Element),
+    ];
+    for (name, command, kind) in harm {
+        let (before, metric) = (site.repairs(kind), site.metric("firedoor_ruleset_repairs_total", kind.label()));
+        let begun = Instant::now();
+        site.nft(command);
+        site::until(&format!("the repair after {name} is counted"), || site.repairs(kind) > before);
+        assert!(site.metric("firedoor_ruleset_repairs_total", kind.label()) > metric);
+        assert!(site.in_kernel().contains(&site.infected(0)));
+        excused.push((name, begun));
+        std::thread::sleep(Duration::from_millis(500).saturating_sub(begun.elapsed()));
+    }
+    std::thread::sleep(RIGHT);
+    let log = forbidden.end();
+    let sent = bystanders.undisturbed();
+    let mut passed: Vec<Instant> = log.passed().into_iter().filter(|at| *at >= contained).collect();
+    for (number, (name, begun)) in excused.iter().enumerate() {
+        let next = excused.get(number + 1).map_or_else(Instant::now, |(_, at)| *at);
+        let gap: Vec<Duration> =
+            passed.extract_if(.., |at| *at >= *begun && *at < next).map(|at| at - *begun).collect();
+        let (packets, last) = (gap.len(), gap.last().copied().unwrap_or_default());
+        eprintln!("{name}: right again after {last:?} at most, {packets} packets passed meanwhile");
+        assert!(last < RIGHT, "{name}: {gap:?}");
+    }
+    assert!(passed.is_empty(), "packets passed though nobody had touched the table");
+    eprintln!("{sent} packets of bystanders, none lost");
+}
+
+#[test]
+fn an_interface_that_comes_back_is_guarded_again() {
+    if !site::able() {
+        return;
+    }
+    let _turn = site::together();
+    let site = Site::new(12, 1, |setup| setup);
+    let network = &site.scene.network;
+    let forbidden = Probe::forbidden(&site, 0);
+    site.contain(site.infected(0));
+    site.contain(site.clinic());
+    let contained = Instant::now();
+    let name = Segment::Clinic.interface();
+    let index = network.gateway.link(|links| links.index(&name)).unwrap();
+    let before = site.repairs(Drift::Device);
+    network.gateway.link(|links| links.remove(&name)).unwrap();
+    site::until("the loss is told", || site.repairs(Drift::Device) > before);
+    std::thread::sleep(Duration::from_millis(200));
+
+    // As an engineer would bring it back: the device first, then its addresses.
+    network.gateway.veth(&name, &network.clinic, "eth0").unwrap();
+    let back = Instant::now();
+    for machine in [&network.gateway, &network.clinic] {
+        let end = if machine.name() == network.gateway.name() { name.as_str() } else { "eth0" };
+        machine.link(|links| links.up(end)).unwrap();
+    }
+    let on_link = |host| network.plan.on_link(Segment::Clinic, host);
+    network.gateway.link(|links| links.address(&name, on_link(GATEWAY))).unwrap();
+    network.clinic.link(|links| links.address("eth0", on_link(firedoor::lab::plan::CLINICAL))).unwrap();
+    let gateway = network.plan.address(Segment::Clinic, GATEWAY);
+    network.clinic.link(|links| links.route(network.plan.everywhere(), gateway)).unwrap();
+    assert_ne!(network.gateway.link(|links| links.index(&name)).unwrap(), index);
+
+    let probe = Probe::uninvolved(&site);
+    let hooked = site::until("the door hooks at it again", || {
+        site.nft(&["list", "chain", "inet", "firedoor", "door"]).contains(&format!("\"{name}\""))
+    });
+    std::thread::sleep(RIGHT);
+    let log = probe.end();
+    assert!(log.sent() > 50);
+    let last = log.passed().last().map_or(Duration::ZERO, |at| at.duration_since(back));
+    assert!(last < RIGHT, "the contained client got through {last:?} after the interface came back");
+    assert!(site.repairs(Drift::Device) > before + 1);
+    let view = site.status().interfaces.into_iter().find(|view| view.name == name).unwrap();
+    assert_ne!(view.index, index);
+    site::until("packets are captured on it again", || {
+        site.status().interfaces.iter().any(|now| now.name == name && now.packets_in > view.packets_in)
+            || site.metric("firedoor_interface_blind", &format!("interface=\"{name}\"")) > 0.0
+    });
+    assert_eq!(forbidden.end().passed_since(contained), 0, "the other interface was never unguarded");
+    eprintln!(
+        "interface back: {} packets passed, the last after {last:?}; hooked when asked after {hooked:?}",
+        log.passed().len()
+    );
+}

@@ -1,0 +1,143 @@
+//! Forged sources: nobody is contained for what somebody else sent in his name.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use firedoor::lab::listener;
+use firedoor::lab::packet::{self, End};
+use firedoor::lab::plan::{Segment, WARD};
+use firedoor::lab::random::Random;
+use firedoor::lab::worm::{Kind, Order, Worm};
+use firedoor::respond::Verdict;
+use firedoor::sys::namespace::Error;
+use firedoor::wire::{Address, Mac};
+use pnet::datalink::{self, Channel};
+
+use crate::prober::Probe;
+use crate::site::{self, Site};
+
+/// Whose hardware address the forger writes.
+#[derive(Clone, Copy, Debug)]
+enum Card {
+    /// Its own.
+    Own,
+    /// A new one with each packet.
+    Random,
+}
+
+struct Forger {
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+    thread: JoinHandle<Result<(), Error>>,
+}
+
+impl Forger {
+    /// Sends bare SYNs to the ward's 445 from `sources` by turns, and from as many random ones, about 4,000 a second.
+    fn start(site: &Site, number: u8, card: Card, sources: Vec<IpAddr>) -> Self {
+        let network = &site.scene.network;
+        let machine = &network.infected[usize::from(number)];
+        let next_hop = network.gateway.link(|links| links.mac(&Segment::Office.interface())).unwrap();
+        let own = machine.link(|links| links.mac("eth0")).unwrap();
+        let plan = network.plan.clone();
+        let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (ended, count) = (Arc::clone(&stop), Arc::clone(&sent));
+        let thread = machine.spawn(move || {
+            let interface = datalink::interfaces().into_iter().find(|each| each.name == "eth0").unwrap();
+            let Channel::Ethernet(mut sender, _) = datalink::channel(&interface, datalink::Config::default()).unwrap()
+            else {
+                panic!("eth0 is no Ethernet interface")
+            };
+            let mut random = Random::new(8);
+            let mut frame = [0; packet::LONGEST];
+            while !ended.load(Ordering::Relaxed) {
+                for turn in 0..4_u64 {
+                    let source = if turn % 2 == 0 {
+                        sources[usize::try_from(random.below(sources.len() as u64)).unwrap()]
+                    } else {
+                        let bits = u32::try_from(random.below(1 << 24)).unwrap();
+                        std::net::Ipv4Addr::from(0x0a00_0000 | bits).into()
+                    };
+                    let mac = match card {
+                        Card::Own => own,
+                        Card::Random => {
+                            let [.., a, b, c, d] = random.next().to_be_bytes();
+                            Mac([2, 1, a, b, c, d])
+                        }
+                    };
+                    let target = plan.address(WARD, u8::try_from(2 + random.below(250)).unwrap());
+                    let ends = (End { mac, ip: source }, End { mac: next_hop, ip: target });
+                    let port = 1024 + u16::try_from(random.below(60_000)).unwrap();
+                    let length = packet::syn(&mut frame, ends.0, ends.1, (port, 445), 1).unwrap();
+                    if let Some(Ok(())) = sender.send_to(&frame[..length], None) {
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        Forger { stop, sent, thread: thread.unwrap() }
+    }
+
+    fn end(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap().unwrap();
+        self.sent.load(Ordering::Relaxed)
+    }
+}
+
+fn only_the_worm_is_contained(card: Card, forger: u8) {
+    if !site::able() {
+        return;
+    }
+    let _turn = site::alone();
+    let site = Site::new(61, 4, |setup| setup);
+    for _ in 0..25 {
+        listener::speak(&site.scene.network, 1).unwrap();
+    }
+    // Everybody is known before: they work.
+    let _sessions = site.scene.work().unwrap();
+    let bystander = Probe::uninvolved(&site);
+    std::thread::sleep(Duration::from_millis(500));
+    let others = vec![site.clinic(), site.server(), site.infected(2), site.infected(3), site.victim(1), site.victim(2)];
+    let flood = Forger::start(&site, forger, card, others);
+    std::thread::sleep(Duration::from_millis(500));
+    let worm = Worm::release(&site.scene.network, 0, Order::new(Kind::Wannacry, 61)).unwrap();
+    let host = site.infected(0);
+    site::until("the worm among them is contained", || !site.decisions(host, Verdict::Contain).is_empty());
+    let decided = site.decisions(host, Verdict::Contain).remove(0);
+    std::thread::sleep(Duration::from_secs(2));
+    worm.end().unwrap();
+    let sent = flood.end();
+    let accused = site.accused();
+    let innocent: Vec<_> = accused.iter().filter(|act| act.host != Address::from(host)).collect();
+    assert!(innocent.is_empty(), "{card:?}: {innocent:#?}");
+    assert!(decided.destinations <= 10, "{decided:?}");
+    assert!(site.metric("firedoor_unverified_evidence_total", "") > 0.0, "what weighs nothing is counted");
+    bystander.all_passed();
+    let arrivals = site.scene.counter.arrivals();
+    let plan = &site.scene.network.plan;
+    let reached: std::collections::HashSet<_> = arrivals
+        .iter()
+        .filter(|arrival| arrival.source == host && plan.is_live(arrival.destination))
+        .map(|arrival| arrival.destination)
+        .collect();
+    eprintln!(
+        "{card:?}: {sent} forged packets; the worm was contained at its first contact number {}, having reached {} live \
+         hosts",
+        decided.destinations,
+        reached.len()
+    );
+}
+
+#[test]
+fn a_flood_in_other_peoples_names_by_one_card_contains_only_the_worm() {
+    only_the_worm_is_contained(Card::Own, 1);
+}
+
+#[test]
+fn a_flood_by_a_thousand_cards_contains_only_the_worm() {
+    only_the_worm_is_contained(Card::Random, 1);
+}
