@@ -94,10 +94,17 @@ impl Blind {
 }
 
 /// The kernel's own count of frames that came in on an interface; `None` if it does not exist.
+///
+/// From /proc, which shows the reader's own network namespace; /sys shows the one it was mounted in.
 #[must_use]
 pub fn carried(name: &str) -> Option<u64> {
-    let path = format!("/sys/class/net/{name}/statistics/rx_packets");
-    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+    counted(&std::fs::read_to_string("/proc/net/dev").ok()?, name)
+}
+
+/// Packets received, from the text of /proc/net/dev (proc_net(5)): behind the name come bytes, then packets.
+fn counted(text: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix(':'))?;
+    rest.split_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -117,6 +124,15 @@ mod tests {
 
     fn reason(blind: &mut Blind, carried: Option<u64>, one_sided: bool, secs: u64) -> Option<Blindness> {
         blind.judge("eth0", carried, one_sided, at(secs)).map(|view| view.reason)
+    }
+
+    #[test]
+    fn the_kernels_count_is_read_for_the_named_interface_alone() {
+        let text = "Inter-|   Receive |  Transmit\n face |bytes    packets errs drop\n    lo:     100       2    0    0\n\
+                    eth0:12345      678    0    0\neth01: 1 2 0 0\n";
+        assert_eq!(counted(text, "eth0"), Some(678));
+        assert_eq!(counted(text, "lo"), Some(2));
+        assert_eq!(counted(text, "eth"), None);
     }
 
     #[test]

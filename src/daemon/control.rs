@@ -163,12 +163,13 @@ impl Control {
         if let Some(store) = &self.store {
             history::write_ahead(store, actions);
         }
+        let mut told = self.enforce_together(actions);
         for action in actions.drain(..) {
             changed = true;
             match action {
+                Action::Enforce { .. } if told > 0 => told -= 1,
                 Action::Enforce { host, verdict, until } => {
-                    let now = self.clock.now();
-                    let timeout = until.map(|until| until.since(now) + SLACK);
+                    let timeout = self.timeout(until);
                     if let Err(error) = self.firewall.act(host, verdict, timeout) {
                         tracing::error!(%host, %verdict, "the kernel was not told: {error}");
                         self.firewall_error = Some(error.to_string());
@@ -193,6 +194,28 @@ impl Control {
             }
             self.live.set_held(held);
         }
+    }
+
+    fn timeout(&self, until: Option<Timestamp>) -> Option<Duration> {
+        let now = self.clock.now();
+        until.map(|until| until.since(now) + SLACK)
+    }
+
+    /// Tells the kernel of many hosts at once, for each transaction costs the kernel a millisecond: an order for a
+    /// network, a start that finds ten thousand. Gives of how many, counted from the first; those behind a host that is
+    /// let go wait for their turn, and if one is refused each is told by itself.
+    fn enforce_together(&mut self, actions: &[Action]) -> usize {
+        let orders: Vec<firewall::Order> = actions
+            .iter()
+            .take_while(|action| !matches!(action, Action::Lift { .. }))
+            .filter_map(|action| match *action {
+                Action::Enforce { host, verdict, until } => {
+                    Some(firewall::Order { host, verdict, timeout: self.timeout(until) })
+                }
+                _ => None,
+            })
+            .collect();
+        if orders.len() > 1 && self.firewall.act_many(&orders).is_ok() { orders.len() } else { 0 }
     }
 
     fn record(&mut self, decision: &Decision) {

@@ -28,7 +28,9 @@ fn a_tripped_breaker_holds_decisions_and_the_fuse_still_limits() {
         .collect();
     site::until("the others are held", || site.status().hosts.held == u64::from(WORMS - 2));
     std::thread::sleep(Duration::from_secs(3));
-    worms.into_iter().for_each(|worm| drop(worm.end().unwrap()));
+    for worm in worms {
+        worm.end().unwrap();
+    }
     let seconds = usize::try_from(began.elapsed().as_secs()).unwrap() + 1;
     let status = site.status();
     assert_eq!((status.hosts.contained, status.breaker.trips), (2, 1), "{:?}", status.breaker);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use firedoor::lab::random::Random;
 use firedoor::lab::worm::{Kind, Order, Worm};
-use firedoor::observe::host::HostsView;
+use firedoor::observe::host::{HostView, HostsView};
 use firedoor::respond::Verdict;
 use firedoor::store::Store;
 use firedoor::wire::Address;
@@ -25,14 +25,18 @@ fn a_kill_lifts_no_block_and_the_next_daemon_takes_over() {
     let bystanders = Bystanders::start(&site);
     let decided = site.contain_by_worm(0);
     let contained = Instant::now();
-    let mut starts = Vec::new();
+    let (mut starts, mut listed) = (Vec::new(), Vec::new());
     for _ in 0..3 {
         site.kill();
         std::thread::sleep(Duration::from_millis(300));
         starts.push(site.start());
         let host = site.infected(0);
-        let list: HostsView = site.daemon().ask("/v1/hosts?acted=true").unwrap();
-        let view = list.hosts.iter().find(|view| view.address == Address::from(host)).expect("it is listed");
+        let acted = || -> Option<HostView> {
+            let list: HostsView = site.daemon().ask("/v1/hosts?acted=true").unwrap();
+            list.hosts.into_iter().find(|view| view.address == Address::from(host))
+        };
+        listed.push(site::until("the host is listed", || acted().is_some()));
+        let view = acted().unwrap();
         assert_eq!((view.verdict, view.step, view.enforced), (Some(Verdict::Contain), decided.step, true));
         let left = view.until.expect("it ends by itself").since(decided.until.unwrap());
         assert!(left < Duration::from_secs(1), "the term is what it was: {:?} and {:?}", view.until, decided.until);
@@ -49,7 +53,8 @@ fn a_kill_lifts_no_block_and_the_next_daemon_takes_over() {
         assert!(course.is_undisturbed(), "{course:?}");
     }
     eprintln!(
-        "3 kills: {} forbidden packets, none passed; {sent} others, none lost; ready again after {starts:?}",
+        "3 kills: {} forbidden packets, none passed; {sent} others, none lost; ready again after {starts:?}, listed after \
+         {listed:?}",
         log.lost_since(contained)
     );
 }

@@ -94,7 +94,7 @@ fn an_interface_that_comes_back_is_guarded_again() {
 
     let probe = Probe::uninvolved(&site);
     let hooked = site::until("the door hooks at it again", || {
-        site.nft(&["list", "chain", "inet", "firedoor", "door"]).contains(&format!("\"{name}\""))
+        site.nft(&["list", "chain", "inet", "firedoor", "door"]).contains(&name)
     });
     std::thread::sleep(RIGHT);
     let log = probe.end();

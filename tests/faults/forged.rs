@@ -10,6 +10,7 @@ use firedoor::lab::listener;
 use firedoor::lab::packet::{self, End};
 use firedoor::lab::plan::{Segment, WARD};
 use firedoor::lab::random::Random;
+use firedoor::lab::session::{Service, Session};
 use firedoor::lab::worm::{Kind, Order, Worm};
 use firedoor::respond::Verdict;
 use firedoor::sys::namespace::Error;
@@ -97,8 +98,12 @@ fn only_the_worm_is_contained(card: Card, forger: u8) {
     for _ in 0..25 {
         listener::speak(&site.scene.network, 1).unwrap();
     }
-    // Everybody is known before: they work.
-    let _sessions = site.scene.work().unwrap();
+    // Those whose names are used are known before: they work.
+    let network = &site.scene.network;
+    let mut sessions = vec![Session::start(&network.clinic, "clinic", site.server(), Service::SQL).unwrap()];
+    for number in [2, 3] {
+        sessions.push(Session::start(&network.infected[number], "office", site.server(), Service::HTTP).unwrap());
+    }
     let bystander = Probe::uninvolved(&site);
     std::thread::sleep(Duration::from_millis(500));
     let others = vec![site.clinic(), site.server(), site.infected(2), site.infected(3), site.victim(1), site.victim(2)];
@@ -114,7 +119,13 @@ fn only_the_worm_is_contained(card: Card, forger: u8) {
     let accused = site.accused();
     let innocent: Vec<_> = accused.iter().filter(|act| act.host != Address::from(host)).collect();
     assert!(innocent.is_empty(), "{card:?}: {innocent:#?}");
+    let signals: Vec<_> = decided.evidence.iter().map(|each| (each.signal, each.detail.clone())).collect();
+    let blind: Vec<_> = site.status().interfaces.iter().map(|view| (view.kernel_drops, view.blind.clone())).collect();
+    eprintln!("{card:?}: {signals:?} {blind:?}");
     assert!(decided.destinations <= 10, "{decided:?}");
+    for session in &sessions {
+        assert!(session.course().is_undisturbed(), "{:?}", session.course());
+    }
     assert!(site.metric("firedoor_unverified_evidence_total", "") > 0.0, "what weighs nothing is counted");
     bystander.all_passed();
     let arrivals = site.scene.counter.arrivals();

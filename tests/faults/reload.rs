@@ -54,7 +54,7 @@ fn twenty_reloads_leave_no_gap_and_a_broken_file_changes_nothing() {
     assert!(view.last_error.is_some());
     assert!(site.daemon().log_tail().contains("the configuration was refused"), "{}", site.daemon().log_tail());
     assert_eq!(site.metric("firedoor_config_last_reload_successful", ""), 0.0);
-    assert_eq!(site.metric("firedoor_config_reloads_total", "success"), 20.0);
+    assert_eq!(site.metric("firedoor_config_reloads_total", "ok"), 20.0);
 
     std::fs::write(site.daemon().config(), good).unwrap();
     site.command(&["reload"]);
