@@ -106,7 +106,7 @@ fn an_interface_that_comes_back_is_guarded_again() {
     assert_ne!(view.index, index);
     site::until("packets are captured on it again", || {
         site.status().interfaces.iter().any(|now| now.name == name && now.packets_in > view.packets_in)
-            || site.metric("firedoor_interface_blind", &format!("interface=\"{name}\"")) > 0.0
+            || site.metric("firedoor_interface_blind", &format!("interface=\"{name}\"")) > 0
     });
     assert_eq!(forbidden.end().passed_since(contained), 0, "the other interface was never unguarded");
     eprintln!(

@@ -218,8 +218,8 @@ impl Site {
         found
     }
 
-    /// One sample of the daemon's metrics: the sum over the labels that hold all of `labels`.
-    pub fn metric(&self, name: &str, labels: &str) -> f64 {
+    /// One of the daemon's metrics of whole numbers: the sum over the samples whose labels hold `labels`.
+    pub fn metric(&self, name: &str, labels: &str) -> u64 {
         let page = self
             .scene
             .network
@@ -236,7 +236,7 @@ impl Site {
         page.lines()
             .filter(|line| line.starts_with(name) && line.contains(labels))
             .filter(|line| line[name.len()..].starts_with(['{', ' ']))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
             .sum()
     }
 }
