@@ -25,5 +25,7 @@ mod outcomes;
 mod running;
 #[path = "core/spread.rs"]
 mod spread;
+#[path = "core/trust.rs"]
+mod trust;
 #[path = "core/windows.rs"]
 mod windows;

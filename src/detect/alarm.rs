@@ -53,8 +53,10 @@ impl Context<'_> {
 
     /// Checks the windows after `host` opened a first contact to `peer`.
     pub fn windows(&mut self, host: &mut Host, peer: Address, port: u16, lateral: bool) {
-        let halve = |limit: u32| if host.chained { limit.div_ceil(2) } else { limit };
-        let settings = self.settings;
+        let (settings, shared, now, address) = (self.settings, self.shared, self.now, host.address);
+        let usual = || lateral && is_usual(settings, shared, address, peer, port, now);
+        let chained = host.chained && !usual();
+        let halve = |limit: u32| if chained { limit.div_ceil(2) } else { limit };
         let mut tipped: Option<(Signal, Window, u32, Grade)> = None;
         if lateral {
             for window in &settings.lateral_windows {
@@ -70,7 +72,7 @@ impl Context<'_> {
         }
         for (window, bins) in settings.any_windows.iter().zip(&mut host.any) {
             let count = bins.push(window.length, self.now);
-            let limit = if host.chained { window.limit.div_ceil(2) } else { window.limit };
+            let limit = halve(window.limit);
             let grade = if count >= limit { Grade::Scan } else { Grade::Watch };
             let better = tipped.is_none_or(|(_, _, _, so_far)| grade > so_far);
             if (count >= limit || count >= limit.div_ceil(2)) && better {
@@ -78,7 +80,7 @@ impl Context<'_> {
             }
         }
         let Some((signal, window, limit, grade)) = tipped else { return };
-        if !self.is_due(host, grade) {
+        if !self.is_due(host, grade) || (grade == Grade::Watch && signal == Signal::FanoutLateral && usual()) {
             return;
         }
         let count = if signal == Signal::FanoutLateral {
@@ -138,6 +140,20 @@ impl Context<'_> {
             zone_hosts: self.shared.addresses.segment_hosts(host.address),
         })));
     }
+}
+
+/// Whether others do the same: use this service, or look for somebody who is gone. At log-on everybody opens half a dozen
+/// such doors at once, and none of them is a host's own.
+pub(super) fn is_usual(
+    settings: &Settings,
+    shared: &Shared,
+    host: Address,
+    peer: Address,
+    port: u16,
+    now: Timestamp,
+) -> bool {
+    shared.addresses.is_known_server(peer, port, host, now)
+        || shared.addresses.missing(peer, now) >= settings.outage_sources
 }
 
 /// The threshold that applies to `host`, given the one after cooperation.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::detect::alarm::Context;
+use crate::detect::alarm::{Context, is_usual};
 use crate::detect::counters::{Outcome, Unverified};
 use crate::detect::detector::Detector;
 use crate::detect::event::Event;
@@ -111,9 +111,11 @@ impl Detector {
         if lateral && let Some((from, exposed_port, at)) = host.exposed {
             if now.since(at) > settings.chain_memory {
                 (host.exposed, host.chained) = (None, false);
-            } else if exposed_port == port && !host.chained {
+            } else if exposed_port == port && !host.chained && !is_usual(settings, shared, source, peer, port, now) {
                 host.chained = true;
-                ctx.weigh(host, Signal::Chain, peer, port, Score(0), Detail::Chain { from });
+                // As much as two failures: with the first dark address, an exposed host is past half the threshold.
+                let weight = Score(settings.weights.failure.0.saturating_mul(2));
+                ctx.weigh(host, Signal::Chain, peer, port, weight, Detail::Chain { from });
             }
         }
         if lateral {

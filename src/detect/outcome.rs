@@ -178,6 +178,10 @@ impl Context<'_> {
             }
         }
         let dark = dark && !self.is_missed_by_many(host, attempt);
+        // The same address on another port is no further guess.
+        if dark && class != Class::Arp && host.evidence.iter().any(|e| e.signal == Signal::Dark && e.peer == peer) {
+            return;
+        }
         let weights = self.settings.weights;
         let (signal, weight) = match class {
             Class::Arp if dark => (Signal::ArpSweep, weights.arp),

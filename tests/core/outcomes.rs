@@ -256,3 +256,12 @@ fn what_the_fuse_dropped_is_fan_out_and_not_failure() {
     scene.contact(HOST, Family::V4.server(10), 445, Outcome::Silent);
     assert_eq!(scene.last_signal(HOST), Some(Signal::FanoutLateral));
 }
+
+#[test]
+fn one_dark_address_on_many_ports_is_one_dark_address() {
+    let mut scene = Scene::settled();
+    for port in [445, 9100, 80, 631] {
+        scene.contact(HOST, Family::V4.dark(1), port, Outcome::Silent);
+    }
+    assert_eq!(scene.score(HOST).0, 3300);
+}

@@ -30,9 +30,10 @@ fn a_host_that_an_alarmed_one_reached_and_that_opens_doors_itself_alarms_at_half
         // Another port than the one it was reached on is no chain.
         scene.contact(second, family.server(60), 3389, Outcome::Answered);
         assert_eq!(threshold(&scene, second), 7920, "one host is contained");
-        scene.contact(second, family.dark(20), 445, Outcome::Silent);
+        scene.contact(second, family.server(61), 445, Outcome::Answered);
         assert_eq!(threshold(&scene, second), 5000, "the floor");
-        scene.contact(second, family.dark(21), 445, Outcome::Silent);
+        assert!(!scene.is_acted_on(second));
+        scene.contact(second, family.dark(20), 445, Outcome::Silent);
         assert!(scene.is_acted_on(second), "{family:?}");
         let decision = scene.about(second).next_back().unwrap();
         assert!(decision.evidence.iter().any(|evidence| evidence.signal == Signal::Chain), "{decision:?}");
