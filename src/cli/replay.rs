@@ -119,7 +119,7 @@ fn read(
             let core = core.get_or_insert_with(fresh);
             total.packets += 1;
             if let Ok(frame) = decode(meta, link, bytes) {
-                core.frame(&frame)
+                core.frame(&frame);
             } else {
                 total.undecoded += 1;
                 let at = meta.at.max(core.now());
