@@ -359,4 +359,26 @@ mod tests {
         assert_eq!(error.refused(), Some(libc::ENODEV), "{error}");
         assert!(error.to_string().starts_with("the kernel refused to ask for a link"), "{error}");
     }
+
+    proptest::proptest! {
+        /// Every reader passes over what it cannot read; the fuzz target `netlink_reply` goes on from here.
+        #[test]
+        fn no_datagram_is_too_odd(kind: u16, mut body: Vec<u8>, nested: Vec<(u8, Vec<u8>)>) {
+            let mut out = Outgoing::default();
+            out.message(kind, 0, 1, |out| {
+                body.truncate(16);
+                out.raw(&body);
+                for (kind, value) in &nested {
+                    out.nest(u16::from(*kind % 24), |out| out.attribute(1, value));
+                }
+            });
+            for message in messages(out.as_bytes()) {
+                let _ = crate::sys::nftables::elements(message.body).count();
+                let _ = crate::sys::nftables::notice("firedoor", &message);
+                let _ = crate::sys::nftables::listed("firedoor", message.body);
+                let _ = crate::sys::route::change(&message);
+                let _ = crate::sys::route::routes(message.body);
+            }
+        }
+    }
 }
