@@ -56,6 +56,8 @@ pub struct Control {
     pub(super) config: crate::observe::snapshot::ConfigView,
     pub(super) repairs: Vec<crate::observe::snapshot::Repairs>,
     pub(super) store: Option<StoreHandle>,
+    /// The disk did not keep up with the last decision.
+    pub(super) disk_late: bool,
     pub(super) throttled: super::throttle::Told,
     pub(super) actions: Vec<Action>,
 }
@@ -161,7 +163,7 @@ impl Control {
     pub(super) fn carry_out(&mut self, actions: &mut Vec<Action>) {
         let mut changed = false;
         if let Some(store) = &self.store {
-            history::write_ahead(store, actions);
+            history::write_ahead(store, actions, &mut self.disk_late);
         }
         let mut told = self.enforce_together(actions);
         for action in actions.drain(..) {

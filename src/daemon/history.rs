@@ -13,12 +13,16 @@ use crate::evidence::{Attachment, Score};
 use crate::firewall::Acted;
 use crate::observe::live::Live;
 use crate::respond::{Action, By, Case, Mode, Responder, Verdict};
-use crate::store::{Limits, Receipt, Store, StoreHandle};
+use crate::store::{Kept, Limits, Receipt, Store, StoreHandle};
 use crate::time::Timestamp;
 use crate::wire::Address;
 
-/// How long the kernel may have to wait for the disk. A decision is carried out then, whatever the disk does.
-const PATIENCE: Duration = Duration::from_millis(20);
+/// How long the kernel may have to wait for a disk that keeps up: a busy machine's disk takes tens of milliseconds, and
+/// meanwhile the fuse holds the host. A decision is carried out then, whatever the disk does.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How long for a disk that was late the last time, so that a dead one delays nothing but the first decision.
+const PATIENCE_WHEN_LATE: Duration = Duration::from_millis(10);
 
 /// Decisions of earlier runs that `why` still shows at once.
 const RECENT: u32 = 256;
@@ -138,8 +142,9 @@ fn adopted(acted: &Acted, until: Option<Timestamp>, now: Timestamp) -> Case {
     }
 }
 
-/// Writes the decisions among `actions`, and waits a short while for those that the kernel is told of.
-pub(super) fn write_ahead(store: &StoreHandle, actions: &[Action]) {
+/// Writes the decisions among `actions`, and waits a short while for those that the kernel is told of. `late` says
+/// whether the disk was late the last time, and is kept true.
+pub(super) fn write_ahead(store: &StoreHandle, actions: &[Action], late: &mut bool) {
     let kernel = actions.iter().any(|action| matches!(action, Action::Enforce { .. } | Action::Lift { .. }));
     let receipts: Vec<Receipt> = actions
         .iter()
@@ -148,11 +153,13 @@ pub(super) fn write_ahead(store: &StoreHandle, actions: &[Action]) {
             _ => None,
         })
         .collect();
-    if kernel {
+    if kernel && !receipts.is_empty() {
+        let patience = if *late { PATIENCE_WHEN_LATE } else { PATIENCE };
         let begun = std::time::Instant::now();
+        *late = false;
         for receipt in receipts {
             // The kernel is told whatever became of it; what is lost is counted by the store.
-            let _ = receipt.within_blocking(PATIENCE.saturating_sub(begun.elapsed()));
+            *late |= receipt.within_blocking(patience.saturating_sub(begun.elapsed())) == Kept::Waiting;
         }
     }
 }

@@ -206,6 +206,7 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         blind: blind::Blind::default(),
         repairs: Vec::new(),
         store,
+        disk_late: false,
         throttled: throttle::Told::new(),
         actions: Vec::new(),
     };
