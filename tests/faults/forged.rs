@@ -119,9 +119,6 @@ fn only_the_worm_is_contained(card: Card, forger: u8) {
     let accused = site.accused();
     let innocent: Vec<_> = accused.iter().filter(|act| act.host != Address::from(host)).collect();
     assert!(innocent.is_empty(), "{card:?}: {innocent:#?}");
-    let signals: Vec<_> = decided.evidence.iter().map(|each| (each.signal, each.detail.clone())).collect();
-    let blind: Vec<_> = site.status().interfaces.iter().map(|view| (view.kernel_drops, view.blind.clone())).collect();
-    eprintln!("{card:?}: {signals:?} {blind:?}");
     assert!(decided.destinations <= 10, "{decided:?}");
     for session in &sessions {
         assert!(session.course().is_undisturbed(), "{:?}", session.course());
