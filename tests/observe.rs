@@ -4,6 +4,7 @@
 mod observe {
     mod commands;
     mod dashboard;
+    mod outbreak;
     mod prometheus;
     mod rules;
     mod stand_in;

@@ -10,7 +10,7 @@ use crate::observe::Order;
 use crate::respond::{Decision, Verdict};
 
 /// Upper bounds of the packet-to-kernel histogram, in seconds.
-const LATENCY: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+const LATENCY: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 /// What the control task counts.
 #[derive(Debug)]

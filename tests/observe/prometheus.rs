@@ -6,29 +6,31 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use firedoor::sys::namespace::Namespace;
 use serde_json::Value;
 
 use super::dashboard::expressions;
 use super::rules::shipped;
 use super::stand_in::StandIn;
 
-/// A Prometheus of the test's own, on loopback; ends with it.
-pub struct Prometheus {
+/// A Prometheus of the test's own, on loopback of this namespace or another; ends with it.
+pub struct Prometheus<'a> {
     child: Child,
     address: SocketAddr,
+    inside: Option<&'a Namespace>,
     _directory: tempfile::TempDir,
 }
 
-impl Drop for Prometheus {
+impl Drop for Prometheus<'_> {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-impl Prometheus {
+impl<'a> Prometheus<'a> {
     /// Scrapes `target` each second and evaluates the shipped rules. `None` where Prometheus is not installed.
-    pub fn start(target: SocketAddr) -> Option<Prometheus> {
+    pub fn start(target: SocketAddr, inside: Option<&'a Namespace>) -> Option<Prometheus<'a>> {
         let directory = tempfile::tempdir().unwrap();
         let config = std::fs::read_to_string(shipped("scrape.yml")).unwrap();
         let config = config
@@ -38,8 +40,10 @@ impl Prometheus {
         let file = directory.path().join("prometheus.yml");
         std::fs::write(&file, config).unwrap();
         // A port that was free a moment ago; whoever takes it meanwhile makes the start fail, loudly.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let child = Command::new("prometheus")
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = inside.map_or_else(free, |inside| inside.run(free).unwrap());
+        let mut command = inside.map_or_else(|| Command::new("prometheus"), |inside| inside.command("prometheus"));
+        let child = command
             .arg(format!("--config.file={}", file.display()))
             .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
             .arg(format!("--web.listen-address={address}"))
@@ -48,7 +52,7 @@ impl Prometheus {
             .stderr(Stdio::null())
             .spawn();
         match child {
-            Ok(child) => Some(Prometheus { child, address, _directory: directory }),
+            Ok(child) => Some(Prometheus { child, address, inside, _directory: directory }),
             Err(error) => {
                 eprintln!("SKIPPED: prometheus cannot run ({error}): install Debian's prometheus package");
                 None
@@ -57,8 +61,18 @@ impl Prometheus {
     }
 
     fn get(&self, path: &str) -> Option<Value> {
-        let text = fetch(self.address, path)?;
+        let text = match self.inside {
+            None => fetch(self.address, path),
+            Some(inside) => inside.run(|| fetch(self.address, path)).unwrap(),
+        }?;
         serde_json::from_str(text.split_once("\r\n\r\n")?.1).ok()
+    }
+
+    /// The one figure an expression evaluates to.
+    pub fn figure(&self, expr: &str) -> f64 {
+        let found = self.query(expr);
+        let [sample] = &found[..] else { panic!("{expr}: {found:?}") };
+        sample["value"][1].as_str().unwrap().parse().unwrap()
     }
 
     /// What an expression evaluates to now.
@@ -99,7 +113,7 @@ fn fetch(address: SocketAddr, path: &str) -> Option<String> {
 #[test]
 fn every_panel_has_data_and_the_outbreak_alert_fires() {
     let daemon = StandIn::start();
-    let Some(prometheus) = Prometheus::start(daemon.metrics) else { return };
+    let Some(prometheus) = Prometheus::start(daemon.metrics, None) else { return };
     let patience = Duration::from_secs(30);
     prometheus.wait_for("up{job=\"firedoor\"} == 1", patience);
     // Decisions after the first scrape, so that increase() has something to see.
