@@ -466,7 +466,8 @@ pub static SECTIONS: &[Section] = &[
             key(
                 "group",
                 Name(|c| &mut c.observe.group),
-                "Members of this group, and root, may contain, release and reload over the socket. Others may read.",
+                "Members of this group, and root, may open the socket, and contain, release and reload over it. \
+                 Whoever else an access-control entry on the socket lets in may only read.",
             ),
             key(
                 "history",

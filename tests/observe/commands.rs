@@ -215,15 +215,21 @@ fn whoever_may_not_open_the_socket_is_told_which_group_to_join() {
     std::fs::set_permissions(directory, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let program = directory.join("firedoor");
     std::fs::copy(env!("CARGO_BIN_EXE_firedoor"), &program).unwrap();
-    let nobody = |args: &[&str]| {
+    let nobody_of = |group: u32, args: &[&str]| {
         let mut command = Command::new(&program);
-        command.arg("--socket").arg(&daemon.socket).args(args).uid(65_534).gid(65_534);
+        command.arg("--socket").arg(&daemon.socket).args(args).uid(65_534).gid(group);
         let out = command.output().unwrap();
         (out.status.code(), String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
     };
+    let nobody = |args: &[&str]| nobody_of(65_534, args);
     let (status, _, said) = nobody(&["status"]);
     assert_eq!(status, Some(1));
     assert!(said.contains("may not open") && said.contains("usermod -aG root NAME"), "{said}");
+
+    // A member of the group may act, and the record has the member's name.
+    let (status, text, said) = nobody_of(0, &["contain", "10.0.0.3", "--reason", "worm"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(text.trim_end(), "nobody: contain");
 
     // With an opened socket, as an access-control entry would open it, nobody may read, and not act.
     std::fs::set_permissions(&daemon.socket, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
