@@ -9,9 +9,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::evidence::{Attachment, Score};
+use crate::evidence::{Alarm, Attachment, Score, Signal};
 use crate::firewall::Acted;
+use crate::observe::host::HeldView;
 use crate::observe::live::Live;
+use crate::respond::responder::{Held, decision_of};
 use crate::respond::{Action, By, Case, Mode, Responder, Verdict};
 use crate::store::{Kept, Limits, Receipt, Store, StoreHandle};
 use crate::time::Timestamp;
@@ -102,7 +104,10 @@ pub(super) fn take_over(
             tracing::warn!(host = %acted.host, "released before the stop, and still in the kernel: lifted");
             actions.push(Action::Lift { host: acted.host });
         } else {
-            responder.restore(adopted(acted, until, now), actions);
+            let case = adopted(acted, until, now);
+            let enforced = responder.settings().mode == Mode::Enforce;
+            actions.push(Action::Record(Box::new(decision_of(&case, enforced))));
+            responder.restore(case, actions);
         }
     }
     let enforce = responder.settings().mode == Mode::Enforce;
@@ -119,7 +124,34 @@ pub(super) fn take_over(
         tracing::warn!(host = %case.host, "in the history and not in the kernel: put back");
         responder.restore(case, actions);
     }
+    match store.map(Store::held) {
+        Some(Ok(held)) => held.into_iter().for_each(|view| responder.restore_held(held_again(&view))),
+        Some(Err(error)) => read("held decisions", error),
+        None => {}
+    }
     ended
+}
+
+/// A held decision as it waited. Its evidence stays in the history, in words.
+fn held_again(view: &HeldView) -> Held {
+    Held {
+        id: view.id,
+        verdict: view.would,
+        reason: view.reason.clone(),
+        alarm: Alarm {
+            at: view.at,
+            host: view.host,
+            attachment: Attachment::default(),
+            grade: view.grade,
+            signal: view.evidence.last().map_or(Signal::FanoutLateral, |evidence| evidence.signal),
+            score: view.score,
+            threshold: Score(0),
+            destinations: view.destinations,
+            evidence: Vec::new(),
+            reached: Vec::new(),
+            zone_hosts: 0,
+        },
+    }
 }
 
 /// A case for a host that the kernel acts on and nobody remembers why.

@@ -59,7 +59,9 @@ pub fn verify(
             if *interface != here.interface {
                 return Err(Unverified::ReversePath);
             }
-            if many {
+            // A card that forges many sources is still believed for the address that the link layer itself finds there:
+            // or a worm could forge its way out of being judged.
+            if many && addresses.resolution(source, RESOLUTION, now) != Some(here.mac) {
                 return Err(Unverified::ManyAddresses);
             }
         }
@@ -166,6 +168,18 @@ mod tests {
         for n in 0..30 {
             assert_eq!(scene.from(Address::v4([10, 7, n, 1]), 2, 77, 0), Ok(()));
         }
+    }
+
+    #[test]
+    fn a_forger_is_judged_for_its_own_address() {
+        let mut scene = Scene::new();
+        let at = Timestamp::from_secs(1_000_000);
+        scene.shared.addresses.resolved(HOST, Mac([2, 0, 0, 0, 0, 66]), at);
+        for n in 10..40 {
+            let _ = scene.from(Address::v4([10, 0, 1, n]), 1, 66, 0);
+        }
+        assert_eq!(scene.from(Address::v4([10, 0, 1, 77]), 1, 66, 1), Err(Unverified::ManyAddresses));
+        assert_eq!(scene.from(HOST, 1, 66, 1), Ok(()));
     }
 
     #[test]

@@ -560,6 +560,14 @@ impl Responder {
         self.tell_contained(actions);
     }
 
+    /// Takes over a held decision from before the start, under its old number.
+    pub fn restore_held(&mut self, held: Held) {
+        self.next_held = self.next_held.max(held.id.saturating_add(1));
+        if self.held.len() < self.settings.most_held.max(1) && !self.cases.contains_key(&held.alarm.host) {
+            self.held.insert(held.id, held);
+        }
+    }
+
     /// Remembers a step of the ladder from before the start.
     pub fn restore_step(&mut self, host: Address, step: u8, at: Timestamp) {
         self.note_step(host, step, at);
@@ -612,7 +620,9 @@ impl Responder {
     }
 }
 
-fn decision_of(case: &Case, enforced: bool) -> Decision {
+/// The decision that a case rests on, as it is recorded.
+#[must_use]
+pub fn decision_of(case: &Case, enforced: bool) -> Decision {
     Decision {
         at: case.since,
         host: case.host,

@@ -248,3 +248,20 @@ fn a_case_is_taken_over_without_a_new_record() {
     assert_eq!(after.case(HOST), Some(&case));
     assert_eq!(after.next_step(HOST, at(700)), 2);
 }
+
+#[test]
+fn a_held_decision_waits_on_after_a_restart() {
+    let mut before = enforcing();
+    let mut settings = before.settings().clone();
+    settings.breaker.most_at_once = 0;
+    before.reconfigure(settings.clone(), at(0), &mut Vec::new());
+    said(&mut before, &alarm(HOST, Grade::Scan, 0));
+    let held = before.held().next().unwrap().clone();
+    let mut after = Responder::new(settings);
+    after.restore_held(held.clone());
+    said(&mut after, &alarm(host(9), Grade::Scan, 1));
+    assert_eq!(after.held().map(|held| held.id).collect::<Vec<_>>(), [held.id, held.id + 1]);
+    let mut actions = Vec::new();
+    after.order_confirm(held.id, By::Operator("anna".to_owned()), at(2), &mut actions).unwrap();
+    assert_eq!(verdicts(&actions), [Verdict::Contain]);
+}
