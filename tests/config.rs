@@ -4,5 +4,6 @@
 mod config {
     mod advice;
     mod mistakes;
+    mod mutations;
     mod shipped;
 }
