@@ -40,6 +40,12 @@ impl Output {
         self.inner.get_ref().current_choice()
     }
 
+    /// Locks standard output for a machine: nothing is coloured, so nothing need be searched for colours.
+    #[must_use]
+    pub fn machine() -> Self {
+        Output { inner: BufWriter::with_capacity(1 << 16, AutoStream::always_ansi(io::stdout().lock())) }
+    }
+
     /// Writes one object on a line of its own.
     pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
         let mut line = serde_json::to_vec(value).map_err(io::Error::other)?;

@@ -47,7 +47,8 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         config.respond.protected = networks.clone();
         config.detect.protected = networks;
     }
-    let mut printer = Printer { output: Output::stdout(), json: global.json, lines: 0 };
+    let mut printer =
+        Printer { output: if global.json { Output::machine() } else { Output::stdout() }, json: global.json, lines: 0 };
     let mut core: Option<Lockstep> = None;
     let mut total = Summary::default();
     for path in &args.files {

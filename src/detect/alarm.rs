@@ -15,7 +15,7 @@ use crate::track::{Host, Shared};
 use crate::wire::Address;
 
 /// A host is not alarmed, or watched, for the same grade again within this time.
-const REPEAT: Duration = Duration::from_secs(600);
+pub(super) const REPEAT: Duration = Duration::from_secs(600);
 
 /// Everything but the host that weighing one packet needs.
 pub(super) struct Context<'a> {

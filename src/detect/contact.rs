@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::detect::alarm::{Context, is_usual};
+use crate::detect::alarm::{Context, REPEAT, is_usual};
 use crate::detect::counters::{Outcome, Unverified};
 use crate::detect::detector::Detector;
 use crate::detect::event::Event;
@@ -120,6 +120,11 @@ impl Detector {
         }
         if lateral {
             host.lateral.push(now);
+        }
+        if host.alarmed.is_some_and(|at| now.since(at) < REPEAT) {
+            // Alarmed, and held or exempt: nothing more is said of it for a while, so nothing more need be weighed. If
+            // it goes on, the windows alarm again at once.
+            return;
         }
         ctx.windows(host, peer, port, lateral);
         if settings.decoys.contains(peer) {

@@ -115,6 +115,8 @@ pub struct Responder {
     steps: HashMap<Address, Step>,
     pardons: HashMap<Address, Timestamp>,
     held: BTreeMap<u64, Held>,
+    /// Which held decision is about whom.
+    held_of: HashMap<Address, u64>,
     next_held: u64,
     by_command: Vec<IpNetwork>,
     breaker: Breaker,
@@ -137,6 +139,7 @@ impl Responder {
             steps: HashMap::new(),
             pardons: HashMap::new(),
             held: BTreeMap::new(),
+            held_of: HashMap::new(),
             next_held: 1,
             by_command: Vec::new(),
             breaker: Breaker::default(),
@@ -249,13 +252,22 @@ impl Responder {
         let why = self.breaker.tripped().map_or("", |(_, why)| why).to_owned();
         let id = self.next_held;
         self.next_held += 1;
-        self.held.retain(|_, held| held.alarm.host != alarm.host);
+        self.unhold(alarm.host);
         while self.held.len() >= self.settings.most_held.max(1) {
-            self.held.pop_first();
+            if let Some((_, oldest)) = self.held.pop_first() {
+                self.held_of.remove(&oldest.alarm.host);
+            }
         }
         let reason = format!("would {verdict}: {}; held, because the breaker tripped: {why}", alarm.signal);
         actions.push(record(alarm, Verdict::Hold, None, 0, false, reason.clone()));
+        self.held_of.insert(alarm.host, id);
         self.held.insert(id, Held { id, verdict, reason, alarm: alarm.clone() });
+    }
+
+    fn unhold(&mut self, host: Address) {
+        if let Some(id) = self.held_of.remove(&host) {
+            self.held.remove(&id);
+        }
     }
 
     fn act(&mut self, alarm: &Alarm, verdict: Verdict, step: u8, reason: String, by: By, actions: &mut Vec<Action>) {
@@ -306,7 +318,7 @@ impl Responder {
         // In monitor mode too: the kernel's rules then count what they would drop.
         actions.push(Action::Enforce { host, verdict: case.verdict, until: case.until });
         actions.push(Action::Record(Box::new(decision_of(&case, enforced))));
-        self.held.retain(|_, held| held.alarm.host != host);
+        self.unhold(host);
         actions.push(Action::Direct(Directive::Acted { host }));
         self.put(case);
         self.tell_contained(actions);
@@ -462,6 +474,7 @@ impl Responder {
     /// An engineer carries out a held decision.
     pub fn order_confirm(&mut self, id: u64, by: By, now: Timestamp, actions: &mut Vec<Action>) -> Result<(), Refused> {
         let held = self.held.remove(&id).ok_or(Refused::NotHeld(id))?;
+        self.held_of.remove(&held.alarm.host);
         let host = held.alarm.host;
         if let Some(exemption) = self.exemption(host) {
             return Err(Refused::Exempt(host, exemption));
@@ -476,6 +489,7 @@ impl Responder {
     /// An engineer discards a held decision; the host is then only watched for the pardon's time.
     pub fn order_discard(&mut self, id: u64, by: By, now: Timestamp, actions: &mut Vec<Action>) -> Result<(), Refused> {
         let held = self.held.remove(&id).ok_or(Refused::NotHeld(id))?;
+        self.held_of.remove(&held.alarm.host);
         self.pardons.insert(held.alarm.host, now + self.settings.pardon);
         let alarm = Alarm { at: now, ..held.alarm };
         let Action::Record(mut decision) =
@@ -564,6 +578,7 @@ impl Responder {
     pub fn restore_held(&mut self, held: Held) {
         self.next_held = self.next_held.max(held.id.saturating_add(1));
         if self.held.len() < self.settings.most_held.max(1) && !self.cases.contains_key(&held.alarm.host) {
+            self.held_of.insert(held.alarm.host, held.id);
             self.held.insert(held.id, held);
         }
     }
