@@ -100,6 +100,14 @@ impl Detector {
         }
         ctx.counters.first_contacts += 1;
         host.dirty = true;
+        if host.alarmed.is_some_and(|at| now.since(at) < REPEAT) {
+            // Alarmed, and held or exempt: nothing more is said of it for a while, so nothing more need be weighed. If
+            // it goes on, the windows alarm again at once.
+            if lateral {
+                host.lateral.push(now);
+            }
+            return;
+        }
         let other = match class {
             Class::Lateral => Some(Class::Other),
             Class::Other => Some(Class::Lateral),
@@ -120,11 +128,6 @@ impl Detector {
         }
         if lateral {
             host.lateral.push(now);
-        }
-        if host.alarmed.is_some_and(|at| now.since(at) < REPEAT) {
-            // Alarmed, and held or exempt: nothing more is said of it for a while, so nothing more need be weighed. If
-            // it goes on, the windows alarm again at once.
-            return;
         }
         ctx.windows(host, peer, port, lateral);
         if settings.decoys.contains(peer) {
