@@ -257,7 +257,7 @@ impl Serialize for Evidence {
         out.serialize_field("peer", &self.peer)?;
         out.serialize_field("port", &self.port)?;
         out.serialize_field("weight", &self.weight)?;
-        out.serialize_field("detail", &format_args!("{}", self.detail))?;
+        out.serialize_field("detail", &self.detail.to_string())?;
         out.end()
     }
 }

@@ -75,12 +75,46 @@ impl Sub<Duration> for Timestamp {
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC with milliseconds: `2017-05-18T08:12:07.123Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Past year 9999 there is no RFC 3339 date; such a timestamp can only come from a hostile capture.
-        let millis = i64::try_from(self.millis()).unwrap_or(i64::MAX);
-        match jiff::Timestamp::from_millisecond(millis) {
-            Ok(stamp) => write!(f, "{stamp:.3}"),
-            Err(_) => write!(f, "9999-12-31T23:59:59.999Z"),
+        f.write_str(self.text(&mut [0; 24]))
+    }
+}
+
+impl Timestamp {
+    /// The text of [`Timestamp`]'s `Display`, in a buffer of the caller's: decisions carry many of them.
+    fn text(self, buffer: &mut [u8; 24]) -> &str {
+        // 64 bits of nanoseconds end in 2554: the year has four digits.
+        let millis = self.millis();
+        let (days, of_day) = (millis / 86_400_000, millis % 86_400_000);
+        // Days to a civil date, after Hinnant's chrono-compatible algorithms: eras of 400 years that begin in March.
+        let shifted = days + 719_468;
+        let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+        let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let march_month = (5 * of_year + 2) / 153;
+        let day = of_year - (153 * march_month + 2) / 5 + 1;
+        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+        let year = era * 400 + year_of_era + u64::from(month <= 2);
+        let fields = [
+            (0, 4, year),
+            (5, 2, month),
+            (8, 2, day),
+            (11, 2, of_day / 3_600_000),
+            (14, 2, of_day / 60_000 % 60),
+            (17, 2, of_day / 1000 % 60),
+            (20, 3, of_day % 1000),
+        ];
+        buffer.copy_from_slice(b"0000-00-00T00:00:00.000Z");
+        for (at, digits, mut value) in fields {
+            for place in (at..at + digits).rev() {
+                if let Some(byte) = buffer.get_mut(place) {
+                    #[expect(clippy::cast_possible_truncation, reason = "a decimal digit")]
+                    let digit = (value % 10) as u8;
+                    *byte = b'0' + digit;
+                }
+                value /= 10;
+            }
         }
+        std::str::from_utf8(buffer).unwrap_or_default()
     }
 }
 
@@ -106,7 +140,7 @@ impl FromStr for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.text(&mut [0; 24]))
     }
 }
 
@@ -124,6 +158,16 @@ mod tests {
     fn shows_rfc3339_with_milliseconds() {
         let at = Timestamp::from_nanos(1_495_095_127_123_456_789);
         assert_eq!(at.to_string(), "2017-05-18T08:12:07.123Z");
+    }
+
+    #[test]
+    fn agrees_with_the_calendar_of_a_library() {
+        for step in 0..40_000u64 {
+            let millis = step * 461_168_601 + step % 797;
+            let theirs = jiff::Timestamp::from_millisecond(millis.cast_signed()).unwrap();
+            assert_eq!(Timestamp::from_nanos(millis * 1_000_000).to_string(), format!("{theirs:.3}"));
+        }
+        assert_eq!(Timestamp::from_nanos(u64::MAX).to_string(), "2554-07-21T23:34:33.709Z");
     }
 
     #[test]

@@ -77,6 +77,11 @@ impl Detector {
             }
             return;
         }
+        if host.alarmed.is_some_and(|at| now.since(at) < REPEAT) {
+            // Alarmed, and held or exempt: nothing more is said of it for a while, so nothing more is weighed. If it
+            // goes on after that, its windows fill again.
+            return;
+        }
         if class == Class::Arp {
             self.asked(frame, what);
             return;
@@ -100,14 +105,6 @@ impl Detector {
         }
         ctx.counters.first_contacts += 1;
         host.dirty = true;
-        if host.alarmed.is_some_and(|at| now.since(at) < REPEAT) {
-            // Alarmed, and held or exempt: nothing more is said of it for a while, so nothing more need be weighed. If
-            // it goes on, the windows alarm again at once.
-            if lateral {
-                host.lateral.push(now);
-            }
-            return;
-        }
         let other = match class {
             Class::Lateral => Some(Class::Other),
             Class::Other => Some(Class::Lateral),
