@@ -19,7 +19,7 @@ use crate::daemon::machine::{Machine, core_settings};
 use crate::daemon::shard::{Command, Message};
 use crate::detect::{Directive, Event};
 use crate::firewall::{self, Firewall, Plan};
-use crate::observe::host::{EvidenceView, HeldView};
+use crate::observe::host::HeldView;
 use crate::observe::live::Live;
 use crate::observe::order::Request;
 use crate::respond::{Action, Decision, Responder, Verdict};
@@ -188,7 +188,7 @@ impl Control {
             }
         }
         if changed {
-            let held: Vec<HeldView> = self.responder.held().map(held_view).collect();
+            let held: Vec<HeldView> = self.responder.held().map(HeldView::from).collect();
             if let Some(store) = &self.store
                 && *self.live.held() != held
             {
@@ -357,20 +357,5 @@ impl Control {
                 Err(error)
             }
         }
-    }
-}
-
-fn held_view(held: &crate::respond::Held) -> HeldView {
-    let alarm = &held.alarm;
-    HeldView {
-        id: held.id,
-        at: alarm.at,
-        host: alarm.host,
-        would: held.verdict,
-        grade: alarm.grade,
-        score: alarm.score,
-        destinations: alarm.destinations,
-        reason: held.reason.clone(),
-        evidence: alarm.evidence.iter().map(EvidenceView::from).collect(),
     }
 }
