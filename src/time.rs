@@ -107,7 +107,6 @@ impl Timestamp {
         for (at, digits, mut value) in fields {
             for place in (at..at + digits).rev() {
                 if let Some(byte) = buffer.get_mut(place) {
-                    #[expect(clippy::cast_possible_truncation, reason = "a decimal digit")]
                     let digit = (value % 10) as u8;
                     *byte = b'0' + digit;
                 }
