@@ -10,6 +10,7 @@ use crate::firewall::{self, What};
 use crate::observe::snapshot::{Drift, Repairs};
 use crate::sys::netlink;
 use crate::sys::route::{Change, Kernel, Liveness, Neighbour};
+use crate::time::Timestamp;
 
 /// A neighbour that the kernel gave up was asked for at least this long ago.
 const GIVEN_UP: Duration = Duration::from_secs(1);
@@ -44,6 +45,8 @@ impl Control {
             self.repaired(kind);
         }
         self.look_over();
+        // Whoever changes it may change it again while it is being put right: the next tick looks once more.
+        self.looked_over = Timestamp::ZERO;
         self.refresh();
     }
 
