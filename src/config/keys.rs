@@ -310,7 +310,7 @@ pub static SECTIONS: &[Section] = &[
             key(
                 "pardon",
                 Time(|c| &mut c.respond.pardon, Duration::ZERO..=days(7)),
-                "A host that an engineer released is only watched for so long, whatever it does.",
+                "A host that an engineer released is only watched for so long, whatever it does, over restarts too.",
             ),
         ],
     },
@@ -472,7 +472,7 @@ pub static SECTIONS: &[Section] = &[
             key(
                 "history",
                 PathOrOff(|c| &mut c.observe.history),
-                "The SQLite database of decisions, evidence and acts. Without it, a restart forgets the ladder.",
+                "The SQLite database of decisions, evidence and acts. Without it, a restart forgets the ladder, pardons and what is held.",
             ),
             key(
                 "history_keep",

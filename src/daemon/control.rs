@@ -188,9 +188,10 @@ impl Control {
             }
         }
         if changed {
-            let held: Vec<HeldView> = self.responder.held().map(HeldView::from).collect();
+            let known = self.live.held();
+            let held: Vec<HeldView> = self.responder.held().map(|held| history::in_words(held, &known)).collect();
             if let Some(store) = &self.store
-                && *self.live.held() != held
+                && *known != held
             {
                 store.set_held(held.clone());
             }

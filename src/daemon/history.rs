@@ -87,6 +87,15 @@ pub(super) fn take_over(
             }
             Err(error) => read("never-contain entries", error),
         }
+        match store.pardons() {
+            Ok(pardons) => {
+                for pardon in pardons.iter().filter(|pardon| now < pardon.until) {
+                    responder.restore_pardon(pardon.host, pardon.until);
+                    live.pardon(pardon.host, pardon.until, now);
+                }
+            }
+            Err(error) => read("pardons", error),
+        }
         match store.recent(RECENT) {
             Ok(acts) => acts.into_iter().rev().for_each(|act| live.remember(act)),
             Err(error) => read("decisions", error),
@@ -124,16 +133,43 @@ pub(super) fn take_over(
         tracing::warn!(host = %case.host, "in the history and not in the kernel: put back");
         responder.restore(case, actions);
     }
-    match store.map(Store::held) {
-        Some(Ok(held)) => held.into_iter().for_each(|view| responder.restore_held(held_again(&view))),
-        Some(Err(error)) => read("held decisions", error),
-        None => {}
+    if let Some(store) = store {
+        match store.held() {
+            Ok(held) => live.set_held(hold_again(held, store, responder)),
+            Err(error) => read("held decisions", error),
+        }
     }
     ended
 }
 
-/// A held decision as it waited. Its evidence stays in the history, in words.
-fn held_again(view: &HeldView) -> Held {
+/// Takes over the decisions that waited, each under its old number; gives them in words. What the list of those that wait
+/// does not say, or has lost, stands in the record of the decision to hold.
+fn hold_again(mut waiting: Vec<HeldView>, store: &Store, responder: &mut Responder) -> Vec<HeldView> {
+    for view in &mut waiting {
+        let (act, attachment) = store.hold(view.host, view.at).ok().flatten().unzip();
+        let threshold = act.as_ref().map_or(Score(0), |act| act.threshold);
+        if view.evidence.is_empty() {
+            view.evidence = act.map(|act| act.evidence).unwrap_or_default();
+        }
+        responder.restore_held(held_again(view, attachment.unwrap_or_default(), threshold));
+    }
+    waiting
+}
+
+/// What waits, in words: those of `known` for a decision from before the start, whose evidence the responder only has
+/// there.
+pub(super) fn in_words(held: &Held, known: &[HeldView]) -> HeldView {
+    let mut view = HeldView::from(held);
+    if view.evidence.is_empty()
+        && let Some(before) = known.iter().find(|before| before.id == view.id)
+    {
+        view.evidence.clone_from(&before.evidence);
+    }
+    view
+}
+
+/// A held decision as it waited. Its evidence stays in words, see [`in_words`].
+fn held_again(view: &HeldView, attachment: Attachment, threshold: Score) -> Held {
     Held {
         id: view.id,
         verdict: view.would,
@@ -141,11 +177,11 @@ fn held_again(view: &HeldView) -> Held {
         alarm: Alarm {
             at: view.at,
             host: view.host,
-            attachment: Attachment::default(),
+            attachment,
             grade: view.grade,
             signal: view.evidence.last().map_or(Signal::FanoutLateral, |evidence| evidence.signal),
             score: view.score,
-            threshold: Score(0),
+            threshold,
             destinations: view.destinations,
             evidence: Vec::new(),
             reached: Vec::new(),

@@ -13,7 +13,7 @@ use super::snapshot::Status;
 use crate::config::model::Config;
 use crate::detect::settings::Role;
 use crate::evidence::{Grade, Score};
-use crate::respond::{By, Mode, Verdict, exempt};
+use crate::respond::{Mode, Verdict, exempt};
 use crate::time::Timestamp;
 use crate::wire::Address;
 use crate::wire::frame::Transport;
@@ -45,10 +45,7 @@ pub fn why(address: Address, live: &Live) -> WhyView {
         .find(|act| matches!(act.decision, Verdict::Contain | Verdict::Isolate) && act.step > 0)
         .filter(|act| status.at.since(act.at) <= config.respond.repeat_within)
         .map_or(0, |act| act.step);
-    let pardon = history.iter().find(|act| !matches!(act.decision, Verdict::Watch)).and_then(|act| {
-        let until = act.at + config.respond.pardon;
-        (act.decision == Verdict::Release && matches!(act.by, By::Operator(_)) && status.at < until).then_some(until)
-    });
+    let pardon = live.pardoned(address).filter(|until| status.at < *until);
     let next = (!forbidden).then(|| next_step(standing_step.max(remembered), &config.respond));
     let facts = line.as_ref().and_then(|line| line.facts.as_ref());
     let evidence = facts.map(|facts| facts.evidence.iter().map(EvidenceView::from).collect()).unwrap_or_default();

@@ -80,7 +80,7 @@ pub struct ActView {
     /// What the alarm rested on; none for manual decisions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grade: Option<Grade>,
-    /// When it ends by itself.
+    /// When it ends by itself; for a release, until when the host is pardoned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
     /// Rung of the ladder, from 1; 0 where the ladder has no part.

@@ -3,8 +3,8 @@
 //! The control task writes, API and metrics read. A reader takes the latest published value and never waits for the
 //! control task; nothing here is on the packet path except [`Board::try_publish`] and the counters, which do not wait.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -17,6 +17,7 @@ use super::snapshot::Status;
 use super::tallies::Tallies;
 use crate::config::model::Config;
 use crate::respond::{Case, Decision, Verdict};
+use crate::time::Timestamp;
 use crate::wire::Address;
 
 /// Decisions kept in memory, watches and others each, for `why` and `/v1/decisions`; the history database has them all.
@@ -39,6 +40,8 @@ pub struct Live {
     held: ArcSwap<Vec<HeldView>>,
     /// Watches apart from the rest, so that they cannot push it out.
     recent: Mutex<[VecDeque<Arc<ActView>>; 2]>,
+    /// Whom an engineer's release protects, and until when. As many as the responder remembers.
+    pardons: Mutex<HashMap<Address, Timestamp>>,
 }
 
 impl Live {
@@ -56,6 +59,7 @@ impl Live {
             exempted: ArcSwap::default(),
             held: ArcSwap::default(),
             recent: Mutex::default(),
+            pardons: Mutex::default(),
         }
     }
 
@@ -124,6 +128,11 @@ impl Live {
                 self.board.stand(gone, None);
             }
         }
+        for one in held.iter().filter(|one| self.board.standing(one.host).is_none()) {
+            // From before the start: no decision of this run has put it there.
+            let (verdict, since) = (Verdict::Hold, one.at);
+            self.board.stand(one.host, Some(Standing { verdict, enforced: false, since, until: None, step: 0 }));
+        }
         self.held.store(Arc::new(held));
     }
 
@@ -139,12 +148,34 @@ impl Live {
             step: decision.step,
         };
         let before = self.board.standing(decision.host);
+        match (decision.decision, decision.until) {
+            (Verdict::Release, Some(until)) => self.pardon(decision.host, until, decision.at),
+            (Verdict::Contain | Verdict::Isolate, _) => drop(self.pardons().remove(&decision.host)),
+            _ => {}
+        }
         match decision.decision {
             Verdict::Release => self.board.stand(decision.host, None),
             // These take nothing back that is done already.
             Verdict::Watch | Verdict::Throttle if before.is_some_and(Standing::acted) => {}
             _ => self.board.stand(decision.host, Some(standing)),
         }
+    }
+
+    /// Shows that an engineer's release protects `host` until then; what has run out by `now` is forgotten.
+    pub fn pardon(&self, host: Address, until: Timestamp, now: Timestamp) {
+        let mut pardons = self.pardons();
+        pardons.retain(|_, until| now < *until);
+        pardons.insert(host, until);
+    }
+
+    /// Until when an engineer's release protects `host`; the time may be past.
+    #[must_use]
+    pub fn pardoned(&self, host: Address) -> Option<Timestamp> {
+        self.pardons().get(&host).copied()
+    }
+
+    fn pardons(&self) -> MutexGuard<'_, HashMap<Address, Timestamp>> {
+        self.pardons.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts on the board who is acted on without a decision of this run: those found in the kernel or the history at
@@ -186,7 +217,6 @@ mod tests {
     use super::*;
     use crate::evidence::{Attachment, Score};
     use crate::respond::By;
-    use crate::time::Timestamp;
 
     fn decision(host: Address, decision: Verdict) -> Decision {
         Decision {
@@ -249,6 +279,23 @@ mod tests {
             Some((Verdict::Isolate, 2))
         );
         assert!(live.recent(None, 1).is_empty(), "it is no decision of this run");
+    }
+
+    #[test]
+    fn a_pardon_is_shown_until_the_host_is_acted_on_again() {
+        let live = Live::new(Arc::new(Config::default()));
+        let [one, other]: [Address; 2] = ["10.0.0.7", "10.0.0.8"].map(|text| text.parse().unwrap());
+        let released = decision(one, Verdict::Release);
+        live.record(&released);
+        assert_eq!(live.pardoned(one), None, "a release by the ladder pardons nobody");
+        let until = released.at + Duration::from_hours(1);
+        live.record(&Decision { until: Some(until), ..released });
+        live.record(&decision(one, Verdict::Watch));
+        assert_eq!(live.pardoned(one), Some(until));
+        live.pardon(other, until + Duration::from_hours(1), until);
+        assert_eq!(live.pardoned(one), None, "what has run out is forgotten");
+        live.record(&decision(other, Verdict::Contain));
+        assert_eq!(live.pardoned(other), None);
     }
 
     #[test]

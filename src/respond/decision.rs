@@ -100,7 +100,8 @@ pub struct Decision {
     /// What the alarm rested on; none for manual decisions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grade: Option<Grade>,
-    /// When it ends by itself; `None` is until released (or, for a watch or release, does not apply).
+    /// When it ends by itself; `None` is until released (or, for a watch, does not apply). For an engineer's release:
+    /// until when the host is only watched, whatever it does; none without such a pardon.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
     /// Rung of the ladder, from 1; 0 where the ladder has no part.

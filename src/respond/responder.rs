@@ -355,6 +355,7 @@ impl Responder {
         actions.push(Action::Direct(Directive::Contained { hosts: self.automatic }));
     }
 
+    /// Ends a case. A pardon is recorded with the release, so that whoever remembers one remembers the other.
     fn close(&mut self, host: Address, reason: String, by: By, now: Timestamp, actions: &mut Vec<Action>) {
         let Some(case) = self.take(host) else { return };
         let enforced = self.settings.mode == Mode::Enforce;
@@ -362,7 +363,7 @@ impl Responder {
         actions.push(Action::Record(Box::new(Decision {
             at: now,
             decision: Verdict::Release,
-            until: None,
+            until: self.pardons.get(&host).copied().filter(|until| now < *until),
             reason,
             by,
             evidence: Vec::new(),
@@ -464,11 +465,20 @@ impl Responder {
         if !self.cases.contains_key(&host) {
             return Err(Refused::NotActedOn(host));
         }
-        if self.pardons.len() < self.settings.remembered_hosts {
-            self.pardons.insert(host, now + self.settings.pardon);
-        }
+        self.forgive(host, now);
         self.close(host, reason.to_owned(), by, now, actions);
         Ok(())
+    }
+
+    /// Begins a host's pardon; says until when it lasts, if there is one.
+    fn forgive(&mut self, host: Address, now: Timestamp) -> Option<Timestamp> {
+        let until = now + self.settings.pardon;
+        let room = self.pardons.len() < self.settings.remembered_hosts || self.pardons.contains_key(&host);
+        if until <= now || !room {
+            return None;
+        }
+        self.pardons.insert(host, until);
+        Some(until)
     }
 
     /// An engineer carries out a held decision.
@@ -490,10 +500,10 @@ impl Responder {
     pub fn order_discard(&mut self, id: u64, by: By, now: Timestamp, actions: &mut Vec<Action>) -> Result<(), Refused> {
         let held = self.held.remove(&id).ok_or(Refused::NotHeld(id))?;
         self.held_of.remove(&held.alarm.host);
-        self.pardons.insert(held.alarm.host, now + self.settings.pardon);
+        let until = self.forgive(held.alarm.host, now);
         let alarm = Alarm { at: now, ..held.alarm };
         let Action::Record(mut decision) =
-            record(&alarm, Verdict::Release, None, 0, false, "held decision discarded".to_owned())
+            record(&alarm, Verdict::Release, until, 0, false, "held decision discarded".to_owned())
         else {
             return Ok(());
         };
@@ -580,6 +590,13 @@ impl Responder {
         if self.held.len() < self.settings.most_held.max(1) && !self.cases.contains_key(&held.alarm.host) {
             self.held_of.insert(held.alarm.host, held.id);
             self.held.insert(held.id, held);
+        }
+    }
+
+    /// Remembers from before the start until when an engineer's release protects a host.
+    pub fn restore_pardon(&mut self, host: Address, until: Timestamp) {
+        if self.pardons.len() < self.settings.remembered_hosts {
+            self.pardons.insert(host, until);
         }
     }
 

@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, Error, OpenFlags, Row, params};
+use rusqlite::{Connection, Error, OpenFlags, OptionalExtension, Row, params};
 
 use super::Fault;
-use super::rows::{self, OrderRow, Step, Text};
+use super::rows::{self, OrderRow, Pardon, Step, Text};
 use super::schema::{migrate, version};
+use crate::evidence::Attachment;
 use crate::observe::host::{ActView, Exempted, HeldView};
 use crate::respond::{Case, Decision, Verdict};
 use crate::time::Timestamp;
+use crate::wire::Address;
 
 /// How long somebody else's transaction is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -60,7 +62,7 @@ impl Store {
         migrate(&mut db, found)?;
         let store = Store { db, path: path.to_owned() };
         // Damage to what a start needs must show now, while it can still be moved aside.
-        for table in ["acted", "exempted", "held"] {
+        for table in ["acted", "exempted", "held", "pardoned"] {
             let sql = format!("SELECT coalesce(sum(length(reason)), 0) FROM {table}");
             let _: i64 = store.db.query_row(&sql, [], |row| row.get(0))?;
         }
@@ -107,18 +109,34 @@ impl Store {
         Ok(rows::insert_decision(&self.db, decision)?)
     }
 
-    /// Brings the table of acted hosts to where this decision puts it.
+    /// Brings the tables of acted and of pardoned hosts to where this decision puts them.
     fn follow(&self, decision: &Decision) -> Result<(), Fault> {
         if let Some(case) = rows::case_of(decision) {
             rows::put_case(&self.db, &case)?;
+            self.unpardon(case.host)?;
         } else if decision.decision == Verdict::Release {
             self.forget(decision.host)?;
+            rows::pardon_of(decision).map_or(Ok(()), |pardon| self.put_pardon(&pardon))?;
         }
         Ok(())
     }
 
-    pub(super) fn forget(&self, host: crate::wire::Address) -> Result<(), Fault> {
+    pub(super) fn forget(&self, host: Address) -> Result<(), Fault> {
         self.db.prepare_cached("DELETE FROM acted WHERE host = ?")?.execute([Text(host)])?;
+        Ok(())
+    }
+
+    pub(super) fn put_pardon(&self, pardon: &Pardon) -> Result<(), Fault> {
+        Ok(rows::put_pardon(&self.db, pardon)?)
+    }
+
+    pub(super) fn unpardon(&self, host: Address) -> Result<(), Fault> {
+        self.db.prepare_cached("DELETE FROM pardoned WHERE host = ?")?.execute([Text(host)])?;
+        Ok(())
+    }
+
+    pub(super) fn clear_pardons(&self) -> Result<(), Fault> {
+        self.db.execute("DELETE FROM pardoned", [])?;
         Ok(())
     }
 
@@ -174,6 +192,11 @@ impl Store {
         self.all("SELECT * FROM exempted ORDER BY network", rows::exempted)
     }
 
+    /// Whom engineers' releases protect, by address; some pardons may have run out since.
+    pub fn pardons(&self) -> Result<Vec<Pardon>, Fault> {
+        self.all("SELECT * FROM pardoned ORDER BY host", rows::pardon)
+    }
+
     /// The decisions that waited for an engineer when this was last written.
     pub fn held(&self) -> Result<Vec<HeldView>, Fault> {
         self.all("SELECT * FROM held ORDER BY id", rows::held)
@@ -197,9 +220,19 @@ impl Store {
     }
 
     /// The latest decisions about one host with their evidence, newest first.
-    pub fn of(&self, host: crate::wire::Address, most: u32) -> Result<Vec<ActView>, Fault> {
+    pub fn of(&self, host: Address, most: u32) -> Result<Vec<ActView>, Fault> {
         let sql = "SELECT * FROM decisions WHERE host = ?2 ORDER BY id DESC LIMIT ?1";
         self.decisions(sql, params![most, Text(host)])
+    }
+
+    /// The decision to hold that was made about `host` at `at`, with its evidence, and where the host sat then.
+    pub fn hold(&self, host: Address, at: Timestamp) -> Result<Option<(ActView, Attachment)>, Fault> {
+        let which = "FROM decisions WHERE host = ?2 AND at = ?3 AND decision = 'hold' ORDER BY id DESC LIMIT ?1";
+        let parameters = params![1, Text(host), Text(at)];
+        let act = self.decisions(&format!("SELECT * {which}"), parameters)?.pop();
+        let place = format!("SELECT interface, vlan, mac {which}");
+        let place = self.db.prepare_cached(&place)?.query_row(parameters, rows::attachment).optional()?;
+        Ok(act.zip(place))
     }
 
     fn decisions(&self, sql: &str, parameters: &[&dyn rusqlite::ToSql]) -> Result<Vec<ActView>, Fault> {
@@ -245,6 +278,7 @@ impl Store {
                     "DELETE FROM orders WHERE id IN (SELECT id FROM orders WHERE at < ? ORDER BY id LIMIT ?)",
                 )?
                 .execute(params![Text(oldest_kept), CHUNK])?;
+            db.prepare_cached("DELETE FROM pardoned WHERE until < ?")?.execute([Text(oldest_kept)])?;
             Ok(decisions + orders)
         })
         .inspect(|_| {

@@ -44,6 +44,21 @@ pub struct Step {
     pub at: Timestamp,
 }
 
+/// An engineer's release that still protects a host: until then it is only watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pardon {
+    /// The host.
+    pub host: Address,
+    /// Until when.
+    pub until: Timestamp,
+    /// When it was released.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: By,
+    /// Why.
+    pub reason: String,
+}
+
 /// Something that is kept as text: an address, a time, a word of a closed set.
 #[derive(Debug)]
 pub(super) struct Text<T>(pub T);
@@ -121,6 +136,13 @@ pub(super) fn case_of(decision: &Decision) -> Option<Case> {
         destinations: decision.destinations,
         evidence: Vec::new(),
     })
+}
+
+/// The pardon that goes with a release, if one does.
+pub(super) fn pardon_of(decision: &Decision) -> Option<Pardon> {
+    let until = decision.until.filter(|_| decision.decision == Verdict::Release)?;
+    let Decision { at, host, ref by, ref reason, .. } = *decision;
+    Some(Pardon { host, until, at, by: by.clone(), reason: reason.clone() })
 }
 
 pub(super) fn insert_decision(db: &Connection, decision: &Decision) -> rusqlite::Result<()> {
@@ -209,13 +231,32 @@ pub(super) fn case(row: &Row<'_>) -> rusqlite::Result<Case> {
         score: Score::from_nats(row.get("score")?),
         threshold: Score::from_nats(row.get("threshold")?),
         destinations: row.get("destinations")?,
-        attachment: Attachment {
-            interface: row.get("interface")?,
-            vlan: row.get("vlan")?,
-            mac: mac(&row.get::<_, String>("mac")?),
-        },
+        attachment: attachment(row)?,
         evidence: Vec::new(),
     })
+}
+
+pub(super) fn put_pardon(db: &Connection, pardon: &Pardon) -> rusqlite::Result<()> {
+    let mut put = db
+        .prepare_cached("INSERT OR REPLACE INTO pardoned (host, until, at, operator, reason) VALUES (?, ?, ?, ?, ?)")?;
+    let Pardon { host, until, at, by, reason } = pardon;
+    put.execute(params![Text(*host), Text(*until), Text(*at), operator(by), reason])?;
+    Ok(())
+}
+
+pub(super) fn pardon(row: &Row<'_>) -> rusqlite::Result<Pardon> {
+    Ok(Pardon {
+        host: row.get::<_, Text<_>>("host")?.0,
+        until: row.get::<_, Text<_>>("until")?.0,
+        at: row.get::<_, Text<_>>("at")?.0,
+        by: by(row.get("operator")?),
+        reason: row.get("reason")?,
+    })
+}
+
+/// Where the host of a decision sat then.
+pub(super) fn attachment(row: &Row<'_>) -> rusqlite::Result<Attachment> {
+    Ok(Attachment { interface: row.get("interface")?, vlan: row.get("vlan")?, mac: mac(&row.get::<_, String>("mac")?) })
 }
 
 /// A decision, without its evidence.

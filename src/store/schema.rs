@@ -11,7 +11,7 @@ use super::Fault;
 const APPLICATION_ID: i32 = 0x6664_6f72;
 
 /// Each step takes the database from the version of its position to the next.
-const STEPS: [&str; 1] = [
+const STEPS: [&str; 2] = [
     // 1
     "
     CREATE TABLE decisions (
@@ -102,6 +102,16 @@ const STEPS: [&str; 1] = [
         UNION ALL
         SELECT at, target, what, operator, NULL, NULL, NULL, done, coalesce(reason || ': ', '') || answer FROM orders
         ORDER BY at;
+    ",
+    // 2
+    "
+    CREATE TABLE pardoned (             -- whom an engineer's release protects: until then it is only watched
+        host     TEXT PRIMARY KEY,
+        until    TEXT NOT NULL,
+        at       TEXT NOT NULL,
+        operator TEXT,
+        reason   TEXT NOT NULL
+    );
     ",
 ];
 

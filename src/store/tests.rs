@@ -107,6 +107,91 @@ fn who_is_acted_on_is_found_again_until_released() {
     assert_eq!(store.acted().unwrap().len(), 1);
 }
 
+fn pardoned(store: &Store) -> Vec<(String, u64)> {
+    let pardons = store.pardons().unwrap();
+    pardons.iter().map(|pardon| (pardon.host.to_string(), pardon.until.since(at(0)).as_secs())).collect()
+}
+
+#[test]
+fn a_pardon_is_kept_with_its_release_until_the_host_is_acted_on_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("history.db");
+    let mut store = open(&path);
+    let released = |seconds, host: &str, pardon: Option<u64>| Decision {
+        until: pardon.map(|pardon| at(seconds + pardon)),
+        ..decision(seconds, host, Verdict::Release)
+    };
+    for host in ["10.1.0.5", "10.1.0.6", "10.1.0.7"] {
+        store.record(&decision(0, host, Verdict::Contain)).unwrap();
+    }
+    store.record(&released(5, "10.1.0.5", Some(3600))).unwrap();
+    store.record(&released(6, "10.1.0.6", None)).unwrap();
+    store.record(&decision(7, "10.1.0.5", Verdict::Watch)).unwrap();
+    drop(store);
+
+    // The thread that writes keeps the table the same way, and whoever reads it back finds by whom and why.
+    let handle = start(&path);
+    handle.record(&released(8, "10.1.0.7", Some(7200)));
+    drop(handle);
+    let store = open(&path);
+    assert_eq!(pardoned(&store), [("10.1.0.5".into(), 3605), ("10.1.0.7".into(), 7208)]);
+    let first = store.pardons().unwrap().remove(0);
+    assert_eq!((first.at, &first.by), (at(5), &By::Operator("alice".into())));
+    drop(store);
+
+    let handle = start(&path);
+    handle.record(&decision(9, "10.1.0.7", Verdict::Contain));
+    drop(handle);
+    let mut store = open(&path);
+    assert_eq!(pardoned(&store), [("10.1.0.5".into(), 3605)], "an engineer's new order ends the pardon");
+    store.record(&decision(10, "10.1.0.5", Verdict::Isolate)).unwrap();
+    assert_eq!(pardoned(&store), []);
+}
+
+#[test]
+fn a_file_that_is_deleted_while_it_runs_is_begun_anew_with_who_is_pardoned() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("history.db");
+    let handle = start(&path);
+    let released = Decision { until: Some(at(3600)), ..decision(0, "10.1.0.5", Verdict::Release) };
+    assert_eq!(handle.record(&released).wait(), Kept::Durable);
+    for name in ["history.db", "history.db-wal", "history.db-shm"] {
+        std::fs::remove_file(directory.path().join(name)).unwrap();
+    }
+    assert_eq!(handle.record(&decision(1, "10.1.0.9", Verdict::Contain)).wait(), Kept::Durable);
+    drop(handle);
+    assert_eq!(pardoned(&open(&path)), [("10.1.0.5".into(), 3600)]);
+}
+
+#[test]
+fn a_file_of_an_older_version_is_brought_to_this_one_with_all_it_holds() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("history.db");
+    let mut store = open(&path);
+    store.record(&decision(0, "10.1.0.5", Verdict::Contain)).unwrap();
+    drop(store);
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute_batch("DROP TABLE pardoned; PRAGMA user_version = 1").unwrap();
+    drop(db);
+    let mut store = open(&path);
+    assert_eq!((store.acted().unwrap().len(), store.recent(10).unwrap().len()), (1, 1));
+    store.record(&Decision { until: Some(at(60)), ..decision(9, "10.1.0.5", Verdict::Release) }).unwrap();
+    assert_eq!(pardoned(&store), [("10.1.0.5".into(), 60)]);
+}
+
+#[test]
+fn a_decision_to_hold_is_found_with_its_evidence_and_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open(&directory.path().join("history.db"));
+    let contain = decision(3, "10.1.0.5", Verdict::Contain);
+    let hold = Decision { decision: Verdict::Hold, until: None, step: 0, enforced: false, ..contain.clone() };
+    store.record(&hold).unwrap();
+    store.record(&contain).unwrap();
+    let (act, attachment) = store.hold(hold.host, hold.at).unwrap().expect("it was recorded");
+    assert_eq!((act, attachment), (ActView::from(&hold), hold.attachment));
+    assert_eq!(store.hold(hold.host, at(4)).unwrap(), None);
+}
+
 #[test]
 fn each_hosts_latest_step_within_the_time_is_found() {
     let directory = tempfile::tempdir().unwrap();

@@ -2,7 +2,7 @@
 //!
 //! The sender never waits for the disk. While the disk refuses, records wait in memory up to a bound, and are tried
 //! again every second; beyond the bound the least worth is dropped first (watches, then the oldest), and counted. Who
-//! is acted on, held and exempted is mirrored in memory and written anew after any loss, so that those tables are
+//! is acted on, pardoned, held and exempted is mirrored in memory and written anew after any loss, so that those tables are
 //! right again as soon as the disk is back, even in a new file.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use super::rows::case_of;
-use super::{Fault, OrderRow, Store};
+use super::rows::{case_of, pardon_of};
+use super::{Fault, OrderRow, Pardon, Store};
 use crate::observe::host::{Exempted, HeldView};
 use crate::observe::snapshot::StoreView;
 use crate::respond::{Case, Decision, Verdict};
@@ -26,6 +26,8 @@ use crate::wire::Address;
 
 /// Records that may wait in the queue, and as many more beside a disk that refuses.
 pub const QUEUE: usize = 4096;
+/// Pardons beyond which those that have run out are looked for. How many are in force is bounded by the responder.
+const PARDONS: usize = 1024;
 /// Records that one transaction carries at most.
 const BATCH: usize = 256;
 /// How soon a disk that refused is tried again.
@@ -234,6 +236,7 @@ impl Drop for StoreHandle {
 #[derive(Debug, Default)]
 struct Mirror {
     acted: BTreeMap<Address, Case>,
+    pardoned: BTreeMap<Address, Pardon>,
     held: Vec<HeldView>,
     exempted: Vec<Exempted>,
 }
@@ -242,6 +245,7 @@ struct Mirror {
 #[derive(Debug, Default)]
 struct Unread {
     released: BTreeSet<Address>,
+    unpardoned: BTreeSet<Address>,
     held: bool,
     exempted: bool,
 }
@@ -297,6 +301,11 @@ impl Writer {
         for case in store.acted().unwrap_or_default() {
             if !unread.released.contains(&case.host) {
                 self.mirror.acted.entry(case.host).or_insert(case);
+            }
+        }
+        for pardon in store.pardons().unwrap_or_default() {
+            if !unread.unpardoned.contains(&pardon.host) {
+                self.mirror.pardoned.entry(pardon.host).or_insert(pardon);
             }
         }
         if !unread.held {
@@ -410,10 +419,18 @@ impl Writer {
         if let Some(case) = case_of(decision) {
             if let Some(unread) = &mut self.unread {
                 unread.released.remove(&case.host);
+                unread.unpardoned.insert(case.host);
             }
+            self.mirror.pardoned.remove(&case.host);
             self.mirror.acted.insert(case.host, case);
         } else if decision.decision == Verdict::Release {
             self.release(decision.host);
+            if let Some(pardon) = pardon_of(decision) {
+                if self.mirror.pardoned.len() >= PARDONS {
+                    self.mirror.pardoned.retain(|_, pardon| decision.at < pardon.until);
+                }
+                self.mirror.pardoned.insert(pardon.host, pardon);
+            }
         }
     }
 
@@ -513,6 +530,10 @@ impl Writer {
                             Some(case) => store.put_case(case)?,
                             None => store.forget(decision.host)?,
                         }
+                        match mirror.pardoned.get(&decision.host) {
+                            Some(pardon) => store.put_pardon(pardon)?,
+                            None => store.unpardon(decision.host)?,
+                        }
                     }
                     Record::Order(order) => store.record_order(order)?,
                     Record::Held => held = true,
@@ -529,6 +550,10 @@ impl Writer {
                 store.clear_acted()?;
                 for case in mirror.acted.values() {
                     store.put_case(case)?;
+                }
+                store.clear_pardons()?;
+                for pardon in mirror.pardoned.values() {
+                    store.put_pardon(pardon)?;
                 }
             }
             Ok(())

@@ -19,7 +19,7 @@ fn a_tripped_breaker_holds_decisions_and_the_fuse_still_limits() {
         return;
     }
     let _turn = site::alone();
-    let site = Site::new(41, WORMS, |setup| setup.with("breaker", "most_at_once", 2));
+    let mut site = Site::new(41, WORMS, |setup| setup.with("breaker", "most_at_once", 2));
     let network = &site.scene.network;
     let bystander = Probe::uninvolved(&site);
     let began = Instant::now();
@@ -53,6 +53,15 @@ fn a_tripped_breaker_holds_decisions_and_the_fuse_still_limits() {
     let held: Vec<HeldView> = site.daemon().ask("/v1/held").unwrap();
     assert_eq!(held.len(), usize::from(WORMS - 2));
     let chosen = &held[0];
+    assert!(!chosen.evidence.is_empty());
+    // A start takes over what waits: its number, its place and its evidence, in `held` and in `why`.
+    site::until("the history has it all", || site.status().store.waiting == 0);
+    for _ in 0..2 {
+        site.kill();
+        site.start();
+        assert_eq!(site.daemon().ask::<Vec<HeldView>>("/v1/held").unwrap(), held);
+        assert_eq!(site.why(chosen.host.ip()).held.as_ref(), Some(chosen));
+    }
     assert!(site.command(&["held"]).contains(&chosen.host.to_string()));
     assert!(!site.in_kernel().contains(&chosen.host.ip()));
     site.command(&["held", "confirm", &chosen.id.to_string()]);

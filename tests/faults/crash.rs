@@ -60,6 +60,39 @@ fn a_kill_lifts_no_block_and_the_next_daemon_takes_over() {
 }
 
 #[test]
+fn what_an_engineer_released_stays_released_over_kills() {
+    if !site::able() {
+        return;
+    }
+    let _turn = site::together();
+    let mut site = Site::new(5, 1, |setup| setup);
+    let host = site.infected(0);
+    site.contain_by_worm(0);
+    site.command(&["release", &host.to_string(), "--reason", "false alarm"]);
+    let pardon = site.why(host).pardoned_until.expect("it is pardoned");
+    for seed in 0..2 {
+        site.kill();
+        site.start();
+        let known = site.why(host).pardoned_until.expect("it is still pardoned");
+        assert!(pardon.since(known) < Duration::from_secs(1) && known.since(pardon) < Duration::from_secs(1));
+        let worm = Worm::release(&site.scene.network, 0, Order { rate: 50.0, ..Order::new(Kind::Fast, seed) }).unwrap();
+        site::until("the worm is noticed", || {
+            let watched = site.decisions(host, Verdict::Watch);
+            watched.iter().any(|act| act.reason.contains("an engineer released the host"))
+        });
+        worm.end().unwrap();
+        assert_eq!(site.decisions(host, Verdict::Contain).len(), 1, "the one that was released");
+        assert!(site.in_kernel().is_empty());
+    }
+    // An engineer's own order ends it, and that is remembered as well.
+    site.contain(host);
+    site.kill();
+    site.start();
+    assert_eq!(site.why(host).pardoned_until, None);
+    assert_eq!(site.in_kernel(), [host]);
+}
+
+#[test]
 fn whatever_the_kernel_acts_on_is_in_the_history_at_whichever_moment_the_daemon_dies() {
     if !site::able() {
         return;

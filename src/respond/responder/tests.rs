@@ -156,8 +156,18 @@ fn a_released_host_stays_released_for_the_pardon() {
     let mut actions = Vec::new();
     responder.order_release(HOST, "false alarm", By::Operator("anna".to_owned()), at(10), &mut actions).unwrap();
     assert_eq!(verdicts(&actions), [Verdict::Release]);
+    let recorded = actions.iter().find_map(|action| match action {
+        Action::Record(decision) => decision.until,
+        _ => None,
+    });
+    assert_eq!(recorded, Some(at(10 + 3600)), "the record says until when");
     assert_eq!(verdicts(&said(&mut responder, &alarm(HOST, Grade::Scan, 20))), [Verdict::Watch]);
-    assert_eq!(verdicts(&said(&mut responder, &alarm(HOST, Grade::Scan, 10 + 3600))), [Verdict::Contain]);
+    let mut next = enforcing();
+    next.restore_pardon(HOST, at(10 + 3600));
+    assert_eq!(verdicts(&said(&mut next, &alarm(HOST, Grade::Exploit, 30))), [Verdict::Watch], "over a restart too");
+    for responder in [&mut responder, &mut next] {
+        assert_eq!(verdicts(&said(responder, &alarm(HOST, Grade::Scan, 10 + 3600))), [Verdict::Contain]);
+    }
     assert_eq!(
         responder.order_release(host(3), "", By::Firedoor, at(11), &mut actions),
         Err(Refused::NotActedOn(host(3)))
