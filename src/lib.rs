@@ -25,6 +25,7 @@ pub mod store;
 pub mod sys;
 pub mod time;
 pub mod track;
+pub mod tune;
 pub mod wire;
 
 pub mod cli;

@@ -5,6 +5,7 @@ mod cli {
     mod check;
     mod ruleset;
     mod shell;
+    mod tune;
 
     use std::path::Path;
     use std::process::{Command, Output};

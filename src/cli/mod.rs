@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+mod captures;
 mod check;
 mod client;
 mod completions;
@@ -35,6 +36,7 @@ mod ruleset;
 mod run;
 mod status;
 mod table;
+mod tune;
 mod why;
 
 pub use failure::Failure;
@@ -121,6 +123,17 @@ commands! {
     Reload => reload;
     /// Run captures through the same core and print its decisions
     Replay => replay;
+    /// Propose thresholds and roles from captures of the site's own traffic
+    ///
+    /// Runs the captures through the same core as `replay`, and reads from it how many distinct first contacts each host
+    /// opened within each window, and how high its score came. A threshold is proposed at half as much again as the most
+    /// that an ordinary host reached, never below half of the shipped threshold for so long a window, and never above
+    /// twice it (any port: four times). Captures of less than eight hours, or of fewer than 20 hosts, lower nothing.
+    ///
+    /// Hosts that Firedoor would have acted on are left out and named: a capture that holds a worm must not teach it to
+    /// be let through. A few hosts that need more than is configured are proposed for a role instead; fill in its owner
+    /// and reason, and `firedoor check` says what is missing.
+    Tune => tune;
     /// Check a configuration file, and say what is unwise in it on this machine
     Check => check;
     /// Print the nftables ruleset that the configuration makes on this machine

@@ -1,21 +1,18 @@
 //! `firedoor replay FILE…`: what Firedoor would have decided, from captures.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use ipnetwork::IpNetwork;
 
 use super::output::{BAD, DIM, GOOD, HEADING, NOTE};
-use super::{Failure, Global, Output};
-use crate::capture::{FileSource, Read, Source};
-use crate::config::{self, Config};
+use super::{Global, Output, captures};
+use crate::config::Config;
 use crate::detect::settings::Networks;
 use crate::replay::{Lockstep, Summary};
 use crate::respond::{Decision, Verdict};
-use crate::wire::decode::decode;
 
 /// Options of `replay`.
 #[derive(clap::Args, Debug)]
@@ -39,7 +36,7 @@ pub struct Args {
 /// # Errors
 /// A file cannot be read: status 2. Decisions up to there have been printed.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let mut config = configuration(&global.config)?;
+    let mut config = captures::configuration(&global.config)?;
     config.detect.start_up_grace = Duration::from_secs(args.grace);
     config.detect.fuse = None;
     if !args.protect.is_empty() {
@@ -52,11 +49,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let mut core: Option<Lockstep> = None;
     let mut total = Summary::default();
     for path in &args.files {
-        let mut source = FileSource::open(path).map_err(|error| Failure::input(error.to_string()))?;
-        read(path, &mut source, &mut core, &mut total, &config, usize::from(args.shards), &mut printer)?;
-        for notice in source.notices() {
-            eprintln!("note: {}: {notice}", path.display());
-        }
+        read(path, &mut core, &mut total, &config, usize::from(args.shards), &mut printer)?;
     }
     if let Some(core) = core {
         conclude(&mut total, &core);
@@ -72,17 +65,6 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn configuration(path: &Path) -> anyhow::Result<Config> {
-    // A machine that only reads captures needs no configuration; a gateway replays with its own.
-    if path == Path::new(super::CONFIG) && !path.exists() {
-        return Ok(Config::default());
-    }
-    match config::load(path) {
-        Ok((config, _)) => Ok(config),
-        Err(errors) => Err(Failure::input(errors.to_string()).into()),
-    }
-}
-
 /// Adds what a finished core came to.
 fn conclude(total: &mut Summary, core: &Lockstep) {
     let part = core.summary();
@@ -96,67 +78,43 @@ fn conclude(total: &mut Summary, core: &Lockstep) {
 /// Reads one file to its end.
 fn read(
     path: &Path,
-    source: &mut FileSource,
     core: &mut Option<Lockstep>,
     total: &mut Summary,
     config: &Config,
     shards: usize,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let bar = progress(path);
     let fresh = || Lockstep::new(config.detect.clone(), config.respond.clone(), shards);
     let mut begun = false;
-    loop {
-        let mut failure = None;
-        let outcome = source.read(Duration::ZERO, &mut |meta, link, bytes| {
-            if !begun {
-                begun = true;
-                // A file from before the last one's end is another story: its times do not fit this core's.
-                if let Some(old) = core.take_if(|core| meta.at < core.now()) {
-                    conclude(total, &old);
-                    eprintln!("note: {}: begins before the capture before it ends; starting afresh", path.display());
-                }
-            }
-            let core = core.get_or_insert_with(fresh);
-            total.packets += 1;
-            if let Ok(frame) = decode(meta, link, bytes) {
-                core.frame(&frame);
-            } else {
-                total.undecoded += 1;
-                let at = meta.at.max(core.now());
-                core.advance(at);
-            }
-            if core.has_decisions() && failure.is_none() {
-                failure = core.decisions().iter().try_for_each(|decision| printer.decision(decision)).err();
-            }
-        });
-        if let Some(error) = failure {
-            return Err(error);
-        }
-        bar.set_position(total.packets);
-        match outcome {
-            Ok(Read::Frames(_) | Read::Idle) => {}
-            Ok(Read::End) => break,
-            Err(error) => {
-                printer.output.flush()?;
-                return Err(Failure::input(error.to_string()).into());
+    let mut packets = total.packets;
+    let outcome = captures::read(path, &mut packets, |at, frame| {
+        if !begun {
+            begun = true;
+            // A file from before the last one's end is another story: its times do not fit this core's.
+            if let Some(old) = core.take_if(|core| at < core.now()) {
+                conclude(total, &old);
+                eprintln!("note: {}: begins before the capture before it ends; starting afresh", path.display());
             }
         }
+        let core = core.get_or_insert_with(fresh);
+        if let Some(frame) = frame {
+            core.frame(frame);
+        } else {
+            total.undecoded += 1;
+            let at = at.max(core.now());
+            core.advance(at);
+        }
+        if core.has_decisions() {
+            return core.decisions().iter().try_for_each(|decision| printer.decision(decision));
+        }
+        Ok(())
+    });
+    total.packets = packets;
+    if outcome.is_err() {
+        // What was decided up to there is printed, whatever came then.
+        let _ = printer.output.flush();
     }
-    bar.finish_and_clear();
-    Ok(())
-}
-
-fn progress(path: &Path) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{spinner} {msg}: {human_pos} packets, {per_sec}");
-    let bar = ProgressBar::new_spinner().with_message(path.display().to_string());
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
+    outcome
 }
 
 struct Printer {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::keys::{ROLE, ROLE_REQUIRED, ROLE_WHY, SECTIONS};
 use super::model::Config;
+use crate::detect::settings::Role;
 
 /// One key, for machines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -106,18 +107,40 @@ pub fn written(config: &Config) -> String {
         }
         file.push('\n');
     }
-    for role in &mut config.detect.roles {
-        file.push_str("[[role]]\n");
-        for key in ROLE {
-            if let Some(value) = key.kind.write(role) {
-                let _ = writeln!(file, "{} = {value}", key.name);
-            }
-        }
+    for one in &mut config.detect.roles {
+        file.push_str(&role(one));
         file.push('\n');
     }
     file.truncate(file.trim_end().len());
     file.push('\n');
     file
+}
+
+/// A role as the file has it, every key of it.
+#[must_use]
+pub fn role(role: &mut Role) -> String {
+    let mut text = "[[role]]\n".to_owned();
+    for key in ROLE {
+        if let Some(value) = key.kind.write(role) {
+            let _ = writeln!(text, "{} = {value}", key.name);
+        }
+    }
+    text
+}
+
+/// These keys of one section, as the file has them.
+#[must_use]
+pub fn part(config: &Config, section: &str, keys: &[&str]) -> String {
+    let mut config = config.clone();
+    let mut text = format!("[{section}]\n");
+    for key in SECTIONS.iter().filter(|known| known.name == section).flat_map(|section| section.keys) {
+        if keys.contains(&key.name)
+            && let Some(value) = key.kind.write(&mut config)
+        {
+            let _ = writeln!(text, "{} = {value}", key.name);
+        }
+    }
+    text
 }
 
 /// The reference page, `docs/reference.md`.
