@@ -1,5 +1,6 @@
 //! `firedoor lab-part`: what the lab runs as a process of its own, inside one of its machines.
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -25,13 +26,16 @@ enum Part {
         /// The network whose hosts are counted for
         #[arg(long)]
         network: IpNetwork,
+        /// Count only what this address sends; may be given several times
+        #[arg(long)]
+        source: Vec<IpAddr>,
     },
 }
 
 /// Runs the part until it is killed.
 pub fn run(args: &Args, _: &Global) -> anyhow::Result<ExitCode> {
-    let Part::Counter { interface, network } = &args.part;
-    counter::count(interface, *network, &mut Output::stdout())
+    let Part::Counter { interface, network, source } = &args.part;
+    counter::count(interface, *network, source, &mut Output::stdout())
         .with_context(|| format!("cannot count what arrives on {interface}"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -57,6 +57,7 @@ fn print(status: &Status, out: &mut Output) -> io::Result<()> {
     firewall(status, out)?;
     config(status, out)?;
     store(status, out)?;
+    memory(status, out)?;
     interfaces(status, out)?;
     let full: Vec<&Occupancy> =
         status.tables.iter().chain(&status.sets).filter(|of| of.capacity > 0 || of.used > 0).collect();
@@ -154,6 +155,12 @@ fn store(status: &Status, out: &mut Output) -> io::Result<()> {
         Some(error) => line(out, "", &format!("{BAD}{error}{BAD:#}")),
         None => Ok(()),
     }
+}
+
+fn memory(status: &Status, out: &mut Output) -> io::Result<()> {
+    let megabytes = |bytes: u64| format!("{} MB", count(bytes.div_ceil(1_000_000)));
+    let now = status.memory.resident.map_or_else(|| "unknown".to_owned(), megabytes);
+    line(out, "Memory", &format!("{now}, at most {} with every table full", megabytes(status.memory.bound)))
 }
 
 fn interfaces(status: &Status, out: &mut Output) -> io::Result<()> {

@@ -13,7 +13,7 @@ use super::notation::Kind::{
 };
 use crate::detect::settings::Role;
 use crate::track::attempts::Attempts;
-use crate::track::hosts::ANY_WINDOWS;
+use crate::track::hosts::{ANY_WINDOWS, LATERAL_WINDOWS};
 use crate::track::windows::Recent;
 
 /// One key.
@@ -180,7 +180,7 @@ pub static SECTIONS: &[Section] = &[
             ),
             key(
                 "lateral_windows",
-                Windows(|c| &mut c.detect.lateral_windows, 8, secs(1)..=hours(24), 2..=LATERAL_MOST),
+                Windows(|c| &mut c.detect.lateral_windows, LATERAL_WINDOWS, secs(1)..=hours(24), 2..=LATERAL_MOST),
                 "So many distinct destinations of first contacts on lateral services within a window alarm, answered or \
                  not. Over 86 benign hosts the most was 2 within 600 s; a worm makes 8 a second.",
             ),
@@ -385,8 +385,8 @@ pub static SECTIONS: &[Section] = &[
     },
     Section {
         name: "tables",
-        why: "How many of each the daemon remembers. Memory is taken once and never grows; when a table is full, the \
-              least suspicious idle entry goes first, and metrics count it.",
+        why: "How many of each the daemon remembers. Memory never grows past full tables, and `firedoor status` says how \
+              much that is at most; when a table is full, the least suspicious idle entry goes first, and metrics count it.",
         keys: &[
             key(
                 "hosts",

@@ -319,6 +319,9 @@ impl Control {
         for shard in &self.shards {
             let _ = shard.send(Command::Reconfigure(detect.clone()));
         }
+        if let Some(store) = &self.store {
+            store.set_limits(history::limits(&config));
+        }
         self.live.set_config(Arc::new(config));
     }
 

@@ -29,12 +29,9 @@ const PATIENCE_WHEN_LATE: Duration = Duration::from_millis(10);
 /// Decisions of earlier runs that `why` still shows at once.
 const RECENT: u32 = 256;
 
-/// Most decisions kept, however young.
-const MOST_DECISIONS: u32 = 1_000_000;
-
 /// How much history is kept.
 pub(super) fn limits(config: &Config) -> Limits {
-    Limits { keep: config.observe.history_keep, most: MOST_DECISIONS }
+    Limits { keep: config.observe.history_keep, most: config.observe.history_rows }
 }
 
 /// Opens the history, if one is to be kept; what is wrong is told and lived with.

@@ -3,8 +3,9 @@
 use crate::config::model::Backend;
 use crate::daemon::blind::carried;
 use crate::daemon::control::Control;
+use crate::observe::process::{Usage, bound};
 use crate::observe::snapshot::{
-    BreakerView, FirewallView, FuseView, HostCounts, InterfaceView, Occupancy, Status, StoreView,
+    BreakerView, FirewallView, FuseView, HostCounts, InterfaceView, MemoryView, Occupancy, Status, StoreView,
 };
 use crate::respond::{Mode, Verdict};
 use crate::store::StoreHandle;
@@ -105,6 +106,7 @@ impl Control {
                 isolate_drops: packets("isolate_dropped"),
                 would_drop: packets("contain_would_drop") + packets("isolate_would_drop"),
             },
+            memory: MemoryView { resident: Usage::now().resident_bytes, bound: bound(&config) },
         }
     }
 }

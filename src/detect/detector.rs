@@ -7,14 +7,14 @@ use crate::detect::contact::{Try, has_role, role_allows};
 use crate::detect::counters::{Counters, Unverified};
 use crate::detect::event::{Directive, Event};
 use crate::detect::outcome::Answer;
-use crate::detect::settings::{Networks, Settings};
+use crate::detect::settings::{Capacities, Networks, Settings};
 use crate::detect::smb::{Inspector, Report};
 use crate::detect::verify::verify;
 use crate::evidence::{Detail, Score, Signal};
 use crate::time::Timestamp;
 use crate::track::attempts::Due;
 use crate::track::contacts::Seen;
-use crate::track::{Class, Contacts, Deadlines, Host, Hosts, Keys, Shared};
+use crate::track::{Addresses, Class, Contacts, Deadlines, Host, Hosts, Keys, Shared};
 use crate::wire::frame::{Arp, Datagram, Direction, Echo, IcmpError, Neighbour, Packet, Segment, Transport};
 use crate::wire::{Address, Frame};
 
@@ -63,6 +63,17 @@ impl Detector {
             contained: 0,
             settings,
         }
+    }
+
+    /// The most memory that `shards` detectors come to hold together, with the address table that they share.
+    #[must_use]
+    pub fn bytes(capacities: &Capacities, shards: usize) -> usize {
+        let share = |whole: usize| whole.div_ceil(shards.max(1));
+        let each = Hosts::bytes(share(capacities.hosts))
+            + Contacts::bytes(share(capacities.contacts))
+            + Deadlines::bytes(share(capacities.attempts))
+            + Inspector::bytes(share(capacities.streams));
+        each * shards.max(1) + Addresses::bytes(capacities.addresses)
     }
 
     /// Takes one frame. `order` counts frames over all shards; it only breaks ties between equal times.

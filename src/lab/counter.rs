@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::IpAddr;
+use std::os::fd::IntoRawFd;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,8 +20,9 @@ use ipnetwork::IpNetwork;
 use pnet::datalink::{self, Channel};
 use serde::{Deserialize, Serialize};
 
-use crate::lab::{Error, Result};
+use crate::lab::{Error, Result, sieve};
 use crate::sys::namespace::Namespace;
+use crate::sys::packet::Socket;
 use crate::time::Timestamp;
 
 /// How a first contact showed.
@@ -57,11 +59,19 @@ pub fn now() -> Timestamp {
 
 /// The counting process: prints a line `ready`, then an [`Arrival`] a line, until it is killed.
 ///
-/// Only frames from outside `network` to an address in it count; `interface` is this machine's.
-pub fn count(interface: &str, network: IpNetwork, out: &mut impl Write) -> io::Result<()> {
+/// Only frames from outside `network` to an address in it count; `interface` is this machine's. With `sources`, the
+/// kernel hands over what these send, and questions, and nothing else: what a flood sends beside them drowns nothing.
+pub fn count(interface: &str, network: IpNetwork, sources: &[IpAddr], out: &mut impl Write) -> io::Result<()> {
     let missing = || io::Error::other(format!("there is no interface {interface} here"));
     let found = datalink::interfaces().into_iter().find(|each| each.name == interface).ok_or_else(missing)?;
-    let Channel::Ethernet(_, mut frames) = datalink::channel(&found, datalink::Config::default())? else {
+    let mut config = datalink::Config::default();
+    if !sources.is_empty() {
+        let socket = Socket::open()?;
+        socket.attach_filter(&sieve::from(sources))?;
+        // The channel owns the descriptor, and closes it even where it cannot be made.
+        config.socket_fd = Some(socket.into_descriptor().into_raw_fd());
+    }
+    let Channel::Ethernet(_, mut frames) = datalink::channel(&found, config)? else {
         return Err(io::Error::other(format!("{interface} is no Ethernet interface")));
     };
     writeln!(out, "ready")?;
@@ -114,10 +124,16 @@ pub struct Counter {
 impl Counter {
     /// Starts `program` (a `firedoor` executable) as counter on the `eth0` of a machine, and waits until it counts.
     pub fn start(program: &Path, machine: &Namespace, network: IpNetwork) -> Result<Self> {
+        Self::start_for(program, machine, network, &[])
+    }
+
+    /// The same for what these sources send only; all, if none is named.
+    pub fn start_for(program: &Path, machine: &Namespace, network: IpNetwork, sources: &[IpAddr]) -> Result<Self> {
         let failed = |source| Error::Io { what: "start the counter".to_owned(), source };
         let mut process = machine
             .command(program)
             .args(["lab-part", "counter", "--interface", "eth0", "--network", &network.to_string()])
+            .args(sources.iter().flat_map(|source| ["--source".to_owned(), source.to_string()]))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

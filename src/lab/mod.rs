@@ -22,6 +22,7 @@ pub mod random;
 pub mod report;
 pub mod scene;
 pub mod session;
+pub mod sieve;
 pub mod trial;
 pub mod worm;
 

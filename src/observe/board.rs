@@ -17,10 +17,12 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use super::facts::{Facts, SmbFacts};
-use super::host::NearMiss;
+use super::host::{NearMiss, WindowFill};
 use super::snapshot::{HostCounts, Occupancy};
+use crate::evidence::{Alarm, Evidence};
 use crate::respond::Verdict;
 use crate::time::Timestamp;
+use crate::track::hosts::{ANY_WINDOWS, LATERAL_WINDOWS};
 use crate::wire::Address;
 use crate::wire::smb::Dialect;
 
@@ -123,6 +125,15 @@ impl Board {
             refused: AtomicU64::new(0),
             near_misses: AtomicU64::new(0),
         }
+    }
+
+    /// The most memory that a board for `capacity` hosts comes to hold, every host with all that can be known of it.
+    #[must_use]
+    pub const fn bytes(capacity: usize) -> usize {
+        // The table grows by doubling and is at most seven eighths full; while it grows, old and new stand side by side.
+        let place = (size_of::<(Address, Line)>() + 1) * 3;
+        let windows = (LATERAL_WINDOWS + ANY_WINDOWS) * size_of::<WindowFill>();
+        capacity * (place + windows + Alarm::EVIDENCE * size_of::<Evidence>())
     }
 
     /// Puts up what a shard knows of a host; never waits.

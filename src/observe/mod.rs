@@ -15,7 +15,7 @@ pub mod live;
 pub mod log;
 pub mod metrics;
 pub mod order;
-mod process;
+pub mod process;
 mod serve;
 pub mod snapshot;
 pub mod tallies;

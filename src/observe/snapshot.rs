@@ -42,6 +42,8 @@ pub struct Status {
     pub config: ConfigView,
     /// The kernel's firewall table.
     pub firewall: FirewallView,
+    /// The daemon's memory.
+    pub memory: MemoryView,
 }
 
 impl Default for Status {
@@ -63,8 +65,18 @@ impl Default for Status {
             store: StoreView::default(),
             config: ConfigView::default(),
             firewall: FirewallView::default(),
+            memory: MemoryView::default(),
         }
     }
+}
+
+/// The daemon's memory, and what the configuration lets it come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryView {
+    /// Resident memory in bytes, if the daemon can see its own.
+    pub resident: Option<u64>,
+    /// The most it comes to with every table full, in bytes: see [`bound`](super::process::bound).
+    pub bound: u64,
 }
 
 /// One protected interface.

@@ -75,15 +75,25 @@ impl Addresses {
     /// For about `capacity` entries; an address counts as alive for `memory` after it was last seen sending.
     #[must_use]
     pub fn new(capacity: usize, memory: Duration, keys: Keys) -> Self {
-        let sets = (capacity / WAYS).max(1).next_power_of_two();
         Addresses {
-            sets: std::iter::repeat_with(Default::default).take(sets).collect(),
+            sets: std::iter::repeat_with(Default::default).take(Self::sets(capacity)).collect(),
             keys,
             memory: u32::try_from(memory.as_secs()).unwrap_or(u32::MAX),
             used: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             pressure_until: AtomicU32::new(0),
         }
+    }
+
+    /// The memory that a table for `capacity` entries takes.
+    #[must_use]
+    pub const fn bytes(capacity: usize) -> usize {
+        Self::sets(capacity) * size_of::<[Entry; WAYS]>()
+    }
+
+    const fn sets(capacity: usize) -> usize {
+        let sets = capacity / WAYS;
+        (if sets == 0 { 1 } else { sets }).next_power_of_two()
     }
 
     fn set(&self, key: u64) -> &[Entry] {

@@ -117,6 +117,12 @@ impl Deadlines {
         Deadlines { queue: VecDeque::with_capacity(capacity), capacity, timeout, forced: 0 }
     }
 
+    /// The memory that a queue for `capacity` attempts takes.
+    #[must_use]
+    pub const fn bytes(capacity: usize) -> usize {
+        capacity * size_of::<Due>()
+    }
+
     /// Starts the clock for an attempt of `host`. At capacity the oldest deadline is given back, to be judged early.
     pub fn start(&mut self, host: Address, now: Timestamp, order: u64) -> Option<Due> {
         let forced = if self.queue.len() >= self.capacity { self.queue.pop_front() } else { None };

@@ -6,6 +6,7 @@
 use hashbrown::HashTable;
 
 use crate::track::Keys;
+use crate::track::keys::index_bytes;
 use crate::wire::Address;
 
 /// What such a map is keyed by.
@@ -56,6 +57,12 @@ impl<K: Key, V: Default> Clock<K, V> {
             hand: 0,
             evicted: 0,
         }
+    }
+
+    /// The most memory that a map for `capacity` entries comes to hold: it grows by doubling.
+    #[must_use]
+    pub const fn bytes(capacity: usize) -> usize {
+        capacity * 2 * size_of::<Entry<K, V>>() + index_bytes(capacity)
     }
 
     /// How many entries there are.

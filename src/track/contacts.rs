@@ -75,9 +75,20 @@ impl Contacts {
     /// For about `capacity` pairs (rounded up to a power of two), each remembered for `memory`.
     #[must_use]
     pub fn new(capacity: usize, memory: Duration, keys: Keys) -> Self {
-        let sets = (capacity / WAYS).max(1).next_power_of_two();
+        let sets = Self::sets(capacity);
         let memory = u32::try_from(memory.as_secs()).unwrap_or(u32::MAX);
         Contacts { sets: vec![[Slot::default(); WAYS]; sets], memory, keys, used: 0, evicted: 0 }
+    }
+
+    /// The memory that a table for `capacity` pairs takes.
+    #[must_use]
+    pub const fn bytes(capacity: usize) -> usize {
+        Self::sets(capacity) * size_of::<[Slot; WAYS]>()
+    }
+
+    const fn sets(capacity: usize) -> usize {
+        let sets = capacity / WAYS;
+        (if sets == 0 { 1 } else { sets }).next_power_of_two()
     }
 
     fn locate(&self, from: Party, to: Address, class: Class) -> (usize, u64) {

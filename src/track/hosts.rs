@@ -10,12 +10,15 @@ use hashbrown::HashTable;
 use crate::evidence::{Alarm, Attachment, Evidence, Reached, Score};
 use crate::time::Timestamp;
 use crate::track::contacts::Party;
+use crate::track::keys::index_bytes;
 use crate::track::windows::{Bins, Recent};
 use crate::track::{Attempts, Keys};
 use crate::wire::{Address, Mac};
 
 /// How many any-port windows there may be.
 pub const ANY_WINDOWS: usize = 4;
+/// How many windows of lateral services there may be.
+pub const LATERAL_WINDOWS: usize = 8;
 
 /// What is remembered of one host.
 #[derive(Clone)]
@@ -238,6 +241,13 @@ impl Hosts {
             hand: 0,
             evicted: 0,
         }
+    }
+
+    /// The most memory that a table for `capacity` hosts comes to hold, every host with all the evidence it may have.
+    #[must_use]
+    pub const fn bytes(capacity: usize) -> usize {
+        let host = size_of::<Host>() + Alarm::EVIDENCE * size_of::<Evidence>();
+        capacity * host + index_bytes(capacity)
     }
 
     fn position(&self, address: Address) -> Option<usize> {

@@ -51,6 +51,12 @@ impl Keys {
     }
 }
 
+/// What a hash index (four bytes and one of control a bucket, at most seven eighths full) for so many entries takes.
+#[must_use]
+pub const fn index_bytes(capacity: usize) -> usize {
+    (capacity + capacity / 7 + 16).next_power_of_two() * (size_of::<u32>() + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

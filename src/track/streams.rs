@@ -19,6 +19,7 @@ use crate::time::Timestamp;
 use crate::track::Keys;
 use crate::track::early::Early;
 use crate::track::follower::{Follower, HEAD, Piece, Side};
+use crate::track::keys::index_bytes;
 use crate::track::streams::link::{End, Link, Place};
 use crate::wire::Address;
 use crate::wire::frame::Segment;
@@ -128,6 +129,14 @@ impl<T: Default> Streams<T> {
             early: Early::new(),
             counts: Counts::default(),
         }
+    }
+
+    /// The memory that a table for `capacity` connections takes.
+    #[must_use]
+    pub const fn bytes(capacity: usize) -> usize {
+        capacity * (size_of::<Slot<T>>() + size_of::<[[u8; HEAD]; 2]>())
+            + index_bytes(capacity)
+            + Early::SEGMENTS * Early::BYTES
     }
 
     /// How many connections are in the table.

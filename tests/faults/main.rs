@@ -4,6 +4,7 @@
 //! and records every packet that should have passed and did not, and the reverse. Needs root (or CAP_SYS_ADMIN and
 //! CAP_NET_ADMIN); where a scenario cannot run it says so. Nothing outside the namespaces is touched.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::cast_precision_loss, reason = "rates and sizes to be shown")]
 
 mod access;
 mod breaker;
@@ -11,9 +12,14 @@ mod crash;
 mod disk;
 mod drift;
 mod exempt;
+mod flood;
 mod forged;
+mod frames;
 mod identity;
+mod load;
 mod outage;
 mod prober;
 mod reload;
 mod site;
+mod soak;
+mod vitals;

@@ -4,10 +4,16 @@
 //! of its own on the destination's wire notes which numbers come. Whoever asks afterwards learns exactly which packets
 //! should have passed and did not, and the reverse. The ways do not change between packets, so that to Firedoor each
 //! is one attempt, repeated.
+//!
+//! A machine that is flooded loses packets by itself: a queue before the gateway was full, or one behind it. So two
+//! more listeners stand on the gateway's own wires, one where the way enters it (the kernel taps frames there ahead of
+//! any firewall) and one where it leaves. What entered and did not leave was [stopped](Log::stopped) by the gateway;
+//! the rest of what is missing never came to it, or was lost behind it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::net::IpAddr;
+use std::os::fd::IntoRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -15,8 +21,10 @@ use std::time::{Duration, Instant};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use firedoor::lab::packet::{self, End};
-use firedoor::lab::plan::Segment;
+use firedoor::lab::plan::{Segment, WARD};
+use firedoor::lab::sieve;
 use firedoor::sys::namespace::{Error, Namespace};
+use firedoor::sys::packet::Socket;
 use firedoor::wire::Mac;
 use pnet::datalink::{self, Channel, DataLinkReceiver, DataLinkSender};
 
@@ -30,6 +38,9 @@ const IN_FLIGHT: Duration = Duration::from_millis(500);
 pub struct Log {
     sent: Vec<Instant>,
     arrived: HashMap<u32, Instant>,
+    entered: HashSet<u32>,
+    left: HashSet<u32>,
+    overheard: u64,
 }
 
 impl Log {
@@ -48,6 +59,25 @@ impl Log {
     pub fn passed(&self) -> Vec<Instant> {
         let came = |number: usize| self.arrived.contains_key(&u32::try_from(number).unwrap());
         self.sent.iter().enumerate().filter(|(number, _)| came(*number)).map(|(_, at)| *at).collect()
+    }
+
+    /// When those were sent that came into the gateway and did not leave it.
+    pub fn stopped(&self) -> Vec<Instant> {
+        let stopped = |number: usize| {
+            let number = u32::try_from(number).unwrap();
+            self.entered.contains(&number) && !self.left.contains(&number)
+        };
+        self.sent.iter().enumerate().filter(|(number, _)| stopped(*number)).map(|(_, at)| *at).collect()
+    }
+
+    /// How many came into the gateway.
+    pub fn entered(&self) -> usize {
+        self.entered.len()
+    }
+
+    /// Frames that a listener's own socket had no room for: while there are none, what was not heard was not there.
+    pub fn overheard(&self) -> u64 {
+        self.overheard
     }
 
     /// How many arrived that were sent from `since` on.
@@ -70,7 +100,7 @@ pub struct Probe {
     log: Shared,
     stop: Arc<AtomicBool>,
     sender: Option<Work>,
-    listener: Option<Work>,
+    listeners: Vec<Work>,
     deaf: Arc<AtomicBool>,
 }
 
@@ -81,17 +111,78 @@ struct Origin<'a> {
     address: IpAddr,
 }
 
-fn open() -> (Box<dyn DataLinkSender>, Box<dyn DataLinkReceiver>) {
-    let interface = datalink::interfaces().into_iter().find(|each| each.name == "eth0").unwrap();
+/// Where a way ends.
+struct Target<'a> {
+    machine: &'a Namespace,
+    segment: Segment,
+    address: IpAddr,
+    port: u16,
+}
+
+/// Where a listener stands.
+#[derive(Clone, Copy)]
+enum Post {
+    Door,
+    Exit,
+    End,
+}
+
+fn open(name: &str, socket: Option<Socket>) -> (Box<dyn DataLinkSender>, Box<dyn DataLinkReceiver>) {
+    let interface = datalink::interfaces().into_iter().find(|each| each.name == name).unwrap();
     let config = datalink::Config {
         promiscuous: false,
         read_timeout: Some(Duration::from_millis(20)),
+        // The channel owns the descriptor.
+        socket_fd: socket.map(|socket| socket.into_descriptor().into_raw_fd()),
         ..datalink::Config::default()
     };
     match datalink::channel(&interface, config).unwrap() {
         Channel::Ethernet(sender, receiver) => (sender, receiver),
-        _ => panic!("eth0 is no Ethernet interface"),
+        _ => panic!("{name} is no Ethernet interface"),
     }
+}
+
+/// Listens for a way's packets where `post` says, until `deaf`.
+fn listen(
+    machine: &Namespace,
+    (post, interface): (Post, String),
+    (from, to): (IpAddr, (IpAddr, u16)),
+    into: Shared,
+    deaf: Arc<AtomicBool>,
+) -> Work {
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let listener = machine.spawn(move || {
+        let socket = Socket::open().unwrap();
+        if let (IpAddr::V4(source), IpAddr::V4(destination)) = (from, to.0) {
+            socket.attach_filter(&sieve::way(source, (destination, to.1))).unwrap();
+        }
+        socket.set_receive_buffer(4 << 20).unwrap();
+        let counts = socket.try_clone().unwrap();
+        let (_, mut frames) = open(&interface, Some(socket));
+        ready.send(()).unwrap();
+        while !deaf.load(Ordering::Relaxed) {
+            match frames.next() {
+                Ok(frame) => {
+                    let Some((source, destination, port, number)) = read(frame) else { continue };
+                    if (source, (destination, port)) != (from, to) {
+                        continue;
+                    }
+                    let mut log = into.lock().unwrap();
+                    match post {
+                        Post::Door => drop(log.entered.insert(number)),
+                        Post::Exit => drop(log.left.insert(number)),
+                        Post::End => drop(log.arrived.entry(number).or_insert_with(Instant::now)),
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::TimedOut => {}
+                // The interface went away, which is what the scenario is about.
+                Err(_) => return,
+            }
+        }
+        into.lock().unwrap().overheard += u64::from(counts.take_counts().unwrap().drops);
+    });
+    is_ready.recv().unwrap();
+    listener.unwrap()
 }
 
 /// A SYN's ends, port and number.
@@ -106,53 +197,36 @@ fn read(frame: &[u8]) -> Option<(IpAddr, IpAddr, u16, u32)> {
 }
 
 impl Probe {
-    /// Starts sending from `from` to `to`, a packet every `pace`, listening on `machine`.
-    fn start(
-        site: &Site,
-        name: &'static str,
-        from: &Origin<'_>,
-        machine: &Namespace,
-        to: (IpAddr, u16),
-        pace: Duration,
-    ) -> Self {
+    /// Starts sending from `from` to `to`, a packet every `pace`.
+    fn start(site: &Site, name: &'static str, from: &Origin<'_>, to: &Target<'_>, pace: Duration) -> Self {
         static PORT: AtomicU32 = AtomicU32::new(0);
         let own_port = 30_000 + u16::try_from(PORT.fetch_add(1, Ordering::Relaxed) % 10_000).unwrap();
         let gateway = &site.scene.network.gateway;
         let next_hop: Mac = gateway.link(|links| links.mac(&from.segment.interface())).unwrap();
         let source = End { mac: from.machine.link(|links| links.mac("eth0")).unwrap(), ip: from.address };
         let (log, stop, deaf) = (Shared::default(), Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let (ready, is_ready) = std::sync::mpsc::channel();
+        let end = End { mac: next_hop, ip: to.address };
+        let port = to.port;
 
-        let (into, ended) = (Arc::clone(&log), Arc::clone(&deaf));
-        let listener = machine.spawn(move || {
-            let (_, mut frames) = open();
-            ready.send(()).unwrap();
-            while !ended.load(Ordering::Relaxed) {
-                match frames.next() {
-                    Ok(frame) => {
-                        if let Some((from, destination, port, number)) = read(frame)
-                            && (from, (destination, port)) == (source.ip, to)
-                        {
-                            into.lock().unwrap().arrived.entry(number).or_insert_with(Instant::now);
-                        }
-                    }
-                    Err(error) if error.kind() == ErrorKind::TimedOut => {}
-                    // The interface went away, which is what the scenario is about.
-                    Err(_) => return,
-                }
-            }
-        });
-        let listener = listener.unwrap();
-        is_ready.recv().unwrap();
+        let listeners = [
+            (gateway, Post::Door, from.segment.interface()),
+            (gateway, Post::Exit, to.segment.interface()),
+            (to.machine, Post::End, "eth0".to_owned()),
+        ]
+        .into_iter()
+        .map(|(machine, post, interface)| {
+            let way = (source.ip, (end.ip, port));
+            listen(machine, (post, interface), way, Arc::clone(&log), Arc::clone(&deaf))
+        })
+        .collect();
 
         let (into, ended) = (Arc::clone(&log), Arc::clone(&stop));
         let sender = from.machine.spawn(move || {
-            let (mut sender, _) = open();
+            let (mut sender, _) = open("eth0", None);
             let mut frame = [0; packet::LONGEST];
             let mut number = 0;
             while !ended.load(Ordering::Relaxed) {
-                let end = End { mac: next_hop, ip: to.0 };
-                let length = packet::syn(&mut frame, source, end, (own_port, to.1), number).unwrap();
+                let length = packet::syn(&mut frame, source, end, (own_port, port), number).unwrap();
                 into.lock().unwrap().sent.push(Instant::now());
                 match sender.send_to(&frame[..length], None) {
                     Some(Ok(())) => number += 1,
@@ -164,7 +238,7 @@ impl Probe {
                 std::thread::sleep(pace);
             }
         });
-        Probe { name, log, stop, sender: Some(sender.unwrap()), listener: Some(listener), deaf }
+        Probe { name, log, stop, sender: Some(sender.unwrap()), listeners, deaf }
     }
 
     /// An infected host towards a victim's file sharing: what containment must drop.
@@ -172,9 +246,8 @@ impl Probe {
         let network = &site.scene.network;
         let machine = &network.infected[usize::from(number)];
         let from = Origin { machine, segment: Segment::Office, address: site.infected(number) };
-        let to = (site.victim(0), 445);
         let probe =
-            Probe::start(site, "the contained host to 445", &from, &network.wards[0], to, Duration::from_millis(2));
+            Probe::start(site, "the contained host to 445", &from, &Probe::victim(site), Duration::from_millis(2));
         crate::site::until("the way is open at first", || !probe.log.lock().unwrap().arrived.is_empty());
         probe
     }
@@ -184,14 +257,14 @@ impl Probe {
         let network = &site.scene.network;
         let machine = &network.infected[usize::from(number)];
         let from = Origin { machine, segment: Segment::Office, address };
-        Probe::start(site, "the new address to 445", &from, &network.wards[0], (site.victim(0), 445), PACE)
+        Probe::start(site, "the new address to 445", &from, &Probe::victim(site), PACE)
     }
 
     /// The uninvolved client towards the same file sharing: never to be dropped.
     pub fn uninvolved(site: &Site) -> Self {
         let network = &site.scene.network;
         let from = Origin { machine: &network.clinic, segment: Segment::Clinic, address: site.clinic() };
-        Probe::start(site, "the uninvolved client to 445", &from, &network.wards[0], (site.victim(0), 445), PACE)
+        Probe::start(site, "the uninvolved client to 445", &from, &Probe::victim(site), PACE)
     }
 
     /// A contained host's clinical work: never to be dropped.
@@ -199,7 +272,13 @@ impl Probe {
         let network = &site.scene.network;
         let machine = &network.infected[usize::from(number)];
         let from = Origin { machine, segment: Segment::Office, address: site.infected(number) };
-        Probe::start(site, "the contained host to 80", &from, &network.server, (site.server(), 80), PACE)
+        let to = Target { machine: &network.server, segment: Segment::Server, address: site.server(), port: 80 };
+        Probe::start(site, "the contained host to 80", &from, &to, PACE)
+    }
+
+    /// A victim's file sharing.
+    fn victim(site: &Site) -> Target<'_> {
+        Target { machine: &site.scene.network.wards[0], segment: WARD, address: site.victim(0), port: 445 }
     }
 
     /// Ends it, and tells what became of every packet.
@@ -226,7 +305,7 @@ impl Probe {
             std::thread::sleep(IN_FLIGHT);
         }
         self.deaf.store(true, Ordering::Relaxed);
-        if let Some(listener) = self.listener.take() {
+        for listener in self.listeners.drain(..) {
             listener.join().unwrap().unwrap();
         }
     }

@@ -95,6 +95,15 @@ impl Inspector {
         }
     }
 
+    /// The most memory that one for `streams` connections comes to hold.
+    #[must_use]
+    pub const fn bytes(streams: usize) -> usize {
+        Streams::<Conversation>::bytes(streams)
+            + Clock::<(Address, Address), Pair>::bytes(streams)
+            + Clock::<(Address, u16), Endpoint>::bytes(ENDPOINTS)
+            + size_of::<[u64; 1024]>()
+    }
+
     /// Whether a segment is to be given to [`Inspector::segment`]: it belongs to port 139, 445 or 135, to a port that
     /// an endpoint mapper named, or starts like DCE/RPC; or it is the SYN-ACK of a server on which the client lately
     /// asked the mapper, whose answer may have been sealed. Cheap: a few comparisons and two bits for most segments.
