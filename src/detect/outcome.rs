@@ -72,6 +72,8 @@ impl Detector {
                         ctx.weigh(host, Signal::KnownServer, peer, attempt.port, weight, Detail::Answered);
                     } else if weight.0 > 0 {
                         ctx.weigh(host, Signal::FailureOther, peer, attempt.port, weight, Detail::Answered);
+                    } else if attempt.class == Class::Other && !host.evidence.is_empty() {
+                        outweigh(settings, host, now);
                     }
                     let what = Try {
                         host: host.address,
@@ -122,6 +124,30 @@ pub(super) fn answered_late(
             && which(evidence.signal)
             && matches!(evidence.detail, Detail::Silent { .. } | Detail::Overrun { .. })
     })
+}
+
+/// On a port that is no lateral service an answer takes back as much of what such ports added lately as a known server's
+/// would: a print server meets dead printers among many that answer, a scan meets hardly anybody. What lateral services
+/// added stays: there, whoever answers may be the next victim.
+fn outweigh(settings: &Settings, host: &mut Host, now: Timestamp) {
+    let mut credit = -scaled(settings.weights.known_server, Class::Other).0;
+    // Older evidence has decayed by now, and taking it back would take from what is newer.
+    let since = now - settings.decay;
+    let lateral = |port| settings.lateral.has_tcp(port) || settings.lateral.has_udp(port);
+    for evidence in host.evidence.iter_mut().rev() {
+        let other = match evidence.signal {
+            Signal::FailureOther => true,
+            Signal::Dark => !lateral(evidence.port),
+            _ => false,
+        };
+        let taken = credit.min(evidence.weight.0);
+        if other && evidence.at >= since && taken > 0 {
+            evidence.weight.0 -= taken;
+            credit -= taken;
+            host.score = Score((host.score.0 - taken).max(0));
+            host.dirty = true;
+        }
+    }
 }
 
 /// A third of the weight outside the lateral services; ARP has a weight of its own.

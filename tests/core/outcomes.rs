@@ -257,6 +257,66 @@ fn what_the_fuse_dropped_is_fan_out_and_not_failure() {
     assert_eq!(scene.last_signal(HOST), Some(Signal::FanoutLateral));
 }
 
+/// Of so many addresses tried on a port, each `nth` answers, who is nobody else's server; says at which try the host was
+/// contained.
+fn one_in_nth_answers(scene: &mut Scene, port: u16, nth: u16, tries: u16) -> Option<u16> {
+    for n in 0..tries {
+        let outcome = if n % nth == nth - 1 { Outcome::Answered } else { Outcome::Silent };
+        scene.contact(HOST, Family::V4.dark(n), port, outcome);
+        scene.wait(ms(500));
+        if scene.is_acted_on(HOST) {
+            return Some(n + 1);
+        }
+    }
+    None
+}
+
+#[test]
+fn a_print_server_among_its_printers_is_left_alone_though_some_are_dead() {
+    // A spooler starts: ninety printers answer, twenty were switched off long ago.
+    for first in [0, 3, 5] {
+        let mut scene = Scene::settled();
+        for n in 0..110_u16 {
+            let dead = (n + first) % 11 < 2;
+            let (printer, outcome) = if dead {
+                (Family::V4.dark(n), Outcome::Silent)
+            } else {
+                (Family::V4.server(n + 1), Outcome::Answered)
+            };
+            scene.contact(HOST, printer, [9100, 631, 515][usize::from(n % 3)], outcome);
+            scene.wait(ms(300));
+        }
+        assert_eq!(scene.verdicts(HOST), [], "beginning at {first}");
+    }
+}
+
+#[test]
+fn a_scan_of_another_port_is_contained_whether_a_third_answers_or_nobody() {
+    // 30 % of a network alive and listening is many.
+    for (nth, at_most) in [(100, 9), (10, 11), (3, 19)] {
+        let needed = one_in_nth_answers(&mut Scene::settled(), 8080, nth, 60);
+        assert!(needed.is_some_and(|needed| needed <= at_most), "one in {nth} answers: {needed:?}");
+    }
+}
+
+#[test]
+fn answers_on_other_ports_take_nothing_back_of_what_lateral_services_added() {
+    for family in FAMILIES {
+        let mut scene = Scene::settled();
+        let host = family.client(7);
+        scene.contact(host, family.dark(1), 445, Outcome::Silent);
+        scene.contact(host, family.dark(2), 445, Outcome::Silent);
+        scene.contact(host, family.dark(3), 8080, Outcome::Silent);
+        assert_eq!(scene.score(host).0, 7700);
+        for n in 1..=50 {
+            scene.connect(host, family.server(n), 9100);
+        }
+        assert_eq!(scene.score(host).0, 6600, "{family:?}");
+        scene.contact(host, family.dark(4), 445, Outcome::Silent);
+        assert!(scene.is_acted_on(host), "{family:?}: the third dark address contains all the same");
+    }
+}
+
 #[test]
 fn one_dark_address_on_many_ports_is_one_dark_address() {
     let mut scene = Scene::settled();
