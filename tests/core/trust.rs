@@ -603,41 +603,80 @@ fn morning(seed: u64, worms: u64, fuse: bool) -> Trust {
     trust
 }
 
-#[test]
-fn outbreaks_of_four_kinds_end_where_they_begin() {
-    let mut contacts: HashMap<Kind, Vec<u64>> = HashMap::new();
-    let mut tally: HashMap<Kind, (u64, u64)> = HashMap::new();
-    for (seed, worms, fuse) in [(1, 1, false), (2, 4, false), (3, 12, true), (4, 50, false), (5, 50, true)] {
-        let trust = morning(seed, worms, fuse);
-        let honest: Vec<_> = trust.acted().into_iter().filter(|(host, ..)| !trust.worms.contains_key(host)).collect();
-        assert!(honest.is_empty(), "{worms} worms: {honest:#?}");
-        for (host, worm) in &trust.worms {
-            let after = worm.contained_after;
-            assert!(after.is_some(), "{worms} worms: {host} ({:?}, {} tried) is not contained", worm.kind, worm.tried);
-            contacts.entry(worm.kind).or_default().extend(after);
-            let (infected, secondary) = tally.entry(worm.kind).or_default();
+/// What the worms of several mornings came to, by kind.
+#[derive(Default)]
+struct Toll {
+    /// First contacts until the decision.
+    contacts: HashMap<Kind, Vec<u64>>,
+    /// Infected hosts, and how many of them by another.
+    infected: HashMap<Kind, (u64, u64)>,
+}
+
+impl Toll {
+    fn take(&mut self, trust: &Trust) {
+        for worm in trust.worms.values() {
+            self.contacts.entry(worm.kind).or_default().extend(worm.contained_after);
+            let (infected, secondary) = self.infected.entry(worm.kind).or_default();
             *infected += 1;
             *secondary += u64::from(!worm.seed);
         }
+    }
+
+    fn print(&mut self) {
+        for kind in KINDS {
+            let mut list = self.contacts.remove(&kind).unwrap_or_default();
+            list.sort_unstable();
+            let (all, second) = self.infected.get(&kind).copied().unwrap_or_default();
+            println!(
+                "{kind:?}: first contacts median {} p95 {} max {}; {all} infected, {second} of them by another",
+                list[list.len() / 2],
+                list[list.len() * 95 / 100],
+                list[list.len() - 1]
+            );
+        }
+    }
+
+    /// Secondary infections of all kinds, and infected hosts.
+    fn sum(&self) -> (u64, u64) {
+        self.infected.values().fold((0, 0), |(second, all), (infected, by)| (second + by, all + infected))
+    }
+}
+
+/// How many times over the outbreaks are played, each time from other seeds.
+fn rounds() -> u64 {
+    std::env::var("FIREDOOR_TRUST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(2)
+}
+
+#[test]
+fn outbreaks_of_four_kinds_end_where_they_begin() {
+    let mut whole = Toll::default();
+    for round in 0..rounds() {
+        let (before, all) = whole.sum();
+        outbreaks(100 * round, &mut whole);
+        let (secondary, infected) = whole.sum();
+        println!("round {round}: {} secondary infections of {} infected hosts", secondary - before, infected - all);
+    }
+    let (secondary, infected) = whole.sum();
+    println!("all rounds: {secondary} secondary infections of {infected} infected hosts");
+    whole.print();
+    assert!(secondary * 10 <= infected * 3, "{secondary} secondary infections of {infected}");
+}
+
+/// Mornings with 1 to 50 worms of the four kinds: all are contained, and nobody else.
+
+fn outbreaks(seeds: u64, toll: &mut Toll) {
+    for (seed, worms, fuse) in [(1, 1, false), (2, 4, false), (3, 12, true), (4, 50, false), (5, 50, true)] {
+        let trust = morning(seeds + seed, worms, fuse);
+        let honest: Vec<_> = trust.acted().into_iter().filter(|(host, ..)| !trust.worms.contains_key(host)).collect();
+        assert!(honest.is_empty(), "{worms} worms: {honest:#?}");
+        for (host, worm) in &trust.worms {
+            let contained = worm.contained_after.is_some();
+            assert!(contained, "{worms} worms: {host} ({:?}, {} tried) is not contained", worm.kind, worm.tried);
+        }
+        toll.take(&trust);
         let held = trust.scene.decisions().iter().filter(|decision| decision.decision == Verdict::Hold).count();
         assert_eq!(held, 0, "the breaker stops nothing");
     }
-    let (mut infected, mut secondary) = (0, 0);
-    for kind in KINDS {
-        let mut list = contacts.remove(&kind).unwrap_or_default();
-        list.sort_unstable();
-        let (all, second) = tally.get(&kind).copied().unwrap_or_default();
-        println!(
-            "{kind:?}: first contacts median {} p95 {} max {}; {all} infected, {second} of them by another",
-            list[list.len() / 2],
-            list[list.len() * 95 / 100],
-            list[list.len() - 1]
-        );
-        infected += all;
-        secondary += second;
-    }
-    println!("{secondary} secondary infections of {infected} infected hosts");
-    assert!(secondary * 10 <= infected * 3, "{secondary} secondary infections of {infected}");
 }
 
 #[test]
