@@ -231,6 +231,12 @@ impl fmt::Display for Detail {
     }
 }
 
+impl Serialize for Detail {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// One occurrence of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Evidence {
@@ -257,7 +263,7 @@ impl Serialize for Evidence {
         out.serialize_field("peer", &self.peer)?;
         out.serialize_field("port", &self.port)?;
         out.serialize_field("weight", &self.weight)?;
-        out.serialize_field("detail", &self.detail.to_string())?;
+        out.serialize_field("detail", &self.detail)?;
         out.end()
     }
 }

@@ -104,7 +104,7 @@ impl Lockstep {
 
     /// Takes one frame. A time a little before the last frame's counts as the last frame's; when the times of several
     /// frames in a row lie far before it, the capture was put together from parts, and the core starts afresh.
-    pub fn frame(&mut self, frame: &Frame<'_>) {
+    pub fn frame(&mut self, mut frame: Frame<'_>) {
         let at = frame.meta.at;
         self.span = Some(self.span.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
         self.astray = if self.now.since(frame.meta.at) > FAR_BACK { self.astray + 1 } else { 0 };
@@ -112,7 +112,6 @@ impl Lockstep {
             self.start_afresh();
         }
         // A capture knows no "own": what the capturing machine sent is evidence like everybody's.
-        let mut frame = *frame;
         frame.meta.direction = Direction::In;
         frame.meta.at = frame.meta.at.max(self.now);
         self.advance(frame.meta.at);
@@ -143,6 +142,11 @@ impl Lockstep {
     /// Lets time pass: overdue answers and expired decisions, in the order of their times.
     pub fn advance(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
+        if self.next_expiry.is_none_or(|at| at > now)
+            && self.detectors.iter().all(|detector| detector.next_deadline().is_none_or(|due| due.at > now))
+        {
+            return;
+        }
         loop {
             let due = self
                 .detectors

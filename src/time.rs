@@ -21,36 +21,42 @@ impl Timestamp {
 
     /// From nanoseconds since the epoch.
     #[must_use]
+    #[inline]
     pub const fn from_nanos(nanos: u64) -> Self {
         Timestamp(nanos)
     }
 
     /// From whole seconds since the epoch.
     #[must_use]
+    #[inline]
     pub const fn from_secs(secs: u64) -> Self {
         Timestamp(secs.saturating_mul(1_000_000_000))
     }
 
     /// Nanoseconds since the epoch.
     #[must_use]
+    #[inline]
     pub const fn nanos(self) -> u64 {
         self.0
     }
 
     /// Whole milliseconds since the epoch.
     #[must_use]
+    #[inline]
     pub const fn millis(self) -> u64 {
         self.0 / 1_000_000
     }
 
     /// Whole seconds since the epoch.
     #[must_use]
+    #[inline]
     pub const fn secs(self) -> u64 {
         self.0 / 1_000_000_000
     }
 
     /// How long ago `earlier` was; zero if it lies ahead.
     #[must_use]
+    #[inline]
     pub const fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -59,6 +65,7 @@ impl Timestamp {
 impl Add<Duration> for Timestamp {
     type Output = Timestamp;
 
+    #[inline]
     fn add(self, by: Duration) -> Timestamp {
         Timestamp(self.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
     }
@@ -67,6 +74,7 @@ impl Add<Duration> for Timestamp {
 impl Sub<Duration> for Timestamp {
     type Output = Timestamp;
 
+    #[inline]
     fn sub(self, by: Duration) -> Timestamp {
         Timestamp(self.0.saturating_sub(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
     }
@@ -94,25 +102,13 @@ impl Timestamp {
         let day = of_year - (153 * march_month + 2) / 5 + 1;
         let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
         let year = era * 400 + year_of_era + u64::from(month <= 2);
-        let fields = [
-            (0, 4, year),
-            (5, 2, month),
-            (8, 2, day),
-            (11, 2, of_day / 3_600_000),
-            (14, 2, of_day / 60_000 % 60),
-            (17, 2, of_day / 1000 % 60),
-            (20, 3, of_day % 1000),
-        ];
-        buffer.copy_from_slice(b"0000-00-00T00:00:00.000Z");
-        for (at, digits, mut value) in fields {
-            for place in (at..at + digits).rev() {
-                if let Some(byte) = buffer.get_mut(place) {
-                    let digit = (value % 10) as u8;
-                    *byte = b'0' + digit;
-                }
-                value /= 10;
-            }
-        }
+        let pair = |number: u64| [number / 10, number % 10].map(|digit| b'0' + (digit % 10) as u8);
+        let ([a, b], [c, d]) = (pair(year / 100), pair(year % 100));
+        let ([e, f], [g, h]) = (pair(month), pair(day));
+        let ([i, j], [k, l]) = (pair(of_day / 3_600_000), pair(of_day / 60_000 % 60));
+        let ([m, n], [o, p]) = (pair(of_day / 1000 % 60), pair(of_day / 10 % 100));
+        let [_, q] = pair(of_day % 10);
+        *buffer = [a, b, c, d, b'-', e, f, b'-', g, h, b'T', i, j, b':', k, l, b':', m, n, b'.', o, p, q, b'Z'];
         std::str::from_utf8(buffer).unwrap_or_default()
     }
 }

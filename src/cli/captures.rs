@@ -34,7 +34,7 @@ pub fn configuration(path: &Path) -> anyhow::Result<Config> {
 pub fn read(
     path: &Path,
     packets: &mut u64,
-    mut take: impl FnMut(Timestamp, Option<&Frame<'_>>) -> anyhow::Result<()>,
+    mut take: impl FnMut(Timestamp, Option<Frame<'_>>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut source = FileSource::open(path).map_err(|error| Failure::input(error.to_string()))?;
     let bar = progress(path);
@@ -43,7 +43,7 @@ pub fn read(
         let outcome = source.read(Duration::ZERO, &mut |meta, link, bytes| {
             *packets += 1;
             if failure.is_none() {
-                failure = take(meta.at, decode(meta, link, bytes).as_ref().ok()).err();
+                failure = take(meta.at, decode(meta, link, bytes).ok()).err();
             }
         });
         if let Some(error) = failure {

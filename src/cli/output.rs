@@ -23,6 +23,8 @@ pub const DIM: Style = Style::new().dimmed();
 #[derive(Debug)]
 pub struct Output {
     inner: BufWriter<AutoStream<StdoutLock<'static>>>,
+    /// The line of JSON being made; its room is used again.
+    line: Vec<u8>,
 }
 
 impl Output {
@@ -31,7 +33,7 @@ impl Output {
     pub fn stdout() -> Self {
         let lock = io::stdout().lock();
         let choice = AutoStream::choice(&lock);
-        Output { inner: BufWriter::new(AutoStream::new(lock, choice)) }
+        Output { inner: BufWriter::new(AutoStream::new(lock, choice)), line: Vec::new() }
     }
 
     /// Whether colours come through.
@@ -43,14 +45,18 @@ impl Output {
     /// Locks standard output for a machine: nothing is coloured, so nothing need be searched for colours.
     #[must_use]
     pub fn machine() -> Self {
-        Output { inner: BufWriter::with_capacity(1 << 16, AutoStream::always_ansi(io::stdout().lock())) }
+        Output {
+            inner: BufWriter::with_capacity(1 << 16, AutoStream::always_ansi(io::stdout().lock())),
+            line: Vec::with_capacity(1 << 13),
+        }
     }
 
     /// Writes one object on a line of its own.
     pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
-        let mut line = serde_json::to_vec(value).map_err(io::Error::other)?;
-        line.push(b'\n');
-        self.write_all(&line)
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, value).map_err(io::Error::other)?;
+        self.line.push(b'\n');
+        self.inner.write_all(&self.line).map_err(mark)
     }
 
     /// Writes out what is buffered; says so if it could not.

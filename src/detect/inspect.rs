@@ -16,7 +16,8 @@ use crate::wire::smb::dialect::Signing;
 impl Detector {
     /// Looks into a segment, and weighs what it shows.
     pub(super) fn inspect(&mut self, segment: &Segment<'_>) {
-        if !self.settings.inspect_smb || !self.inspector.wants(segment) {
+        // A connection is followed from its server's answer on; most of what a scan sends ends here.
+        if segment.flags.is_syn() || !self.settings.inspect_smb || !self.inspector.wants(segment) {
             return;
         }
         let mut reports = std::mem::take(&mut self.reports);

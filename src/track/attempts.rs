@@ -133,6 +133,7 @@ impl Deadlines {
 
     /// The next deadline.
     #[must_use]
+    #[inline]
     pub fn next(&self) -> Option<Due> {
         self.queue.front().copied()
     }

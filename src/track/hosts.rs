@@ -21,7 +21,11 @@ pub const ANY_WINDOWS: usize = 4;
 pub const LATERAL_WINDOWS: usize = 8;
 
 /// What is remembered of one host.
+///
+/// Laid out so that a packet of a host that is known touches the first two cache lines and no more, unless it opens a
+/// first contact: a gateway sees many hosts, and their state lies in memory, not in a cache.
 #[derive(Clone)]
+#[repr(C, align(64))]
 pub struct Host {
     /// Its address.
     pub address: Address,
@@ -29,66 +33,66 @@ pub struct Host {
     pub seen: Timestamp,
     /// When the shared table was last told that it is alive.
     pub told: Timestamp,
+    /// When a frame with that attachment was last seen.
+    pub attached_at: Timestamp,
+    /// When that attachment was last looked into.
+    pub verified_at: Timestamp,
+    /// Where its frames come from.
+    pub attachment: Attachment,
+    /// The first role it has: index into the settings' roles plus one; 0 is none.
+    pub role: u16,
+    /// A decision is in force.
+    pub acted: bool,
+    /// Something changed that the shared host table should show.
+    pub dirty: bool,
+    /// When the last alarm above watch was raised.
+    pub alarmed: Option<Timestamp>,
+    /// When it was last told that its device is acted on under another address, or is another one now.
+    pub moved_told: Timestamp,
+    /// When the responder was last told that an acted host still tries.
+    pub active_told: Timestamp,
+    /// The generation of the settings that `role` was looked up in.
+    pub generation: u32,
     /// The score as of `score_at`, before decay since.
     pub score: Score,
     /// When the score was last changed.
     pub score_at: Timestamp,
     /// Distinct destinations of first contact so far.
     pub destinations: u32,
-    /// Where its frames come from.
-    pub attachment: Attachment,
-    /// When a frame with that attachment was last seen.
-    pub attached_at: Timestamp,
-    /// When that attachment was last looked into.
-    pub verified_at: Timestamp,
-    /// The first role it has: index into the settings' roles plus one; 0 is none.
-    pub role: u16,
-    /// The generation of the settings that `role` was looked up in.
-    pub generation: u32,
-    /// A decision is in force.
-    pub acted: bool,
     /// How often it was released: in each round, contacts that nobody answered are new.
     pub round: u8,
-    /// A watch was given and not yet outlived.
-    pub watched: Option<Timestamp>,
-    /// When the last alarm above watch was raised.
-    pub alarmed: Option<Timestamp>,
-    /// While it is acted on: the device that is, where an attached segment shows it.
-    pub device: Option<Mac>,
-    /// When it was last told that its device is acted on under another address, or is another one now.
-    pub moved_told: Timestamp,
-    /// When the last exploit was told.
-    pub exploited: Option<Timestamp>,
-    /// When the responder was last told that an acted host still tries.
-    pub active_told: Timestamp,
-    /// Since when its attempts are failed at once, for having too many pending.
-    pub overrun: Option<Timestamp>,
-    /// Who exposed it on which port, and when (infection chains).
-    pub exposed: Option<(Address, u16, Timestamp)>,
     /// It opened first contacts on the port it was exposed on, while it was.
     pub chained: bool,
-    /// A decoy's answer to it, which its next segment may acknowledge: from whom, on which port, which number.
-    pub bait: Option<(Address, u16, u32)>,
+    /// It negotiated SMB1 as a client or a server.
+    pub smb1: bool,
+    /// Where the next of `reached` goes.
+    pub reached_next: u8,
+    /// A watch was given and not yet outlived.
+    pub watched: Option<Timestamp>,
+    /// When the last exploit was told.
+    pub exploited: Option<Timestamp>,
+    /// Since when its attempts are failed at once, for having too many pending.
+    pub overrun: Option<Timestamp>,
     /// The fuse's mirror: tokens left, in thousandths, as of `fuse_at`.
     pub fuse: u32,
     /// See `fuse`.
     pub fuse_at: Timestamp,
-    /// Something changed that the shared host table should show.
-    pub dirty: bool,
-    /// It negotiated SMB1 as a client or a server.
-    pub smb1: bool,
+    /// While it is acted on: the device that is, where an attached segment shows it.
+    pub device: Option<Mac>,
+    /// Who exposed it on which port, and when (infection chains).
+    pub exposed: Option<(Address, u16, Timestamp)>,
+    /// A decoy's answer to it, which its next segment may acknowledge: from whom, on which port, which number.
+    pub bait: Option<(Address, u16, u32)>,
     /// Attempts that wait for an answer.
     pub attempts: Attempts,
     /// First contacts on lateral services.
     pub lateral: Recent,
     /// First contacts on any port, one per configured window.
     pub any: [Bins; ANY_WINDOWS],
-    /// The latest answered first contacts on lateral services.
-    pub reached: [Option<Reached>; Host::REACHED],
-    /// Where the next of `reached` goes.
-    pub reached_next: u8,
     /// The latest evidence, oldest first; empty until there is some.
     pub evidence: Vec<Evidence>,
+    /// The latest answered first contacts on lateral services.
+    pub reached: [Option<Reached>; Host::REACHED],
 }
 
 impl Host {

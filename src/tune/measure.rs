@@ -182,7 +182,7 @@ impl Measure {
     }
 
     /// Takes one frame.
-    pub fn frame(&mut self, frame: &Frame<'_>) {
+    pub fn frame(&mut self, frame: Frame<'_>) {
         self.found.summary.packets += 1;
         let before = self.core.now();
         self.settle(frame.meta.at);

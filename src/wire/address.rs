@@ -1,6 +1,7 @@
 //! Addresses as the tables key them: one 128-bit number for IPv4 and IPv6 alike.
 
 use std::fmt;
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -16,30 +17,35 @@ pub struct Address(u128);
 impl Address {
     /// From the four octets of an IPv4 address, in network order.
     #[must_use]
+    #[inline]
     pub const fn v4(octets: [u8; 4]) -> Self {
         Address(V4_MAPPED | u32::from_be_bytes(octets) as u128)
     }
 
     /// From the sixteen octets of an IPv6 address, in network order.
     #[must_use]
+    #[inline]
     pub const fn v6(octets: [u8; 16]) -> Self {
         Address(u128::from_be_bytes(octets))
     }
 
     /// From the mapped 128-bit number that [`Address::bits`] gives.
     #[must_use]
+    #[inline]
     pub const fn from_bits(bits: u128) -> Self {
         Address(bits)
     }
 
     /// The 128-bit number (IPv4 as IPv4-mapped).
     #[must_use]
+    #[inline]
     pub const fn bits(self) -> u128 {
         self.0
     }
 
     /// Whether this is an IPv4 address.
     #[must_use]
+    #[inline]
     pub const fn is_v4(self) -> bool {
         self.0 >> 32 == V4_MAPPED >> 32
     }
@@ -55,15 +61,30 @@ impl Address {
         }
     }
 
-    /// An address that names one host: neither unspecified, multicast, broadcast nor loopback.
+    /// An address that names one host: neither unspecified ("this network", 0.0.0.0/8, RFC 1122 §3.2.1.3), multicast,
+    /// broadcast nor loopback.
     #[must_use]
-    pub fn is_unicast(self) -> bool {
-        match self.ip() {
-            IpAddr::V4(a) => {
-                !(a.is_unspecified() || a.is_multicast() || a.is_broadcast() || a.is_loopback() || a.octets()[0] == 0)
-            }
-            IpAddr::V6(a) => !(a.is_unspecified() || a.is_multicast() || a.is_loopback()),
+    #[inline]
+    pub const fn is_unicast(self) -> bool {
+        if self.is_v4() {
+            #[expect(clippy::cast_possible_truncation, reason = "the low 32 bits are the IPv4 address")]
+            let address = self.0 as u32;
+            let first = address >> 24;
+            first != 0 && first != 127 && first >> 4 != 0xe && address != u32::MAX
+        } else {
+            // Unspecified is ::, loopback ::1, multicast ff00::/8.
+            self.0 > 1 && self.0 >> 120 != 0xff
         }
+    }
+
+    /// Writes it into `text`, in the usual notation of its family. Reports and histories carry many of them.
+    fn text(self, text: &mut [u8; 40]) -> &str {
+        let mut rest = &mut text[..];
+        let length = rest.len();
+        // The longest text of an address takes 39 bytes: this cannot fail.
+        let _ = write!(rest, "{}", self.ip());
+        let used = length - rest.len();
+        text.get(..used).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 }
 
@@ -92,7 +113,7 @@ impl FromStr for Address {
 
 impl Serialize for Address {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.to_string())
+        serializer.serialize_str(self.text(&mut [0; 40]))
     }
 }
 

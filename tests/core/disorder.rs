@@ -65,7 +65,7 @@ fn the_same_frames_through_real_bytes_are_the_same_evidence() {
             .syn()
             .write(&mut bytes, &[])
             .unwrap();
-        core.frame(&decode(meta, LinkKind::Ethernet, &bytes).unwrap());
+        core.frame(decode(meta, LinkKind::Ethernet, &bytes).unwrap());
         scene.syn(HOST, Family::V4.dark(u16::from(n)), 445);
         core.advance(scene.now + ms(500));
         scene.wait(ms(500));

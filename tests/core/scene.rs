@@ -158,7 +158,7 @@ impl Scene {
             mac_destination: None,
             packet,
         };
-        self.core.frame(&frame);
+        self.core.frame(frame);
         self.decisions.extend(self.core.decisions());
     }
 
