@@ -49,7 +49,8 @@ fn write(path: &Path, packets: u32) -> std::io::Result<()> {
             .write(&mut frame, &[])
             .expect("a frame into a vector");
         frame.resize(60, 0);
-        let record = [(micros / 1_000_000) as u32, (micros % 1_000_000) as u32, 60, 60];
+        let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
+        let record = [u32::try_from(seconds).unwrap(), u32::try_from(fraction).unwrap(), 60, 60];
         for word in record {
             file.write_all(&word.to_le_bytes())?;
         }

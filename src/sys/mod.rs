@@ -6,6 +6,7 @@ pub mod clock;
 pub mod inject;
 pub mod limits;
 pub mod links;
+pub mod memory;
 pub mod namespace;
 pub mod netlink;
 pub mod nftables;
