@@ -23,7 +23,6 @@ use link::Network;
 /// # Errors
 /// The layer that is cut or malformed. What is merely of no interest is no error but [`Packet::OtherIp`] or
 /// [`Packet::NonIp`].
-#[inline]
 pub fn decode(meta: Meta, link: LinkKind, bytes: &[u8]) -> Result<Frame<'_>, Undecoded> {
     let opened = link::open(link, bytes)?;
     let on_wire = (meta.original_length as usize).max(bytes.len()) - (bytes.len() - opened.payload.len());

@@ -9,10 +9,8 @@ use super::internet::{self, Datagram as IpDatagram};
 use crate::wire::frame::{Arp, Datagram, Echo, Flags, IcmpError, Neighbour, Packet, Segment, Transport, Undecoded};
 use crate::wire::{Address, Mac};
 
-/// What the packet carries. Most are TCP, and those are decoded in place: a summary that is handed from function to
-/// function is copied each time, which costs as much as reading it.
-#[expect(clippy::inline_always, reason = "measured: the copies cost a quarter of decoding")]
-#[inline(always)]
+/// What the packet carries.
+#[inline]
 pub(super) fn packet<'a>(ip: &IpDatagram<'a>) -> Result<Packet<'a>, Undecoded> {
     if ip.later_fragment {
         return Ok(other(ip));
@@ -30,7 +28,7 @@ fn other<'a>(ip: &IpDatagram<'_>) -> Packet<'a> {
     Packet::OtherIp { source: ip.source, destination: ip.destination }
 }
 
-#[inline(always)]
+#[inline]
 fn tcp<'a>(ip: &IpDatagram<'a>) -> Result<Packet<'a>, Undecoded> {
     const FIXED: usize = 20;
     let fixed: &[u8; FIXED] = ip.payload.first_chunk().ok_or(Undecoded::Tcp)?;
@@ -61,7 +59,6 @@ fn tcp<'a>(ip: &IpDatagram<'a>) -> Result<Packet<'a>, Undecoded> {
     }))
 }
 
-#[inline(never)]
 fn udp<'a>(ip: &IpDatagram<'_>) -> Result<Packet<'a>, Undecoded> {
     let header = UdpHeaderSlice::from_slice(ip.payload).map_err(|_| Undecoded::Udp)?;
     Ok(Packet::Udp(Datagram {
@@ -72,7 +69,6 @@ fn udp<'a>(ip: &IpDatagram<'_>) -> Result<Packet<'a>, Undecoded> {
     }))
 }
 
-#[inline(never)]
 fn icmp<'a>(ip: &IpDatagram<'a>) -> Result<Packet<'a>, Undecoded> {
     let ([kind, code, ..], embedded) = ip.payload.split_first_chunk::<8>().ok_or(Undecoded::Icmp)?;
     match (*kind, *code) {
@@ -88,7 +84,6 @@ fn icmp<'a>(ip: &IpDatagram<'a>) -> Result<Packet<'a>, Undecoded> {
     }
 }
 
-#[inline(never)]
 fn icmpv6<'a>(ip: &IpDatagram<'a>) -> Result<Packet<'a>, Undecoded> {
     let message = Icmpv6Slice::from_slice(ip.payload).map_err(|_| Undecoded::Icmp)?;
     let body = message.payload();
@@ -139,7 +134,6 @@ fn icmp_error<'a>(reporter: Address, embedded: &IpDatagram<'_>, kind: (u8, u8)) 
 }
 
 /// An ARP packet; of operations, only request and reply are of interest.
-#[inline(never)]
 pub(super) fn arp<'a>(bytes: &[u8]) -> Result<Packet<'a>, Undecoded> {
     let packet = ArpPacketSlice::from_slice(bytes).map_err(|_| Undecoded::Arp)?;
     // Hardware type 6 is how some Token Ring and 802.2 stacks still announce themselves (RFC 1042).
