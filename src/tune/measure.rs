@@ -192,7 +192,7 @@ impl Measure {
             self.verdicts.clear();
         }
         self.cover(before);
-        self.look(frame);
+        self.look(&frame);
     }
 
     /// Takes a frame that could not be decoded: only its time counts.
