@@ -58,6 +58,8 @@ pub struct Control {
     pub(super) store: Option<StoreHandle>,
     /// The disk did not keep up with the last decision.
     pub(super) disk_late: bool,
+    /// Routes have changed since the machine was last looked at.
+    pub(super) routes_changed: bool,
     pub(super) throttled: super::throttle::Told,
     pub(super) actions: Vec<Action>,
 }
@@ -253,6 +255,9 @@ impl Control {
         self.actions = actions;
         if self.firewall_error.is_some() || now.since(self.looked_over) >= LOOK_OVER {
             self.look_over();
+        }
+        if self.routes_changed {
+            self.survey();
         }
         self.tell_throttled();
         self.live.board.trim(now, self.live.config().detect.decay);

@@ -74,14 +74,21 @@ impl Control {
         for change in &found {
             match change {
                 Change::Neighbour(neighbour) => self.neighbour(neighbour),
+                // Routes may change by the thousand: the next tick reads them once.
+                Change::Route => self.routes_changed = true,
                 Change::Link(_) | Change::LinkGone(_) | Change::Address(_) | Change::AddressGone(_) | Change::Lost => {
                     ours = true;
                 }
             }
         }
-        if !ours {
-            return;
+        if ours {
+            self.survey();
         }
+    }
+
+    /// Looks at the machine anew.
+    pub(super) fn survey(&mut self) {
+        self.routes_changed = false;
         let machine = Machine::now();
         if machine == self.machine {
             // A device may have come back under its old name and number, without its hook.

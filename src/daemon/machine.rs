@@ -1,4 +1,5 @@
-//! The machine the daemon runs on, as the core must know it: own addresses, attached networks, interface names.
+//! The machine the daemon runs on, as the core must know it: own addresses, attached networks, routes, interface
+//! names.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,9 +7,10 @@ use std::sync::Arc;
 use ipnetwork::IpNetwork;
 
 use crate::config::Config;
-use crate::detect;
 use crate::detect::settings::{Fuse, Networks};
+use crate::detect::{self, Paths};
 use crate::respond::{self, Mode};
+use crate::sys::route::Kernel;
 
 /// The machine's interfaces and addresses at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,13 +21,32 @@ pub struct Machine {
     pub own: Vec<IpNetwork>,
     /// Networks attached to each interface.
     pub attached: Vec<(u32, Vec<IpNetwork>)>,
+    /// By which interface each address is reached.
+    pub paths: Paths,
+}
+
+/// With more routes than this (an Internet table) nothing is said about reverse paths beyond the attached networks.
+const MOST_ROUTES: usize = 65_536;
+
+fn paths() -> Paths {
+    match Kernel::open().and_then(|mut kernel| kernel.paths()) {
+        Ok(routes) if routes.len() <= MOST_ROUTES => Paths::new(&routes),
+        Ok(routes) => {
+            tracing::warn!(routes = routes.len(), "too many routes to check sources by");
+            Paths::default()
+        }
+        Err(error) => {
+            tracing::warn!("the routes cannot be read: {error}");
+            Paths::default()
+        }
+    }
 }
 
 impl Machine {
     /// Reads this machine's.
     #[must_use]
     pub fn now() -> Self {
-        let mut machine = Machine::default();
+        let mut machine = Machine { paths: paths(), ..Machine::default() };
         for interface in pnet::datalink::interfaces() {
             machine.names.insert(interface.index, interface.name.clone());
             if interface.is_loopback() {
@@ -71,6 +92,7 @@ impl Machine {
         config.respond.own_addresses = own;
         config.respond.mode = config.gateway.mode;
         let watched = |index: &u32| self.names.get(index).is_some_and(|name| config.gateway.interfaces.contains(name));
+        config.detect.paths = self.paths.clone();
         config.detect.attached = self
             .attached
             .iter()

@@ -207,6 +207,7 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         repairs: Vec::new(),
         store,
         disk_late: false,
+        routes_changed: false,
         throttled: throttle::Told::new(),
         actions: Vec::new(),
     };

@@ -53,7 +53,7 @@ pub enum Unverified {
     Mac,
     /// The frame came in on another interface or VLAN than the host's.
     Interface,
-    /// The source belongs to a network attached elsewhere.
+    /// The source belongs to a network that is attached or reached elsewhere, or nowhere.
     ReversePath,
     /// One hardware address shows many addresses of an attached network.
     ManyAddresses,

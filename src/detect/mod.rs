@@ -10,6 +10,7 @@ mod detector;
 mod event;
 mod inspect;
 mod outcome;
+pub mod paths;
 pub mod remote_execution;
 pub mod settings;
 pub mod smb;
@@ -20,4 +21,5 @@ pub use crate::evidence::{Alarm, Detail, Evidence, Grade, Reached, Score, Signal
 pub use counters::Counters;
 pub use detector::Detector;
 pub use event::{Directive, Event};
+pub use paths::Paths;
 pub use settings::Settings;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
+use crate::detect::paths::Paths;
 use crate::evidence::Score;
 use crate::time::Timestamp;
 use crate::wire::Address;
@@ -251,6 +252,8 @@ pub struct Settings {
     pub own: Networks,
     /// Networks attached to an interface, by its index, for the reverse-path check; empty in a replay.
     pub attached: Vec<(u32, Networks)>,
+    /// By which interface each address is reached, for the same check beyond the attached networks; empty in a replay.
+    pub paths: Paths,
     /// The kernel's fuse as the core mirrors it; `None` where nothing is dropped.
     pub fuse: Option<Fuse>,
 }
@@ -301,6 +304,7 @@ impl Default for Settings {
             inspect_smb: true,
             own: Networks::default(),
             attached: Vec::new(),
+            paths: Paths::default(),
             fuse: None,
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! A forged SYN must not get its victim contained. A bare SYN or an ARP request proves nothing about who sent it, so it
 //! only weighs if it comes from where its source is known to be: interface, VLAN and hardware address as that host's own
-//! frames showed them, the link layer's own word (ARP replies, the kernel's neighbour table), and the networks attached
-//! to each interface. What passes here from behind a router cannot be told apart by its frames; THREAT_MODEL.md says so.
+//! frames showed them, the link layer's own word (ARP replies, the kernel's neighbour table), the networks attached to
+//! each interface, and the routes beyond them. What passes here from behind a router cannot be told apart by its frames; THREAT_MODEL.md says so.
 
 use std::time::Duration;
 
@@ -66,6 +66,10 @@ pub fn verify(
             }
         }
     }
+    // A tagged frame came in by the VLAN's interface, whose index the ring does not tell.
+    if here.vlan == 0 && settings.paths.lead(source, here.interface) == Some(false) {
+        return Err(Unverified::ReversePath);
+    }
     if !known || here != host.attachment {
         let routed = has_mac && addresses.is_router(here.mac, now);
         if has_mac
@@ -95,6 +99,7 @@ pub fn verify(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::paths::Paths;
     use crate::detect::settings::Networks;
     use crate::track::{Hosts, Keys};
     use crate::wire::frame::{Meta, Packet};
@@ -148,6 +153,22 @@ mod tests {
         assert_eq!(scene.from(HOST, 1, 66, 1), Err(Unverified::Mac));
         assert_eq!(scene.from(HOST, 2, 66, 1), Err(Unverified::ReversePath));
         assert_eq!(scene.from(HOST, 1, 5, 2), Ok(()), "the host itself is believed on");
+    }
+
+    #[test]
+    fn a_source_that_lives_nowhere_behind_the_interface_is_not_believed() {
+        let mut scene = Scene::new();
+        let routes = [("10.0.1.0/24", 1), ("10.0.2.0/24", 2), ("10.9.0.0/16", 2)];
+        let routes = routes.map(|(network, interface)| (254, network.parse().unwrap(), interface));
+        scene.settings.paths = Paths::new(&routes);
+        let (remote, nowhere) = (Address::v4([10, 9, 0, 1]), Address::v4([10, 77, 0, 1]));
+        assert_eq!(scene.from(remote, 1, 66, 0), Err(Unverified::ReversePath));
+        assert_eq!(scene.from(remote, 2, 5, 0), Ok(()));
+        for interface in [1, 2] {
+            assert_eq!(scene.from(nowhere, interface, 66, 0), Err(Unverified::ReversePath));
+        }
+        assert_eq!(scene.from(nowhere, 7, 66, 0), Ok(()), "a bridge's port: no route leads there");
+        assert_eq!(scene.from(HOST, 1, 5, 0), Ok(()));
     }
 
     #[test]

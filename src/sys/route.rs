@@ -113,6 +113,13 @@ impl Kernel {
         })
     }
 
+    /// All unicast routes, as (table, network, index of the interface it leaves by).
+    pub fn paths(&mut self) -> Result<Vec<(u32, IpNetwork, u32)>, Error> {
+        self.list("routes", GET_ROUTE, &[0; ROUTE_HEADER], Vec::clear, |found: &mut Vec<_>, message| {
+            read_hops(message.body, |hop| found.push((hop.table, hop.network, hop.interface)));
+        })
+    }
+
     /// The neighbour table: ARP and neighbour discovery.
     pub fn neighbours(&mut self) -> Result<Vec<Neighbour>, Error> {
         let take = |found: &mut Vec<Neighbour>, message: Message<'_>| found.extend(read_neighbour(message.body));
@@ -150,6 +157,8 @@ pub enum Change {
     AddressGone(Own),
     /// The neighbour table says this now.
     Neighbour(Neighbour),
+    /// A route came, went or changed.
+    Route,
     /// Changes were lost: read anew what matters.
     Lost,
 }
@@ -164,11 +173,11 @@ impl Changes {
     /// Most changes that one [`Changes::drain`] gives, so that a storm of them holds nobody up.
     pub const AT_ONCE: usize = 4096;
 
-    /// Listens for interfaces and addresses, and for neighbours too where asked.
+    /// Listens for interfaces, addresses and routes, and for neighbours too where asked.
     pub fn open(neighbours: bool) -> Result<Self, Error> {
         let mut socket = Socket::open(Protocol::Route)?;
         socket.receive_buffer(1 << 20);
-        for group in [GROUP_LINK, GROUP_ADDRESS_V4, GROUP_ADDRESS_V6] {
+        for group in [GROUP_LINK, GROUP_ADDRESS_V4, GROUP_ADDRESS_V6, GROUP_ROUTE_V4, GROUP_ROUTE_V6] {
             socket.join(group)?;
         }
         if neighbours {
@@ -219,6 +228,7 @@ pub fn change(message: &Message<'_>) -> Option<Change> {
         }
         NEW_ADDRESS => read_address(message.body).map(Change::Address),
         DELETE_ADDRESS => read_address(message.body).map(Change::AddressGone),
+        NEW_ROUTE | DELETE_ROUTE => Some(Change::Route),
         NEW_NEIGHBOUR => read_neighbour(message.body).map(Change::Neighbour),
         _ => None,
     }
@@ -279,7 +289,24 @@ fn read_address(body: &[u8]) -> Option<Own> {
 }
 
 fn read_route(body: &[u8], routes: &mut Routes) -> Option<()> {
-    let (family, prefix, kind) = (*body.first()?, *body.get(1)?, *body.get(7)?);
+    read_hops(body, |hop| {
+        match hop.gateway {
+            Some(gateway) => routes.next_hops.insert((gateway, hop.interface)),
+            None => routes.attached.insert((hop.network, hop.interface)),
+        };
+    })
+}
+
+/// One way that a route leads; a multipath route has several.
+struct Hop {
+    table: u32,
+    network: IpNetwork,
+    gateway: Option<IpAddr>,
+    interface: u32,
+}
+
+fn read_hops(body: &[u8], mut take: impl FnMut(Hop)) -> Option<()> {
+    let (family, prefix, table, kind) = (*body.first()?, *body.get(1)?, *body.get(4)?, *body.get(7)?);
     let unspecified: IpAddr = match family {
         FAMILY_V4 => [0; 4].into(),
         FAMILY_V6 => [0; 16].into(),
@@ -293,16 +320,15 @@ fn read_route(body: &[u8], routes: &mut Routes) -> Option<()> {
         Some(destination) => ip(destination.value)?,
         None => unspecified,
     };
+    // The header has one octet for the table; above that the attribute tells it.
+    let table = attributes.get(ROUTE_TABLE).and_then(|table| table.native32()).unwrap_or(table.into());
     let network = IpNetwork::new(destination, prefix).ok()?;
     let mut hop = |attributes: &Attributes<'_>, interface: u32| {
         let gateway = attributes.get(ROUTE_GATEWAY).and_then(|gateway| ip(gateway.value)).or_else(|| {
             // A router of the other family: two octets of family, then its address.
             attributes.get(ROUTE_VIA).and_then(|via| ip(via.value.get(2..)?))
         });
-        match gateway {
-            Some(gateway) => routes.next_hops.insert((gateway, interface)),
-            None => routes.attached.insert((network, interface)),
-        };
+        take(Hop { table, network, gateway, interface });
     };
     let Some(paths) = attributes.get(ROUTE_MULTIPATH) else {
         hop(&attributes, attributes.get(ROUTE_INTERFACE).and_then(|oif| oif.native32()).unwrap_or(0));
@@ -345,6 +371,8 @@ const GET_LINK: u16 = 18;
 const NEW_ADDRESS: u16 = 20;
 const DELETE_ADDRESS: u16 = 21;
 const GET_ADDRESS: u16 = 22;
+const NEW_ROUTE: u16 = 24;
+const DELETE_ROUTE: u16 = 25;
 const GET_ROUTE: u16 = 26;
 const NEW_NEIGHBOUR: u16 = 28;
 const GET_NEIGHBOUR: u16 = 30;
@@ -352,7 +380,9 @@ const GET_NEIGHBOUR: u16 = 30;
 const GROUP_LINK: u32 = 1;
 const GROUP_NEIGHBOUR: u32 = 3;
 const GROUP_ADDRESS_V4: u32 = 5;
+const GROUP_ROUTE_V4: u32 = 7;
 const GROUP_ADDRESS_V6: u32 = 9;
+const GROUP_ROUTE_V6: u32 = 11;
 
 const LINK_HEADER: usize = 16;
 const LINK_ADDRESS: u16 = 1;
@@ -375,6 +405,7 @@ const ROUTE_DESTINATION: u16 = 1;
 const ROUTE_INTERFACE: u16 = 4;
 const ROUTE_GATEWAY: u16 = 5;
 const ROUTE_MULTIPATH: u16 = 9;
+const ROUTE_TABLE: u16 = 15;
 const ROUTE_VIA: u16 = 18;
 const ROUTE_UNICAST: u8 = 1;
 
@@ -445,6 +476,10 @@ mod tests {
         let hops: Vec<String> = routes.next_hops.iter().map(|(hop, _)| hop.to_string()).collect();
         assert_eq!(hops, ["10.66.0.2", "fd66::2"]);
         assert!(routes.attached.contains(&("10.66.0.0/24".parse().unwrap(), eth0.index)), "{routes:?}");
+        let paths = kernel.paths().unwrap();
+        for network in ["10.67.0.0/16", "10.66.0.0/24", "::/0"] {
+            assert!(paths.contains(&(254, network.parse().unwrap(), eth0.index)), "{network} in {paths:?}");
+        }
     }
 
     #[test]
@@ -482,6 +517,8 @@ mod tests {
         left.link(|links| links.address("eth0", new)).unwrap();
         let told = changes.drain().unwrap();
         assert!(told.iter().any(|c| matches!(c, Change::Address(own) if own.network == new)), "{told:?}");
+        left.link(|links| links.route("10.67.0.0/16".parse().unwrap(), "10.66.0.2".parse().unwrap())).unwrap();
+        assert!(changes.drain().unwrap().contains(&Change::Route));
         right.link(|links| links.remove("eth0")).unwrap();
         until("the interface to go", || {
             let told = changes.drain().unwrap();

@@ -1,5 +1,6 @@
 //! Packets in somebody else's name, and more of them than any table holds.
 
+use firedoor::detect::Paths;
 use firedoor::detect::counters::Unverified;
 use firedoor::detect::settings::{Capacities, Networks};
 use firedoor::respond::Verdict;
@@ -77,6 +78,30 @@ fn a_forged_scan_behind_another_router_contains_nobody_who_was_heard_lately() {
     scan(&mut scene, victim, 0..50);
     assert_eq!(scene.decisions(), []);
     assert!(unverified(&scene, Unverified::Interface) >= 50);
+}
+
+#[test]
+fn a_forger_of_remote_hosts_contains_none_that_does_not_live_behind_its_segment() {
+    // A remote site is behind the servers' segment, and nothing behind the clients'.
+    let mut scene = Scene::with(settings(|settings| {
+        let routes = [(CLIENTS, "10.0.1.0/24"), (SERVERS, "10.0.2.0/24"), (SERVERS, "10.0.77.0/24")];
+        let routes = routes.map(|(segment, network)| (254, network.parse().unwrap(), u32::from(segment)));
+        settings.paths = Paths::new(&routes);
+    }))
+    .settle();
+    let remote = |n| Family::V4.address(77, n);
+    scene.mac = Some(FORGER);
+    scene.interface = Some(u32::from(CLIENTS));
+    for n in 1..=100 {
+        scan(&mut scene, remote(n), 0..20);
+        scan(&mut scene, Family::V4.address(78, n), 0..20);
+    }
+    assert_eq!(scene.decisions(), []);
+    assert!(unverified(&scene, Unverified::ReversePath) >= 4000);
+    scene.interface = Some(u32::from(SERVERS));
+    scene.mac = None;
+    scan(&mut scene, remote(7), 50..60);
+    assert!(scene.is_acted_on(remote(7)), "what it does itself still counts");
 }
 
 #[test]

@@ -31,6 +31,9 @@ use crate::vitals::{self, Traffic, Vitals};
 /// Distinct sources.
 const SOURCES: usize = 1_000_000;
 
+/// Every eighth frame is from one of so many, so that each of these scans as a worm would.
+const OBSTINATE: usize = 2_000;
+
 /// The services it knocks at.
 const DOORS: [u16; 6] = [445, 139, 135, 3389, 22, 1433];
 
@@ -104,9 +107,11 @@ impl Flood {
             let mut random = Random::new(5);
             let mut batch = vec![Knock::new(ends.0, ends.1); inject::BATCH];
             let begun = Instant::now();
-            let mut turn = sources.iter().cycle();
+            let (mut turn, mut again) = (sources.iter().cycle(), sources[..OBSTINATE].iter().cycle());
             while begun.elapsed() < length && !ended.load(Ordering::Relaxed) {
-                for (knock, source) in batch.iter_mut().zip(&mut turn) {
+                for (number, knock) in batch.iter_mut().enumerate() {
+                    let turn = if number % 8 == 0 { &mut again } else { &mut turn };
+                    let source = turn.next().unwrap();
                     let bits = random.next();
                     let aim = aims[usize::try_from(bits % aims.len() as u64).unwrap()];
                     let door = DOORS[usize::try_from((bits >> 16) % DOORS.len() as u64).unwrap()];
