@@ -4,13 +4,20 @@
 //! [`Action`]s for the daemon to carry out.
 
 pub mod breaker;
+pub mod cases;
 pub mod decision;
 pub mod exempt;
+pub mod orders;
+mod past;
 pub mod responder;
 pub mod settings;
+pub mod waiting;
 
 pub use crate::detect::Directive;
+pub use cases::Case;
 pub use decision::{Action, By, Decision, Mode, Verdict};
 pub use exempt::Exemption;
-pub use responder::{Case, Held, Ordered, Refused, Responder};
+pub use orders::{Ordered, Refused};
+pub use responder::Responder;
 pub use settings::Settings;
+pub use waiting::Held;

@@ -94,7 +94,7 @@ fn each_contained_host_lowers_everyones_threshold() {
 #[test]
 fn cooperation_counts_what_firedoor_found_and_not_what_engineers_ordered() {
     use firedoor::respond::By;
-    use firedoor::respond::responder::Ordered;
+    use firedoor::respond::Ordered;
     let mut scene = Scene::settled();
     for n in 0..20 {
         let order = Ordered {

@@ -663,7 +663,6 @@ fn outbreaks_of_four_kinds_end_where_they_begin() {
 }
 
 /// Mornings with 1 to 50 worms of the four kinds: all are contained, and nobody else.
-
 fn outbreaks(seeds: u64, toll: &mut Toll) {
     for (seed, worms, fuse) in [(1, 1, false), (2, 4, false), (3, 12, true), (4, 50, false), (5, 50, true)] {
         let trust = morning(seeds + seed, worms, fuse);

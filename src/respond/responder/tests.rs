@@ -1,6 +1,10 @@
+use std::time::Duration;
+
 use super::*;
 use crate::detect::settings::Networks;
+use crate::evidence::Score;
 use crate::evidence::Signal;
+use crate::respond::{Ordered, Refused};
 
 const HOST: Address = Address::v4([10, 0, 0, 7]);
 

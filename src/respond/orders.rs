@@ -1,0 +1,164 @@
+//! Engineers' orders to the responder: they pass the breaker, never the exemptions.
+
+use std::time::Duration;
+
+use ipnetwork::IpNetwork;
+
+use crate::detect::Directive;
+use crate::evidence::{Alarm, Attachment, Score};
+use crate::respond::cases::{Case, MOST_CASES};
+use crate::respond::responder::record;
+use crate::respond::{Action, By, Exemption, Responder, Verdict};
+use crate::time::Timestamp;
+use crate::wire::Address;
+
+/// Most entries on the never-contain list by command.
+pub const MOST_BY_COMMAND: usize = 1024;
+
+/// What an engineer wants done about a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ordered<'a> {
+    /// The host.
+    pub host: Address,
+    /// Contain or isolate.
+    pub verdict: Verdict,
+    /// For how long; `None` is until released.
+    pub duration: Option<Duration>,
+    /// Why.
+    pub reason: &'a str,
+}
+
+/// Why an order is not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Nobody may drop this host.
+    #[error("{0} is {1}")]
+    Exempt(Address, Exemption),
+    /// Neither contained nor isolated.
+    #[error("{0} is neither contained nor isolated")]
+    NotActedOn(Address),
+    /// No held decision has this number.
+    #[error("no held decision has the number {0}")]
+    NotHeld(u64),
+    /// Too many hosts are acted on.
+    #[error("{MOST_CASES} hosts are acted on: release some first")]
+    Full,
+}
+
+impl Responder {
+    /// An engineer contains or isolates a host.
+    pub fn order_act(
+        &mut self,
+        order: &Ordered<'_>,
+        by: By,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Refused> {
+        let Ordered { host, verdict, duration, reason } = *order;
+        if let Some(exemption) = self.exemption(host) {
+            return Err(Refused::Exempt(host, exemption));
+        }
+        if self.cases.len() >= MOST_CASES && !self.cases.contains(host) {
+            return Err(Refused::Full);
+        }
+        self.past.unpardon(host);
+        self.open(
+            Case {
+                host,
+                verdict,
+                since: now,
+                until: duration.map(|length| now + length),
+                step: 0,
+                active: now,
+                grade: None,
+                by,
+                reason: reason.to_owned(),
+                attachment: Attachment::default(),
+                score: Score(0),
+                threshold: Score(0),
+                destinations: 0,
+                evidence: Vec::new(),
+            },
+            actions,
+        );
+        Ok(())
+    }
+
+    /// An engineer releases a host; for the pardon's time it is then only watched.
+    pub fn order_release(
+        &mut self,
+        host: Address,
+        reason: &str,
+        by: By,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Refused> {
+        if !self.cases.contains(host) {
+            return Err(Refused::NotActedOn(host));
+        }
+        self.past.forgive(host, now, &self.settings);
+        self.close(host, reason.to_owned(), by, now, actions);
+        Ok(())
+    }
+
+    /// An engineer carries out a held decision.
+    pub fn order_confirm(&mut self, id: u64, by: By, now: Timestamp, actions: &mut Vec<Action>) -> Result<(), Refused> {
+        let held = self.waiting.take(id).ok_or(Refused::NotHeld(id))?;
+        let host = held.alarm.host;
+        if let Some(exemption) = self.exemption(host) {
+            return Err(Refused::Exempt(host, exemption));
+        }
+        let step = self.next_step(host, now);
+        let alarm = Alarm { at: now, ..held.alarm };
+        let reason = format!("held decision confirmed: {}", alarm.signal);
+        self.act(&alarm, held.verdict, step, reason, by, actions);
+        Ok(())
+    }
+
+    /// An engineer discards a held decision; the host is then only watched for the pardon's time.
+    pub fn order_discard(&mut self, id: u64, by: By, now: Timestamp, actions: &mut Vec<Action>) -> Result<(), Refused> {
+        let held = self.waiting.take(id).ok_or(Refused::NotHeld(id))?;
+        let until = self.past.forgive(held.alarm.host, now, &self.settings);
+        let alarm = Alarm { at: now, ..held.alarm };
+        let Action::Record(mut decision) =
+            record(&alarm, Verdict::Release, until, 0, false, "held decision discarded".to_owned())
+        else {
+            return Ok(());
+        };
+        decision.by = by;
+        decision.evidence.clear();
+        actions.push(Action::Record(decision));
+        actions.push(Action::Direct(Directive::Released { host: alarm.host }));
+        Ok(())
+    }
+
+    /// An engineer re-arms the breaker; says whether it was tripped.
+    pub fn order_rearm(&mut self) -> bool {
+        self.breaker.rearm()
+    }
+
+    /// An engineer puts a network on the never-contain list: whom it covers is released.
+    pub fn order_exempt(
+        &mut self,
+        network: IpNetwork,
+        by: &By,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Refused> {
+        if !self.by_command.contains(&network) {
+            if self.by_command.len() >= MOST_BY_COMMAND {
+                return Err(Refused::Full);
+            }
+            self.by_command.push(network);
+        }
+        self.release_exempt(by, now, actions);
+        Ok(())
+    }
+
+    /// An engineer takes a network added by command off the never-contain list; says whether it was on it.
+    pub fn order_unexempt(&mut self, network: IpNetwork) -> bool {
+        let before = self.by_command.len();
+        self.by_command.retain(|entry| *entry != network);
+        self.by_command.len() != before
+    }
+}

@@ -1,0 +1,73 @@
+//! Decisions that wait for an engineer because the breaker tripped: one a host, each with its number.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::evidence::Alarm;
+use crate::respond::Verdict;
+use crate::wire::Address;
+
+/// A decision that waits for an engineer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// Its number, from 1.
+    pub id: u64,
+    /// What would be done.
+    pub verdict: Verdict,
+    /// Why it is held.
+    pub reason: String,
+    /// The alarm.
+    pub alarm: Alarm,
+}
+
+/// All that wait.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    by_id: BTreeMap<u64, Held>,
+    /// Which of them is about whom.
+    of_host: HashMap<Address, u64>,
+    last_id: u64,
+}
+
+impl Waiting {
+    /// Adds one under the next number, in place of the host's former one. At `most` the oldest gives way.
+    pub fn add(&mut self, verdict: Verdict, reason: String, alarm: Alarm, most: usize) {
+        self.last_id += 1;
+        let id = self.last_id;
+        self.take_of(alarm.host);
+        while self.by_id.len() >= most.max(1) {
+            if let Some((_, oldest)) = self.by_id.pop_first() {
+                self.of_host.remove(&oldest.alarm.host);
+            }
+        }
+        self.of_host.insert(alarm.host, id);
+        self.by_id.insert(id, Held { id, verdict, reason, alarm });
+    }
+
+    /// Takes over one from before the start, under its old number; not if its host is acted on by now.
+    pub fn restore(&mut self, held: Held, acted: bool, most: usize) {
+        self.last_id = self.last_id.max(held.id);
+        if self.by_id.len() < most.max(1) && !acted {
+            self.of_host.insert(held.alarm.host, held.id);
+            self.by_id.insert(held.id, held);
+        }
+    }
+
+    /// Takes the one with this number out.
+    pub fn take(&mut self, id: u64) -> Option<Held> {
+        let held = self.by_id.remove(&id)?;
+        self.of_host.remove(&held.alarm.host);
+        Some(held)
+    }
+
+    /// Takes the one about `host` out.
+    pub fn take_of(&mut self, host: Address) {
+        if let Some(id) = self.of_host.remove(&host) {
+            self.by_id.remove(&id);
+        }
+    }
+
+    /// All, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.by_id.values()
+    }
+}
