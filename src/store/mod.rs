@@ -16,6 +16,8 @@
 
 mod database;
 mod fault;
+mod handle;
+mod mirror;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -24,5 +26,5 @@ mod writer;
 
 pub use database::{Opened, Store};
 pub use fault::Fault;
+pub use handle::{Kept, Limits, Receipt, StoreHandle};
 pub use rows::{OrderRow, Pardon, Step};
-pub use writer::{Kept, Limits, Receipt, StoreHandle};

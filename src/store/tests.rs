@@ -492,7 +492,7 @@ fn a_queue_that_overflows_counts_what_is_lost_and_keeps_the_state_right() {
         }
         handle.record(&decision(n, &format!("10.1.{}.{}", n / 250 % 4, n % 250), verdict));
     }
-    wait_until("taking all in", || handle.view().waiting <= super::writer::QUEUE as u64);
+    wait_until("taking all in", || handle.view().waiting <= super::handle::QUEUE as u64);
     let lost = handle.view().lost;
     assert!(lost > 0);
     std::fs::create_dir(path.parent().unwrap()).unwrap();

@@ -1,0 +1,151 @@
+//! [`Mirror`]: who is acted on, pardoned, held and exempted, as the file's tables of state must have it.
+//!
+//! Kept in memory beside the file, so that whatever is lost on the way to it, those tables can be written anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::rows::{case_of, pardon_of};
+use super::{Fault, Pardon, Store};
+use crate::observe::host::{Exempted, HeldView};
+use crate::respond::{Case, Decision, Verdict};
+use crate::wire::Address;
+
+/// Pardons beyond which those that have run out are looked for. How many are in force is bounded by the responder.
+const PARDONS: usize = 1024;
+
+/// The state that tables must agree with, whatever was lost.
+#[derive(Debug)]
+pub(super) struct Mirror {
+    acted: BTreeMap<Address, Case>,
+    pardoned: BTreeMap<Address, Pardon>,
+    held: Vec<HeldView>,
+    exempted: Vec<Exempted>,
+    /// Set until the file has been read once.
+    unread: Option<Unread>,
+}
+
+/// What a file that could not be opened at start may hold, and what has happened since that its tables do not know.
+#[derive(Debug, Default)]
+struct Unread {
+    released: BTreeSet<Address>,
+    unpardoned: BTreeSet<Address>,
+    held: bool,
+    exempted: bool,
+}
+
+impl Default for Mirror {
+    fn default() -> Self {
+        Mirror {
+            acted: BTreeMap::new(),
+            pardoned: BTreeMap::new(),
+            held: Vec::new(),
+            exempted: Vec::new(),
+            unread: Some(Unread::default()),
+        }
+    }
+}
+
+impl Mirror {
+    /// Takes over what the file's tables of state hold, as soon as there is a file; what happened since goes first.
+    pub fn read_once(&mut self, store: Option<&Store>) {
+        let Some(store) = store else { return };
+        let Some(unread) = self.unread.take() else { return };
+        for case in store.acted().unwrap_or_default() {
+            if !unread.released.contains(&case.host) {
+                self.acted.entry(case.host).or_insert(case);
+            }
+        }
+        for pardon in store.pardons().unwrap_or_default() {
+            if !unread.unpardoned.contains(&pardon.host) {
+                self.pardoned.entry(pardon.host).or_insert(pardon);
+            }
+        }
+        if !unread.held {
+            self.held = store.held().unwrap_or_default();
+        }
+        if !unread.exempted {
+            self.exempted = store.exempted().unwrap_or_default();
+        }
+    }
+
+    /// Goes where a decision puts its host.
+    pub fn follow(&mut self, decision: &Decision) {
+        if let Some(case) = case_of(decision) {
+            if let Some(unread) = &mut self.unread {
+                unread.released.remove(&case.host);
+                unread.unpardoned.insert(case.host);
+            }
+            self.pardoned.remove(&case.host);
+            self.acted.insert(case.host, case);
+        } else if decision.decision == Verdict::Release {
+            self.release(decision.host);
+            if let Some(pardon) = pardon_of(decision) {
+                if self.pardoned.len() >= PARDONS {
+                    self.pardoned.retain(|_, pardon| decision.at < pardon.until);
+                }
+                self.pardoned.insert(pardon.host, pardon);
+            }
+        }
+    }
+
+    /// Takes a host off those acted on.
+    pub fn release(&mut self, host: Address) {
+        self.acted.remove(&host);
+        if let Some(unread) = &mut self.unread {
+            unread.released.insert(host);
+        }
+    }
+
+    /// What waits for an engineer now.
+    pub fn set_held(&mut self, held: Vec<HeldView>) {
+        self.held = held;
+        if let Some(unread) = &mut self.unread {
+            unread.held = true;
+        }
+    }
+
+    /// What is on the never-contain list by command now.
+    pub fn set_exempted(&mut self, exempted: Vec<Exempted>) {
+        self.exempted = exempted;
+        if let Some(unread) = &mut self.unread {
+            unread.exempted = true;
+        }
+    }
+
+    /// What waits for an engineer.
+    pub fn held(&self) -> &[HeldView] {
+        &self.held
+    }
+
+    /// What is on the never-contain list by command.
+    pub fn exempted(&self) -> &[Exempted] {
+        &self.exempted
+    }
+
+    /// Writes what holds of one host, after a record about it.
+    pub fn write_of(&self, host: Address, store: &Store) -> Result<(), Fault> {
+        // The mirror may be ahead of this record by others of the same batch, never behind it.
+        match self.acted.get(&host) {
+            Some(case) => store.put_case(case)?,
+            None => store.forget(host)?,
+        }
+        match self.pardoned.get(&host) {
+            Some(pardon) => store.put_pardon(pardon)?,
+            None => store.unpardon(host)?,
+        }
+        Ok(())
+    }
+
+    /// Writes anew what holds of all hosts.
+    pub fn write_hosts(&self, store: &Store) -> Result<(), Fault> {
+        store.clear_acted()?;
+        for case in self.acted.values() {
+            store.put_case(case)?;
+        }
+        store.clear_pardons()?;
+        for pardon in self.pardoned.values() {
+            store.put_pardon(pardon)?;
+        }
+        Ok(())
+    }
+}
