@@ -11,7 +11,6 @@
 //! history before its time is over. The samples go to `FIREDOOR_SOAK_SAMPLES`, a folder, as CSV and as a picture.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -25,10 +24,10 @@ use firedoor::respond::Verdict;
 use firedoor::store::Store;
 use firedoor::time::Timestamp;
 use firedoor::wire::Address;
-use plotters::prelude::*;
 
 use crate::load::Load;
 use crate::prober::{Log, Probe};
+use crate::record::{self, Sample};
 use crate::reload::edit;
 use crate::site::{self, Site};
 use crate::vitals::{self, Traffic, Vitals};
@@ -45,23 +44,6 @@ const SLACK: Duration = Duration::from_secs(3);
 const LOG_BYTES: u64 = 8 << 20;
 /// The most that memory may rise, fitted over what follows the warm-up, in bytes a minute.
 const SLOPE: f64 = 512.0 * 1024.0;
-
-/// One look from outside.
-#[derive(Clone, Copy, Debug)]
-struct Sample {
-    /// Seconds since the run began, and since this daemon's start.
-    at: f64,
-    age: f64,
-    life: u32,
-    vitals: Vitals,
-    history: u64,
-    ahead: u64,
-    /// Packets a second into and out of the gateway since the last look.
-    inward: f64,
-    outward: f64,
-    ring_lost: u64,
-    in_kernel: usize,
-}
 
 /// What happened, counted.
 #[derive(Debug, Default)]
@@ -283,63 +265,6 @@ impl Soak {
     }
 }
 
-/// Least squares: how much `y` rises with `x`.
-fn slope(points: &[(f64, f64)]) -> f64 {
-    let count = points.len() as f64;
-    let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0 / count, y + point.1 / count));
-    let along: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
-    let across: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
-    if across > 0.0 { along / across } else { 0.0 }
-}
-
-fn csv(samples: &[Sample]) -> String {
-    let mut text = "seconds,life,age_seconds,resident_bytes,descriptors,threads,cpu_ticks,history_bytes,wal_bytes,\
-                    packets_in_per_second,packets_out_per_second,ring_lost,in_kernel\n"
-        .to_owned();
-    for sample in samples {
-        let Sample { at, age, life, vitals, history, ahead, inward, outward, ring_lost, in_kernel } = sample;
-        let Vitals { resident, descriptors, threads, ticks } = vitals;
-        writeln!(
-            text,
-            "{at:.1},{life},{age:.1},{resident},{descriptors},{threads},{ticks},{history},{ahead},{inward:.0},\
-             {outward:.0},{ring_lost},{in_kernel}"
-        )
-        .unwrap();
-    }
-    text
-}
-
-/// A panel's title, and what it shows of a sample.
-type Curve = (&'static str, fn(&Sample) -> f64);
-
-fn draw(samples: &[Sample], path: &std::path::Path) {
-    let area = SVGBackend::new(path, (960, 720)).into_drawing_area();
-    area.fill(&WHITE).unwrap();
-    let last = samples.last().map_or(1.0, |sample| sample.at) / 60.0;
-    let curves: [Curve; 3] = [
-        ("resident memory of the daemon, MB", |sample| sample.vitals.resident as f64 / 1e6),
-        ("packets a second into the gateway", |sample| sample.inward),
-        ("history and its log, MB", |sample| (sample.history + sample.ahead) as f64 / 1e6),
-    ];
-    for (panel, (title, value)) in area.split_evenly((curves.len(), 1)).iter().zip(curves) {
-        let most = samples.iter().map(value).fold(0.1, f64::max) * 1.1;
-        let mut chart = ChartBuilder::on(panel)
-            .caption(title, ("sans-serif", 16))
-            .margin(8)
-            .x_label_area_size(24)
-            .y_label_area_size(64)
-            .build_cartesian_2d(0.0..last, 0.0..most)
-            .unwrap();
-        chart.configure_mesh().x_desc("minutes").draw().unwrap();
-        // A line for each of the daemon's lives.
-        for life in 0..=samples.last().map_or(0, |sample| sample.life) {
-            let points = samples.iter().filter(|sample| sample.life == life).map(|s| (s.at / 60.0, value(s)));
-            chart.draw_series(LineSeries::new(points, RGBColor(0, 110, 60).stroke_width(2))).unwrap();
-        }
-    }
-    area.present().unwrap();
-}
-
 /// Nothing that came into the gateway was stopped there.
 fn undisturbed(name: &str, log: &Log) {
     let (lost, stopped) = (log.lost().len(), log.stopped().len());
@@ -424,8 +349,8 @@ fn soak(name: &str, seconds: u64, round: Duration, kills: bool) {
 
     let folder = std::env::var_os("FIREDOOR_SOAK_SAMPLES").map_or_else(std::env::temp_dir, PathBuf::from);
     std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join(format!("{name}.csv")), csv(&soak.samples)).unwrap();
-    draw(&soak.samples, &folder.join(format!("{name}.svg")));
+    std::fs::write(folder.join(format!("{name}.csv")), record::csv(&soak.samples)).unwrap();
+    record::draw(&soak.samples, &folder.join(format!("{name}.svg")));
 
     // Each life warms up alike, so lives are compared at the same age; one life is fitted behind its warm-up.
     let minutes = |sample: &Sample| sample.at / 60.0;
@@ -435,7 +360,7 @@ fn soak(name: &str, seconds: u64, round: Duration, kills: bool) {
         soak.samples.iter().filter(|sample| sample.at >= took.as_secs_f64() / 2.0).collect()
     };
     let memory: Vec<(f64, f64)> = steady.iter().map(|s| (minutes(s), s.vitals.resident as f64)).collect();
-    let rise = slope(&memory);
+    let rise = record::slope(&memory);
     let resident =
         |pick: fn(f64, f64) -> f64, from: f64| soak.samples.iter().map(|s| s.vitals.resident as f64).fold(from, pick);
     let (first, last) = (soak.samples.first().unwrap(), soak.samples.last().unwrap());
