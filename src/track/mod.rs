@@ -12,14 +12,16 @@ pub mod early;
 pub mod follower;
 pub mod hosts;
 pub mod keys;
+pub mod shared;
 pub mod streams;
 pub mod windows;
 
-pub use addresses::{Addresses, Shared};
+pub use addresses::Addresses;
 pub use attempts::{Attempt, Attempts, Deadlines};
 pub use clock::Clock;
 pub use contacts::{Class, Contacts, Party};
 pub use devices::Devices;
 pub use hosts::{Host, Hosts};
 pub use keys::Keys;
+pub use shared::Shared;
 pub use streams::Streams;

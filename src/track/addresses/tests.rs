@@ -1,0 +1,126 @@
+//! Facts about what is known of addresses, and for how long.
+
+use super::*;
+
+const A: Address = Address::v4([10, 0, 0, 1]);
+const B: Address = Address::v4([10, 0, 0, 2]);
+
+fn table(capacity: usize) -> Addresses {
+    Addresses::new(capacity, Duration::from_secs(86_400), Keys::new(3))
+}
+
+fn at(secs: u64) -> Timestamp {
+    Timestamp::from_secs(1_700_000_000 + secs)
+}
+
+#[test]
+fn an_address_is_alive_once_seen_and_for_the_memory() {
+    let table = table(64);
+    assert!(!table.is_alive(A, at(0)));
+    table.saw(A, at(0));
+    assert!(table.is_alive(A, at(86_400)));
+    assert!(!table.is_alive(A, at(86_402)));
+    assert!(!table.is_segment_known(B, Duration::from_secs(600), at(599)));
+    assert!(table.is_segment_known(B, Duration::from_secs(600), at(600)));
+    assert!(!table.is_segment_known(Address::v4([10, 0, 1, 1]), Duration::from_secs(600), at(600)));
+}
+
+#[test]
+fn an_unanswered_question_of_the_gateway_is_settled_by_any_word() {
+    let table = table(64);
+    let patience = Duration::from_millis(20);
+    table.asked(B, at(0));
+    table.asked(B, at(5));
+    assert!(!table.unanswered(B, patience, at(0)));
+    assert!(table.unanswered(B, patience, at(0) + patience));
+    table.saw(B, at(6));
+    assert!(!table.unanswered(B, patience, at(9)));
+}
+
+#[test]
+fn a_server_is_known_when_two_others_use_it() {
+    let table = table(64);
+    let clients: Vec<_> = (1..40).map(|n| Address::v4([10, 0, 5, n])).collect();
+    table.served(B, 445, clients[0], at(0));
+    assert!(!table.is_known_server(B, 445, A, at(0)));
+    for &client in &clients {
+        table.served(B, 445, client, at(1));
+    }
+    assert!(table.is_known_server(B, 445, A, at(1)));
+    assert!(!table.is_known_server(B, 22, A, at(1)), "on that port");
+}
+
+#[test]
+fn several_failing_on_what_served_lately_is_seen() {
+    let table = table(64);
+    assert_eq!(table.failed(B, 445, A, at(0)), 0);
+    table.served(B, 445, A, at(0));
+    let mut most = 0;
+    for n in 1..40 {
+        most = table.failed(B, 445, Address::v4([10, 0, 5, n]), at(1));
+    }
+    assert!(most > 10);
+    assert_eq!(table.failed(B, 445, A, at(700)), 1, "an old outage is over");
+    assert_eq!(table.failed(B, 22, A, at(700)), 0, "it never served that");
+}
+
+#[test]
+fn a_flood_of_new_addresses_spares_servers_and_admits_that_it_forgets() {
+    let table = table(256);
+    for n in 0..20 {
+        table.served(Address::v4([10, 0, 9, n]), 445, A, at(0));
+        table.served(Address::v4([10, 0, 9, n]), 445, B, at(0));
+    }
+    assert!(!table.under_pressure(at(1)));
+    for n in 0..100_000u32 {
+        table.saw(Address::v4((0x0a40_0000 + n).to_be_bytes()), at(1));
+    }
+    let client = Address::v4([10, 9, 9, 9]);
+    assert!((0..20).all(|n| table.is_known_server(Address::v4([10, 0, 9, n]), 445, client, at(2))));
+    assert!(table.under_pressure(at(2)));
+    assert!(table.evicted() > 1000);
+    assert_eq!(table.occupancy(), (256, 256));
+}
+
+#[test]
+fn a_zones_hosts_are_estimated() {
+    let table = table(4096);
+    assert_eq!(table.segment_hosts(A), 0);
+    for n in 1..=80 {
+        table.saw(Address::v4([10, 0, 0, n]), at(0));
+    }
+    let estimate = table.segment_hosts(A);
+    assert!((60..=100).contains(&estimate), "{estimate}");
+}
+
+#[test]
+fn a_router_shows_many_addresses_all_the_time() {
+    let table = table(256);
+    let (router, host) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
+    for n in 0..30u8 {
+        table.sent_by(router, Address::v4([10, 3, n, 1]), at(0));
+        table.sent_by(host, A, at(0));
+        table.sent_by(host, Address::v6([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n % 8]), at(0));
+    }
+    assert!(table.is_router(router, at(0)));
+    assert_eq!(table.addresses_of(host, true, at(0)), 1);
+    assert!(!table.is_router(host, at(0)), "several IPv6 addresses are nothing odd");
+    // A lease a day, for a year.
+    for day in 0..365u64 {
+        table.sent_by(host, Address::v4([10, 0, 7, u8::try_from(day % 250).unwrap()]), at(86_400 * day));
+        assert!(!table.is_router(host, at(86_400 * day)));
+    }
+    assert!(!table.is_router(router, at(7200)), "nor is a router what stopped to be one");
+}
+
+#[test]
+fn how_many_missed_an_address_is_remembered_for_the_memory() {
+    let table = table(256);
+    assert_eq!(table.missing(B, at(0)), 0);
+    for n in 0..10 {
+        table.missed(B, Address::v4([10, 0, 5, n]), at(u64::from(n) * 3600));
+    }
+    assert!(table.missing(B, at(36_000)) >= 5);
+    assert!(!table.is_alive(B, at(36_000)), "that does not make it alive");
+    assert_eq!(table.missing(B, at(36_000 + 86_401)), 0);
+}
