@@ -17,6 +17,10 @@ const REPEAT: Duration = Duration::from_secs(600);
 /// Most hosts looked at each time, each family.
 const MOST: usize = 64;
 
+/// Most hosts told within [`REPEAT`]. A forged flood has the fuse limit any number of sources, and must not fill the
+/// history, or push what was decided out of it; the fuse's counters still count everybody.
+const MOST_TOLD: usize = 256;
+
 /// Who was told, and when.
 pub(super) type Told = HashMap<Address, Timestamp>;
 
@@ -29,6 +33,9 @@ impl Control {
         let Ok(limited) = self.firewall.throttled(MOST) else { return };
         let enforced = self.responder.settings().mode == Mode::Enforce;
         for (host, packets) in limited {
+            if self.throttled.len() >= MOST_TOLD {
+                return;
+            }
             if self.responder.case(host).is_some() || self.throttled.contains_key(&host) {
                 continue;
             }

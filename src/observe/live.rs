@@ -20,7 +20,7 @@ use crate::respond::{Case, Decision, Verdict};
 use crate::time::Timestamp;
 use crate::wire::Address;
 
-/// Decisions kept in memory, watches and others each, for `why` and `/v1/decisions`; the history database has them all.
+/// Decisions kept in memory, those that cut nobody off and others each, for `why` and `/v1/decisions`; the history database has them all.
 pub const RECENT: usize = 1024;
 
 /// What the running daemon shows.
@@ -38,7 +38,7 @@ pub struct Live {
     ruleset: ArcSwap<String>,
     exempted: ArcSwap<Vec<Exempted>>,
     held: ArcSwap<Vec<HeldView>>,
-    /// Watches apart from the rest, so that they cannot push it out.
+    /// Watches and throttles apart from the rest, so that they cannot push it out.
     recent: Mutex<[VecDeque<Arc<ActView>>; 2]>,
     /// Whom an engineer's release protects, and until when. As many as the responder remembers.
     pardons: Mutex<HashMap<Address, Timestamp>>,
@@ -191,8 +191,8 @@ impl Live {
 
     /// Keeps a decision among the recent ones without counting it: at start, those of an earlier run, oldest first.
     pub fn remember(&self, act: ActView) {
-        let [watches, acts] = &mut *self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = if act.decision == Verdict::Watch { watches } else { acts };
+        let [notes, acts] = &mut *self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = if matches!(act.decision, Verdict::Watch | Verdict::Throttle) { notes } else { acts };
         if recent.len() >= RECENT {
             recent.pop_front();
         }
@@ -299,12 +299,15 @@ mod tests {
     }
 
     #[test]
-    fn the_recent_decisions_are_bounded() {
+    fn the_recent_decisions_are_bounded_and_notes_push_out_no_acts() {
         let live = Live::new(Arc::new(Config::default()));
-        let host: Address = "10.0.0.7".parse().unwrap();
-        for _ in 0..RECENT + 5 {
+        let [host, other]: [Address; 2] = ["10.0.0.7", "10.0.0.8"].map(|text| text.parse().unwrap());
+        live.record(&decision(other, Verdict::Contain));
+        for _ in 0..RECENT {
             live.record(&decision(host, Verdict::Watch));
+            live.record(&decision(host, Verdict::Throttle));
         }
-        assert_eq!(live.recent(None, usize::MAX).len(), RECENT);
+        assert_eq!(live.recent(None, usize::MAX).len(), RECENT + 1);
+        assert_eq!(live.recent(Some(other), usize::MAX).len(), 1);
     }
 }

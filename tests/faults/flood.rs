@@ -18,7 +18,9 @@ use firedoor::lab::plan::{Segment, WARD};
 use firedoor::lab::random::Random;
 use firedoor::lab::session::{Service, Session};
 use firedoor::lab::worm::{Kind, Order, Worm};
+use firedoor::observe::host::ActView;
 use firedoor::respond::Verdict;
+use firedoor::store::Store;
 use firedoor::sys::inject::{self, Injector};
 use firedoor::sys::namespace::Error;
 use firedoor::wire::{Address, Mac};
@@ -245,15 +247,18 @@ fn a_million_forged_sources_on_the_wire_hide_no_worm_harm_nobody_and_stay_within
     for session in &sessions {
         eprintln!("{:?}", session.course());
     }
-    let accused = site.accused();
-    let innocent: Vec<_> = accused.iter().filter(|act| act.host != Address::from(host)).collect();
-    eprintln!("{} others contained, isolated or held", innocent.len());
+    site::until("the history has it all", || site.status().store.waiting == 0);
+    let acts = Store::open_to_read(&site.directory.path().join("history.db")).unwrap().recent(1_000_000).unwrap();
+    let accused = |act: &ActView| matches!(act.decision, Verdict::Contain | Verdict::Isolate | Verdict::Hold);
+    let innocent: Vec<_> = acts.iter().filter(|act| accused(act) && act.host != Address::from(host)).collect();
+    eprintln!("{} others contained, isolated or held; {} decisions in the history", innocent.len(), acts.len());
     let in_kernel = site.in_kernel();
     unstopped("the uninvolved client to 445", &uninvolved.end());
     unstopped("the worm's host to 80", &clinical.end());
 
     assert!(innocent.is_empty(), "{} innocents, among them {:#?}", innocent.len(), &innocent[..innocent.len().min(3)]);
     assert_eq!(in_kernel, [host]);
+    assert!(acts.len() < 500, "a flood fills the history: {}", acts.len());
     assert!(contained.is_some(), "the worm was not contained");
     // What the ring lost the daemon has not seen; then it is the kernel's fuse that holds the worm, at one a second more.
     let unseen: u64 = status.interfaces.iter().map(|interface| interface.kernel_drops).sum();
