@@ -228,3 +228,93 @@ pub(super) fn write_ahead(store: &StoreHandle, actions: &[Action], late: &mut bo
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::{Detail, Evidence, Grade};
+    use crate::respond::{Decision, Settings};
+    use crate::wire::Mac;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    /// A decision to hold that was made at `NOW`, as it is recorded.
+    fn hold(host: Address) -> Decision {
+        let evidence = |n: u8| Evidence {
+            signal: Signal::Dark,
+            at: NOW,
+            peer: Address::v4([10, 9, 0, n]),
+            port: 445,
+            weight: Score(3300),
+            detail: Detail::Silent { after_ms: 300 },
+        };
+        Decision {
+            at: NOW,
+            host,
+            decision: Verdict::Hold,
+            score: Score(9900),
+            threshold: Score(7920),
+            destinations: 3,
+            grade: Some(Grade::Scan),
+            until: None,
+            step: 0,
+            enforced: false,
+            reason: "would contain: dark; held, because the breaker tripped".to_owned(),
+            by: By::Firedoor,
+            attachment: Attachment { interface: 3, vlan: 7, mac: Mac([2, 0, 0, 0, 0, 9]) },
+            evidence: (1..=3).map(evidence).collect(),
+        }
+    }
+
+    fn view(id: u64, decision: &Decision) -> HeldView {
+        HeldView {
+            id,
+            at: decision.at,
+            host: decision.host,
+            would: Verdict::Contain,
+            grade: Grade::Scan,
+            score: decision.score,
+            destinations: decision.destinations,
+            reason: decision.reason.clone(),
+            evidence: decision.evidence.iter().map(Into::into).collect(),
+        }
+    }
+
+    #[test]
+    fn what_waited_waits_again_with_its_number_its_evidence_and_its_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&directory.path().join("history.db")).unwrap().store;
+        let decision = hold(Address::v4([10, 1, 0, 5]));
+        store.record(&decision).unwrap();
+        let complete = view(7, &decision);
+        // What an earlier version kept after a restart: the number and the place, without the words.
+        let wordless = HeldView { evidence: Vec::new(), ..complete.clone() };
+        for kept in [&complete, &wordless] {
+            store.set_held(std::slice::from_ref(kept)).unwrap();
+            let mut responder = Responder::new(Settings::default());
+            let known = hold_again(store.held().unwrap(), &store, &mut responder);
+            assert_eq!(known, [complete.clone()]);
+            let held: Vec<&Held> = responder.held().collect();
+            assert_eq!(held.iter().map(|held| in_words(held, &known)).collect::<Vec<_>>(), [complete.clone()]);
+            assert_eq!((held[0].alarm.attachment, held[0].alarm.threshold), (decision.attachment, Score(7920)));
+            assert_eq!(held[0].alarm.signal, Signal::Dark);
+        }
+    }
+
+    #[test]
+    fn a_pardon_that_has_run_out_is_not_taken_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&directory.path().join("history.db")).unwrap().store;
+        let [over, lasting] = [5, 6].map(|n| Address::v4([10, 1, 0, n]));
+        for (host, minutes) in [(over, 10), (lasting, 90)] {
+            let until = Some(NOW + Duration::from_mins(minutes));
+            store.record(&Decision { decision: Verdict::Release, until, ..hold(host) }).unwrap();
+        }
+        let mut responder = Responder::new(Settings::default());
+        let live = Live::new(std::sync::Arc::new(Config::default()));
+        let now = NOW + Duration::from_mins(60);
+        take_over(&[], Some(&store), &mut responder, &live, now, &mut Vec::new());
+        assert_eq!([over, lasting].map(|host| responder.pardon(host).is_some()), [false, true]);
+        assert_eq!([over, lasting].map(|host| live.pardoned(host).is_some()), [false, true]);
+    }
+}

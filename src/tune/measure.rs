@@ -16,6 +16,7 @@ use crate::evidence::{Grade, Score, Signal};
 use crate::replay::{Lockstep, Summary};
 use crate::respond::{Decision, Verdict};
 use crate::time::Timestamp;
+use crate::track::hosts::{ANY_WINDOWS, LATERAL_WINDOWS};
 use crate::wire::frame::{Packet, Transport};
 use crate::wire::{Address, Frame};
 
@@ -25,8 +26,8 @@ pub const MOST_HOSTS: usize = 262_144;
 pub const MOST_SERVICES: usize = 16;
 /// Longer silence between two packets was not captured, as far as anybody can tell.
 const GAP: Duration = Duration::from_mins(15);
-/// Windows of both classes at most: eight lateral ones, four of any port.
-const WINDOWS: usize = 12;
+/// Windows of both classes at most.
+const WINDOWS: usize = LATERAL_WINDOWS + ANY_WINDOWS;
 
 /// A service that a host opened first contacts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
