@@ -15,6 +15,9 @@ use crate::observe::host::Class;
 use crate::tune::{Change, Line, Measure, Outlier, Proposal};
 use crate::wire::Address;
 
+/// Hosts of each list that are shown; `--json` has them all.
+const SHOWN: usize = 20;
+
 /// Options of `tune`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -117,6 +120,14 @@ fn print(proposal: &Proposal, out: &mut Output) -> std::io::Result<()> {
     if proposal.alarmed.iter().any(Outlier::is_attack) {
         writeln!(out, "{BAD}An exploit was seen: these captures hold an attack. Look at it before you tune.{BAD:#}")?;
     }
+    if proposal.is_suspicious() {
+        let (alarmed, of) = (proposal.alarmed.len(), proposal.measured);
+        writeln!(
+            out,
+            "{NOTE}{alarmed} of {of} hosts would have been acted on: an outbreak, or a network that Firedoor does not know \
+             well enough. `firedoor replay` shows each reason; do not tune by these captures before you know it.{NOTE:#}"
+        )?;
+    }
     if proposal.fragment.is_empty() {
         writeln!(out, "\nNothing to change.")
     } else {
@@ -155,7 +166,7 @@ fn outliers(out: &mut Output, title: &str, list: &[Outlier]) -> std::io::Result<
     }
     writeln!(out, "\n{HEADING}{title}:{HEADING:#}")?;
     let mut table = Table::new(&["HOST", "LOOKS LIKE", "PORTS", "WHEN", "WHY"]).indented(2);
-    for one in list {
+    for one in list.iter().take(SHOWN) {
         let mut ports: Vec<String> = one.services.iter().take(6).map(ToString::to_string).collect();
         if one.more_services || one.services.len() > 6 {
             ports.push("…".to_owned());
@@ -169,5 +180,9 @@ fn outliers(out: &mut Output, title: &str, list: &[Outlier]) -> std::io::Result<
             one.why.clone().into(),
         ]);
     }
-    table.print(out)
+    table.print(out)?;
+    if list.len() > SHOWN {
+        writeln!(out, "  {DIM}and {} more, which --json lists{DIM:#}", list.len() - SHOWN)?;
+    }
+    Ok(())
 }

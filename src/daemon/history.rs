@@ -293,11 +293,12 @@ mod tests {
             store.set_held(std::slice::from_ref(kept)).unwrap();
             let mut responder = Responder::new(Settings::default());
             let known = hold_again(store.held().unwrap(), &store, &mut responder);
-            assert_eq!(known, [complete.clone()]);
-            let held: Vec<&Held> = responder.held().collect();
-            assert_eq!(held.iter().map(|held| in_words(held, &known)).collect::<Vec<_>>(), [complete.clone()]);
-            assert_eq!((held[0].alarm.attachment, held[0].alarm.threshold), (decision.attachment, Score(7920)));
-            assert_eq!(held[0].alarm.signal, Signal::Dark);
+            assert_eq!(known, std::slice::from_ref(&complete));
+            assert_eq!(responder.held().count(), 1);
+            let held = responder.held().next().unwrap();
+            assert_eq!(in_words(held, &known), complete);
+            assert_eq!((held.alarm.attachment, held.alarm.threshold), (decision.attachment, Score(7920)));
+            assert_eq!(held.alarm.signal, Signal::Dark);
         }
     }
 

@@ -20,6 +20,9 @@ const ALARMED: &str = "\
 # the comment; if you do not, look at it first: a worm needs no role.
 ";
 
+/// Roles that a fragment offers at most, of each sort: more is no list of a few by their work.
+const MOST_ROLES: usize = 20;
+
 /// The lines: the windows where one changes, a role for whom it would help.
 pub(super) fn write(proposal: &Proposal, config: &Config) -> String {
     let mut text = String::new();
@@ -43,22 +46,30 @@ pub(super) fn write(proposal: &Proposal, config: &Config) -> String {
     let blank = if text.is_empty() { "" } else { "\n" };
     if !proposal.stand_out.is_empty() {
         let _ = write!(text, "{blank}{ROLES}");
-        for one in &proposal.stand_out {
+        for one in proposal.stand_out.iter().take(MOST_ROLES) {
             let _ = write!(text, "\n# {}: {}\n{}", one.host, one.why, block(one));
         }
+        rest(&mut text, proposal.stand_out.len());
     }
     let alarmed: Vec<&Outlier> = proposal.alarmed.iter().filter(|one| !one.is_attack()).collect();
     if !alarmed.is_empty() {
         let blank = if text.is_empty() { "" } else { "\n" };
         let _ = write!(text, "{blank}{ALARMED}");
-        for one in alarmed {
+        for one in alarmed.iter().take(MOST_ROLES) {
             let _ = write!(text, "\n# {}: {}\n", one.host, one.why);
             for line in block(one).lines() {
                 let _ = writeln!(text, "#{line}");
             }
         }
+        rest(&mut text, alarmed.len());
     }
     text
+}
+
+fn rest(text: &mut String, of: usize) {
+    if of > MOST_ROLES {
+        let _ = writeln!(text, "\n# And {} more, which `firedoor tune --json` lists.", of - MOST_ROLES);
+    }
 }
 
 fn window(line: &Line) -> Window {

@@ -250,6 +250,12 @@ impl Proposal {
         proposal.fragment = super::fragment::write(&proposal, config);
         proposal
     }
+
+    /// Whether so many hosts would have been acted on that these captures are no ordinary traffic.
+    #[must_use]
+    pub fn is_suspicious(&self) -> bool {
+        self.alarmed.len() > few(self.measured)
+    }
 }
 
 fn lines(windows: &[(Class, Window)], ordinary: &[(Address, &Peak)], covered: Duration) -> Vec<Line> {

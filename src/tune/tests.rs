@@ -147,6 +147,20 @@ fn whom_firedoor_would_have_acted_on_teaches_nothing_and_is_named() {
     assert!(config.detect.roles[0].hosts.contains(host(1)));
 }
 
+#[test]
+fn a_whole_outbreak_is_said_to_be_one_and_does_not_fill_the_fragment() {
+    let mut measured = site(500);
+    for n in 1..=100 {
+        measured.alarmed.insert(host(n), alarmed(n, Grade::Scan));
+    }
+    let proposal = Proposal::new(measured, &Config::default());
+    assert!(proposal.is_suspicious());
+    assert_eq!(proposal.fragment.matches("#[[role]]").count(), 20);
+    assert!(proposal.fragment.contains("# And 80 more"));
+    assert_eq!(checked(&proposal.fragment).0, "");
+    assert!(!Proposal::new(site(500), &Config::default()).is_suspicious());
+}
+
 /// Takes a line of a block out of the comment.
 fn uncover(line: &str) -> &str {
     line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line)
