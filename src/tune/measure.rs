@@ -62,6 +62,10 @@ pub struct Peak {
     pub services: Vec<(Service, u64)>,
     /// There were more services than are noted.
     pub more_services: bool,
+    /// SMB1 with new peers was among its evidence.
+    pub smb1: bool,
+    /// Remote execution on new peers was.
+    pub remote_execution: bool,
 }
 
 impl Peak {
@@ -285,6 +289,10 @@ impl Measure {
         let score = known.score_now(self.core.now(), detector.settings().decay);
         if let Some(peak) = self.found.hosts.get_mut(&host) {
             peak.score = peak.score.max(score);
+            for evidence in &known.evidence {
+                peak.smb1 |= evidence.signal == Signal::Smb1;
+                peak.remote_execution |= evidence.signal == Signal::RemoteExecution;
+            }
         }
     }
 

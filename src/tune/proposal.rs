@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::measure::{Alarmed, MOST_SERVICES, Measured, Peak, Service};
 use crate::config::Config;
 use crate::detect::settings::{Settings, Window};
-use crate::evidence::{Grade, Score};
+use crate::evidence::{Grade, Score, Signal};
 use crate::observe::host::Class;
 use crate::replay::Summary;
 use crate::track::windows::Recent;
@@ -110,6 +110,10 @@ pub struct Outlier {
     pub services: Vec<Service>,
     /// There were more services than are listed.
     pub more_services: bool,
+    /// Its score rests on SMB1 with new peers, too: the role must cover that.
+    pub smb1: bool,
+    /// Its score rests on remote execution, too.
+    pub remote_execution: bool,
     /// What would have been decided about it: an engineer must know what it is before it gets a role.
     pub alarmed: Option<Alarmed>,
 }
@@ -193,7 +197,8 @@ impl Proposal {
         let mut windows = classed(Class::Lateral, &config.detect.lateral_windows);
         windows.extend(classed(Class::Any, &config.detect.any_windows));
 
-        let mut stand_out: Vec<(Address, String)> = Vec::new();
+        // Who, why, and whether it is for the score.
+        let mut stand_out: Vec<(Address, String, bool)> = Vec::new();
         for (at, (class, window)) in windows.iter().enumerate() {
             let (_, ceiling) = bounds(*class, window.length);
             let needs = |limit: u32| move |(_, peak): &&(Address, &Peak)| with_margin(peak.count(at)) > limit;
@@ -206,22 +211,22 @@ impl Proposal {
                 }
             }
             for (host, peak) in beyond {
-                if stand_out.iter().all(|(known, _)| known != host) {
+                if stand_out.iter().all(|(known, ..)| known != host) {
                     let lateral = if *class == Class::Lateral { " on lateral services" } else { "" };
                     let (count, secs) = (peak.count(at), window.length.as_secs());
                     let why = format!("{count} first contacts{lateral} within {secs} s, threshold {}", window.limit);
-                    stand_out.push((*host, why));
+                    stand_out.push((*host, why, false));
                 }
             }
         }
         let threshold = config.detect.threshold;
         for (host, peak) in &ordinary {
             let near = i64::from(peak.score.0) * 100 >= i64::from(threshold.0) * i64::from(NEAR);
-            if near && stand_out.iter().all(|(known, _)| known != host) {
-                stand_out.push((*host, format!("a score of {}, threshold {threshold}", peak.score)));
+            if near && stand_out.iter().all(|(known, ..)| known != host) {
+                stand_out.push((*host, format!("a score of {}, threshold {threshold}", peak.score), true));
             }
         }
-        ordinary.retain(|(host, _)| stand_out.iter().all(|(known, _)| known != host));
+        ordinary.retain(|(host, _)| stand_out.iter().all(|(known, ..)| known != host));
 
         let lines = lines(&windows, &ordinary, covered);
         let highest = ordinary.iter().max_by_key(|(_, peak)| peak.score).filter(|(_, peak)| peak.score.0 > 0);
@@ -231,10 +236,14 @@ impl Proposal {
             most_hosts: most_hosts(ordinary.iter().map(|(_, peak)| peak.score).collect()),
             host: highest.map(|(host, _)| *host),
         };
-        let outlier = |host: Address, why: String, alarmed: Option<Alarmed>| {
-            let (services, more_services, kind) = hosts.get(&host).map_or((Vec::new(), false, "role"), looks);
-            Outlier { host, why, kind, services, more_services, alarmed }
+        let outlier = |host: Address, why: String, scored: bool, alarmed: Option<Alarmed>| {
+            let peak = hosts.get(&host);
+            let (services, more_services, kind) = peak.map_or((Vec::new(), false, "role"), looks);
+            let smb1 = scored && peak.is_some_and(|peak| peak.smb1);
+            let remote_execution = scored && peak.is_some_and(|peak| peak.remote_execution);
+            Outlier { host, why, kind, services, more_services, smb1, remote_execution, alarmed }
         };
+        let by_score = |one: &Alarmed| !matches!(one.signal, Some(Signal::FanoutLateral | Signal::FanoutAny));
         let mut proposal = Proposal {
             summary,
             covered: covered.as_secs(),
@@ -243,8 +252,11 @@ impl Proposal {
             unmeasured,
             windows: lines,
             score,
-            stand_out: stand_out.into_iter().map(|(host, why)| outlier(host, why, None)).collect(),
-            alarmed: alarmed.into_values().map(|one| outlier(one.host, one.reason.clone(), Some(one))).collect(),
+            stand_out: stand_out.into_iter().map(|(host, why, scored)| outlier(host, why, scored, None)).collect(),
+            alarmed: alarmed
+                .into_values()
+                .map(|one| outlier(one.host, one.reason.clone(), by_score(&one), Some(one)))
+                .collect(),
             fragment: String::new(),
         };
         proposal.fragment = super::fragment::write(&proposal, config);

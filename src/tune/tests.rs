@@ -126,6 +126,23 @@ fn a_few_that_stand_out_are_given_roles_instead() {
 }
 
 #[test]
+fn a_role_covers_what_a_score_rests_on_and_no_more() {
+    let mut measured = site(500);
+    let smb = [(tcp(445), 4)];
+    for (n, counts, score, remote_execution) in [(9, USUAL, 8000, false), (10, [8; 8], 0, true)] {
+        let mut peak = Peak::of(&counts, Score(score), &smb);
+        (peak.smb1, peak.remote_execution) = (true, remote_execution);
+        measured.hosts.insert(host(n), peak);
+    }
+    let proposal = Proposal::new(measured, &Config::default());
+    let roles = config::parse(&proposal.fragment, "fragment.toml").unwrap().0.detect.roles;
+    let covered =
+        |n| roles.iter().find(|role| role.hosts.contains(host(n))).map(|role| (role.smb1, role.remote_execution));
+    assert_eq!(covered(9), Some((true, false)));
+    assert_eq!(covered(10), Some((false, false)), "fan-out is no reason to overlook remote execution");
+}
+
+#[test]
 fn whom_firedoor_would_have_acted_on_teaches_nothing_and_is_named() {
     let mut measured = site(50);
     for (n, grade) in [(1, Grade::Scan), (2, Grade::Exploit)] {

@@ -196,7 +196,8 @@ pub(super) const WEIGHTS: Section = Section {
         key(
             "known_server",
             Nats(|c| &mut c.detect.weights.known_server, -100.0..=0.0),
-            "A first contact was answered by a server that others use: evidence of innocence, hence negative.",
+            "A first contact was answered by a server that others use: evidence of innocence, hence negative. On ports that \
+             are no lateral services an answer from anybody takes back a third of it from what such ports added lately.",
         ),
         key(
             "answered",
