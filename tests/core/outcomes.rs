@@ -2,6 +2,7 @@
 
 use firedoor::detect::Signal;
 use firedoor::detect::counters::{Outcome as Counted, Unverified};
+use firedoor::detect::evidence::Score;
 use firedoor::wire::frame::Transport;
 
 use crate::scene::{FAMILIES, Family, HOST, Outcome, Scene, VERDICT, ms, secs, settings};
@@ -293,10 +294,15 @@ fn a_print_server_among_its_printers_is_left_alone_though_some_are_dead() {
 #[test]
 fn a_scan_of_another_port_is_contained_whether_a_third_answers_or_nobody() {
     // 30 % of a network alive and listening is many.
-    for (nth, at_most) in [(100, 9), (10, 11), (3, 19)] {
-        let needed = one_in_nth_answers(&mut Scene::settled(), 8080, nth, 60);
-        assert!(needed.is_some_and(|needed| needed <= at_most), "one in {nth} answers: {needed:?}");
+    for (nth, contained_at) in [(100, 9), (10, 9), (3, 17)] {
+        assert_eq!(
+            one_in_nth_answers(&mut Scene::settled(), 8080, nth, 60),
+            Some(contained_at),
+            "one in {nth} answers"
+        );
     }
+    let mut scene = Scene::with(settings(|settings| settings.weights.known_server = Score(0))).settle();
+    assert_eq!(one_in_nth_answers(&mut scene, 8080, 3, 60), Some(13), "if answers took nothing back");
 }
 
 #[test]
