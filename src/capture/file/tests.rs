@@ -352,7 +352,7 @@ fn what_is_no_capture_is_named_with_its_mend() {
         (b"\x28\xb5\x2f\xfd....", "zstd -dc"),
         (b"snoop\0\0\0", "editcap"),
         (b"#!/bin/sh\n", "neither pcap nor pcapng"),
-        (b"\x0a\x0d\x0d\x0a\0\0\0\x1cXXXX", "byte-order magic"),
+        (b"\x0a\x0d\x0d\x0a\0\0\0\x1cnone", "byte-order magic"),
     ] {
         let error = open(bytes).unwrap_err().to_string();
         assert!(error.contains("test.pcap") && error.contains(part), "{error}");
