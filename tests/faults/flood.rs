@@ -239,6 +239,12 @@ fn a_million_forged_sources_on_the_wire_hide_no_worm_harm_nobody_and_stay_within
         before.descriptors,
         after.descriptors
     );
+    let ticks = after.ticks - before.ticks;
+    eprintln!(
+        "the daemon used {:.1} s of processor time, {:.0} ns a packet that came in",
+        ticks as f64 / 100.0,
+        ticks as f64 * 1e7 / carried.all_in as f64
+    );
     eprintln!(
         "the worm tried {} addresses, was contained after {contained:?}, and {} of its first contacts reached the ward",
         deeds.destinations,
