@@ -16,7 +16,8 @@ type Length = (u128, Vec<(u128, Vec<u32>)>);
 pub struct Paths {
     /// Each table's prefixes, the longest first.
     tables: Vec<(u32, Vec<Length>)>,
-    interfaces: Vec<u32>,
+    /// The interfaces that packets leave by: for IPv4 (true) or IPv6.
+    interfaces: Vec<(bool, u32)>,
 }
 
 /// One route: its table, the network it leads to, the index of the interface it leaves by.
@@ -28,6 +29,7 @@ impl Paths {
     pub fn new(routes: &[Route]) -> Self {
         let mut sorted: Vec<(u32, u128, u128, u32)> = routes
             .iter()
+            .filter(|(_, network, _)| !Address::from(network.ip()).is_link_local())
             .map(|(table, network, interface)| {
                 let bits = u32::from(network.prefix()) + if network.is_ipv4() { 96 } else { 0 };
                 let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
@@ -51,18 +53,25 @@ impl Paths {
                 Some((last, interfaces)) if *last == network => interfaces.push(interface),
                 _ => networks.push((network, vec![interface])),
             }
-            paths.interfaces.push(interface);
         }
+        paths.interfaces = routes
+            .iter()
+            .filter(|(_, network, _)| !Address::from(network.ip()).is_link_local())
+            .map(|(_, network, interface)| (network.is_ipv4(), *interface))
+            .collect();
         paths.interfaces.sort_unstable();
         paths.interfaces.dedup();
         paths
     }
 
-    /// Whether packets to `address` would leave by `interface`. `None` where that says nothing: no route uses that
-    /// interface at all (a bridge's port, a replay).
+    /// Whether packets to `address` would leave by `interface`. `None` where that says nothing: a link-local address, or
+    /// an interface that no route of that family uses (a bridge's port, a replay).
     #[must_use]
     pub fn lead(&self, address: Address, interface: u32) -> Option<bool> {
-        self.interfaces.binary_search(&interface).ok()?;
+        if address.is_link_local() {
+            return None;
+        }
+        self.interfaces.binary_search(&(address.is_v4(), interface)).ok()?;
         let bits = address.bits();
         let agrees = |lengths: &Vec<Length>| {
             let longest = lengths.iter().find_map(|(mask, networks)| {
@@ -108,8 +117,13 @@ mod tests {
             ("2001:db8::1", 1),
             ("172.16.0.1", 1),
         ] {
-            for asked in 1..=5 {
+            // 2, 3 and 4 carry IPv4 only, 5 IPv6 only.
+            let other = if address.contains(':') { 2..=4 } else { 5..=5 };
+            for asked in (1..=5).filter(|asked| !other.contains(asked)) {
                 assert_eq!(lead(&paths, address, asked), Some(asked == interface), "{address} by {asked}");
+            }
+            for asked in other {
+                assert_eq!(lead(&paths, address, asked), None, "{address} by {asked}");
             }
         }
     }
@@ -121,6 +135,17 @@ mod tests {
         assert_eq!(lead(&paths, "10.0.2.1", 1), Some(false));
         assert_eq!(lead(&paths, "10.0.1.1", 9), None, "a bridge's port");
         assert_eq!(lead(&Paths::default(), "10.0.1.1", 1), None);
+    }
+
+    #[test]
+    fn link_local_addresses_and_routes_say_nothing() {
+        let paths =
+            paths(&[(254, "fe80::/64", 1), (254, "fe80::/64", 2), (254, "fd00:1::/64", 2), (254, "169.254.0.0/16", 1)]);
+        assert_eq!(lead(&paths, "10.0.1.1", 1), None, "a bridge's port has a link-local route");
+        assert_eq!(lead(&paths, "fd00:1::7", 1), None);
+        assert_eq!(lead(&paths, "fd00:1::7", 2), Some(true));
+        assert_eq!(lead(&paths, "fe80::7", 2), None);
+        assert_eq!(lead(&paths, "169.254.1.7", 1), None);
     }
 
     #[test]

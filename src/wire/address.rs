@@ -77,6 +77,12 @@ impl Address {
         }
     }
 
+    /// An address that means something on its own link only: 169.254.0.0/16 (RFC 3927), fe80::/10 (RFC 4291 §2.5.6).
+    #[must_use]
+    pub const fn is_link_local(self) -> bool {
+        if self.is_v4() { self.0 >> 16 & 0xffff == 0xa9fe } else { self.0 >> 118 == 0xfe80 >> 6 }
+    }
+
     /// Writes it into `text`, in the usual notation of its family. Reports and histories carry many of them.
     fn text(self, text: &mut [u8; 40]) -> &str {
         let mut rest = &mut text[..];
@@ -208,6 +214,20 @@ mod tests {
             ("::", false),
         ] {
             assert_eq!(text.parse::<Address>().unwrap().is_unicast(), unicast, "{text}");
+        }
+    }
+
+    #[test]
+    fn link_local_addresses_are_told_in_both_families() {
+        for (text, local) in [
+            ("169.254.0.1", true),
+            ("169.253.0.1", false),
+            ("fe80::1", true),
+            ("febf::1", true),
+            ("fec0::1", false),
+            ("fd00::1", false),
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap().is_link_local(), local, "{text}");
         }
     }
 }
