@@ -254,6 +254,8 @@ pub struct Settings {
     pub attached: Vec<(u32, Networks)>,
     /// By which interface each address is reached, for the same check beyond the attached networks; empty in a replay.
     pub paths: Paths,
+    /// Whether a source must live behind the interface its packet came in on, by `paths`.
+    pub reverse_path: bool,
     /// The kernel's fuse as the core mirrors it; `None` where nothing is dropped.
     pub fuse: Option<Fuse>,
 }
@@ -305,6 +307,7 @@ impl Default for Settings {
             own: Networks::default(),
             attached: Vec::new(),
             paths: Paths::default(),
+            reverse_path: true,
             fuse: None,
         }
     }

@@ -67,7 +67,7 @@ pub fn verify(
         }
     }
     // A tagged frame came in by the VLAN's interface, whose index the ring does not tell.
-    if here.vlan == 0 && settings.paths.lead(source, here.interface) == Some(false) {
+    if settings.reverse_path && here.vlan == 0 && settings.paths.lead(source, here.interface) == Some(false) {
         return Err(Unverified::ReversePath);
     }
     if !known || here != host.attachment {
@@ -169,6 +169,9 @@ mod tests {
         }
         assert_eq!(scene.from(nowhere, 7, 66, 0), Ok(()), "a bridge's port: no route leads there");
         assert_eq!(scene.from(HOST, 1, 5, 0), Ok(()));
+        scene.settings.reverse_path = false;
+        let other = Address::v4([10, 9, 0, 2]);
+        assert_eq!(scene.from(other, 1, 66, 0), Ok(()), "paths are asymmetric by intent");
     }
 
     #[test]

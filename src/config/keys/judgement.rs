@@ -35,6 +35,14 @@ pub(super) const NETWORKS: Section = Section {
             Networks(|c| &mut c.detect.decoys),
             "Addresses where nobody has any business: unused ones, or a honeypot. Who connects to one is scanning.",
         ),
+        key(
+            "reverse_path",
+            Switch(|c| &mut c.detect.reverse_path),
+            "Believe a bare SYN only from a source that this machine's routes lead back to by the interface it came in \
+             on, so that nobody gets hosts of another site contained by forging them. Turn it off where paths are \
+             asymmetric by intent: there, evidence against remote hosts would weigh nothing, and be counted as \
+             `reverse_path` in the metric of unverified evidence.",
+        ),
     ],
 };
 
