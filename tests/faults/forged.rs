@@ -22,14 +22,15 @@ use crate::site::{self, Site};
 
 /// Whose hardware address the forger writes.
 #[derive(Clone, Copy, Debug)]
-enum Card {
+pub enum Card {
     /// Its own.
     Own,
     /// A new one with each packet.
     Random,
 }
 
-struct Forger {
+/// Forges sources until it is ended.
+pub struct Forger {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
     thread: JoinHandle<Result<(), Error>>,
@@ -37,7 +38,7 @@ struct Forger {
 
 impl Forger {
     /// Sends bare SYNs to the ward's 445 from `sources` by turns, and from as many random ones, about 4,000 a second.
-    fn start(site: &Site, number: u8, card: Card, sources: Vec<IpAddr>) -> Self {
+    pub fn start(site: &Site, number: u8, card: Card, sources: Vec<IpAddr>) -> Self {
         let network = &site.scene.network;
         let machine = &network.infected[usize::from(number)];
         let next_hop = network.gateway.link(|links| links.mac(&Segment::Office.interface())).unwrap();
@@ -82,7 +83,8 @@ impl Forger {
         Forger { stop, sent, thread: thread.unwrap() }
     }
 
-    fn end(self) -> u64 {
+    /// Stops it; gives how many packets it sent.
+    pub fn end(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap().unwrap();
         self.sent.load(Ordering::Relaxed)

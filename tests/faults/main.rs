@@ -7,6 +7,7 @@
 #![allow(clippy::cast_precision_loss, reason = "rates and sizes to be shown")]
 
 mod access;
+mod blind;
 mod breaker;
 mod crash;
 mod disk;

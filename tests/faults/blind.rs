@@ -1,0 +1,89 @@
+//! A sensor that loses sight says so, with the remedy, and blames nobody for what it did not see.
+
+use std::time::Duration;
+
+use firedoor::lab::plan::Segment;
+use firedoor::lab::session::{Service, Session};
+use firedoor::observe::snapshot::Blindness;
+
+use crate::forged::{Card, Forger};
+use crate::prober::Probe;
+use crate::site::{self, Site};
+
+/// The way in which an interface is blind, as the status says.
+fn told(site: &Site, interface: &str) -> Option<Blindness> {
+    let view = site.status().interfaces.into_iter().find(|view| view.name == interface)?;
+    Some(view.blind?.reason)
+}
+
+/// Waits until the daemon has looked at an interface, and finds it well.
+fn is_well(site: &Site, interface: &str) {
+    site::until("the interface is well", || {
+        site.status().interfaces.iter().any(|view| view.name == interface && view.blind.is_none())
+    });
+}
+
+#[test]
+fn a_ring_that_loses_packets_is_told_and_nobody_is_blamed_for_the_silence() {
+    if !site::able() {
+        return;
+    }
+    let _turn = site::alone();
+    let site = Site::new(71, 4, |setup| setup.with("capture", "ring_size", "1MiB"));
+    let office = Segment::Office.interface();
+    let network = &site.scene.network;
+    // Those whose names are used are known before: they work.
+    let mut sessions = vec![Session::start(&network.clinic, "clinic", site.server(), Service::SQL).unwrap()];
+    for number in [2, 3] {
+        sessions.push(Session::start(&network.infected[number], "office", site.server(), Service::HTTP).unwrap());
+    }
+    let bystander = Probe::uninvolved(&site);
+    std::thread::sleep(Duration::from_secs(1));
+    is_well(&site, &office);
+
+    // While it hangs, more arrives than its ring can hold.
+    site::signal(site.daemon().pid(), "STOP");
+    let flood = Forger::start(&site, 1, Card::Own, vec![site.clinic(), site.infected(2), site.infected(3)]);
+    std::thread::sleep(Duration::from_secs(6));
+    site::signal(site.daemon().pid(), "CONT");
+    let after = site::until("the losses are told", || told(&site, &office) == Some(Blindness::Drops));
+    let sent = flood.end();
+    site::until("the metric tells it too", || {
+        site.metric("firedoor_interface_blind", &format!("interface=\"{office}\"")) > 0
+            && site.metric("firedoor_kernel_drops_total", "") > 0
+    });
+    let status = site.command(&["status"]);
+    assert!(status.contains(Blindness::Drops.remedy()), "{status}");
+    let accused = site.accused();
+    let told: Vec<_> = accused.iter().map(|act| (act.host.to_string(), &act.decision, &act.reason)).collect();
+    assert!(told.is_empty(), "{told:#?}");
+    for session in &sessions {
+        assert!(session.course().is_undisturbed(), "{:?}", session.course());
+    }
+    bystander.all_passed();
+    eprintln!("{sent} packets while it hung: the losses were told {after:?} after it ran again");
+}
+
+#[test]
+fn an_interface_that_is_down_is_told_until_it_is_up() {
+    if !site::able() {
+        return;
+    }
+    let _turn = site::together();
+    let site = Site::new(72, 1, |setup| setup);
+    let clinic = Segment::Clinic.interface();
+    let gateway = &site.scene.network.gateway;
+    is_well(&site, &clinic);
+    let set = |state| {
+        let done = gateway.command("ip").args(["link", "set", clinic.as_str(), state]).status().unwrap();
+        assert!(done.success());
+    };
+    set("down");
+    site::until("it is told", || told(&site, &clinic) == Some(Blindness::Missing));
+    let status = site.command(&["status"]);
+    assert!(status.contains(Blindness::Missing.remedy()), "{status}");
+    let act = site.contain_by_worm(0);
+    assert!(act.destinations <= 10, "the others see on: {act:?}");
+    set("up");
+    is_well(&site, &clinic);
+}
