@@ -1,10 +1,14 @@
 //! A sensor that loses sight says so, with the remedy, and blames nobody for what it did not see.
 
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use firedoor::lab::listener;
 use firedoor::lab::plan::Segment;
 use firedoor::lab::session::{Service, Session};
 use firedoor::observe::snapshot::Blindness;
+use firedoor::sys::namespace::Namespace;
 
 use crate::forged::{Card, Forger};
 use crate::prober::Probe;
@@ -86,4 +90,49 @@ fn an_interface_that_is_down_is_told_until_it_is_up() {
     assert!(act.destinations <= 10, "the others see on: {act:?}");
     set("up");
     is_well(&site, &clinic);
+}
+
+#[test]
+fn answers_that_go_another_way_are_told() {
+    if !site::able() {
+        return;
+    }
+    let _turn = site::together();
+    let site = Site::new(73, 4, |setup| setup);
+    let network = &site.scene.network;
+    for _ in 0..25 {
+        listener::speak(network, 1).unwrap();
+    }
+    // A cable that nobody drew: the ward's answers to this host do not pass the gateway.
+    let (host, address) = (&network.infected[3], site.infected(3));
+    host.veth("cable", &network.wards[0], "cable").unwrap();
+    for machine in [host, &network.wards[0]] {
+        machine.link(|links| links.up("cable")).unwrap();
+    }
+    let shell = |machine: &Namespace, line: &str| {
+        assert!(machine.command("sh").args(["-ec", line]).status().unwrap().success(), "{line}");
+    };
+    shell(host, "for each in all cable; do echo 0 > /proc/sys/net/ipv4/conf/$each/rp_filter; done");
+    let card = host.link(|links| links.mac("cable")).unwrap();
+    shell(
+        &network.wards[0],
+        &format!("ip neigh add {address} lladdr {card} dev cable; ip route add {address} dev cable"),
+    );
+
+    let live: Vec<IpAddr> = (0..8).map(|number| site.victim(number)).collect();
+    let talked = host
+        .run(move || {
+            let talk = |victim: &IpAddr| {
+                let mut stream = TcpStream::connect_timeout(&SocketAddr::new(*victim, 3389), Duration::from_secs(2))?;
+                stream.write_all(b"as if nothing were the matter")
+            };
+            live.iter().filter(|victim| talk(victim).is_ok()).count()
+        })
+        .unwrap();
+    assert_eq!(talked, 8, "the cable carries the answers");
+    site::until("it is told", || told(&site, &Segment::Office.interface()) == Some(Blindness::OneWay));
+    let status = site.command(&["status"]);
+    assert!(status.contains(Blindness::OneWay.remedy()), "{status}");
+    assert!(site.metric("firedoor_interface_blind", "reason=\"one_way\"") > 0);
+    assert!(site.accused().is_empty(), "{:#?}", site.accused());
 }
