@@ -33,7 +33,7 @@ fn a_ring_that_loses_packets_is_told_and_nobody_is_blamed_for_the_silence() {
         return;
     }
     let _turn = site::alone();
-    let site = Site::new(71, 4, |setup| setup.with("capture", "ring_size", "1MiB"));
+    let site = Site::new(71, 4, |setup| setup.with("capture", "ring_size", "256KiB"));
     let office = Segment::Office.interface();
     let network = &site.scene.network;
     // Those whose names are used are known before: they work.

@@ -141,6 +141,8 @@ fn both(film: &Film) -> Vec<ActView> {
     let directory = tempfile::tempdir().unwrap();
     let setup = Setup::new(Mode::Monitor, &Plan::new(Family::Ipv4, Shape::Routed, 30, 1))
         .with("gateway", "interfaces", vec![port])
+        // Else what is dark would hang on how long the daemon had been up when the film began.
+        .with("detect", "dark_learning", "0s")
         .with("fuse", "enabled", false);
     let daemon = Daemon::start_on(&gateway, scene::program(), directory.path(), &setup).unwrap();
     player.run(|| play(film)).unwrap();
