@@ -2,13 +2,16 @@
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use firedoor::lab::listener;
-use firedoor::lab::plan::Segment;
+use firedoor::lab::plan::{Segment, WARD};
 use firedoor::lab::session::{Service, Session};
 use firedoor::observe::snapshot::Blindness;
 use firedoor::sys::namespace::Namespace;
+use pnet::datalink::{self, Channel};
 
 use crate::forged::{Card, Forger};
 use crate::prober::Probe;
@@ -135,4 +138,82 @@ fn answers_that_go_another_way_are_told() {
     assert!(status.contains(Blindness::OneWay.remedy()), "{status}");
     assert!(site.metric("firedoor_interface_blind", "reason=\"one_way\"") > 0);
     assert!(site.accused().is_empty(), "{:#?}", site.accused());
+}
+
+/// One connection to the server, which answers.
+fn call(site: &Site, machine: &Namespace) {
+    let server = SocketAddr::new(site.server(), 80);
+    machine.run(|| TcpStream::connect_timeout(&server, Duration::from_secs(2)).unwrap()).unwrap();
+}
+
+/// So long nothing of interest comes before that is told.
+const A_MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+fn an_interface_that_fell_silent_and_one_where_nothing_is_of_interest_are_told_until_that_is_over() {
+    if !site::able() {
+        return;
+    }
+    let _turn = site::together();
+    let site = Site::new(74, 1, |setup| setup);
+    let network = &site.scene.network;
+    let (office, clinic) = (Segment::Office.interface(), Segment::Clinic.interface());
+    for (machine, interface) in [(&network.infected[0], &office), (&network.clinic, &clinic)] {
+        call(&site, machine);
+        is_well(&site, interface);
+    }
+
+    // From here on the clinic's cable carries nothing, and the office's only what is encrypted on the link (MACsec):
+    // its switch was set up for that, and the gateway was not.
+    let next_hop = network.gateway.link(|links| links.mac(&office)).unwrap();
+    let own = network.infected[0].link(|links| links.mac("eth0")).unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let ended = Arc::clone(&over);
+    let sender = network.infected[0].spawn(move || {
+        let interface = datalink::interfaces().into_iter().find(|each| each.name == "eth0").unwrap();
+        let Channel::Ethernet(mut sender, _) = datalink::channel(&interface, datalink::Config::default()).unwrap()
+        else {
+            panic!("eth0 is no Ethernet interface")
+        };
+        let mut frame = [next_hop.0, own.0].concat();
+        frame.extend([0x88, 0xe5]);
+        frame.resize(200, 0x5a);
+        let mut sent = 0_u64;
+        while !ended.load(Ordering::Relaxed) {
+            sent += u64::from(matches!(sender.send_to(&frame, None), Some(Ok(()))));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        sent
+    });
+    let since = Instant::now();
+    while since.elapsed() < A_MINUTE - Duration::from_secs(2) {
+        assert_eq!((told(&site, &office), told(&site, &clinic)), (None, None), "after {:?}", since.elapsed());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let both = (Some(Blindness::NothingMatches), Some(Blindness::Silent));
+    site::until("both are told", || (told(&site, &office), told(&site, &clinic)) == both);
+    let after = since.elapsed();
+
+    let status = site.command(&["status"]);
+    for reason in [Blindness::NothingMatches, Blindness::Silent] {
+        assert!(status.contains(reason.remedy()), "{status}");
+    }
+    let gauge = |interface: &str, reason: Blindness| {
+        site.metric("firedoor_interface_blind", &format!("interface=\"{interface}\",reason=\"{}\"", reason.label()))
+    };
+    assert_eq!((gauge(&office, Blindness::NothingMatches), gauge(&clinic, Blindness::Silent)), (1, 1));
+    assert_eq!((gauge(&office, Blindness::Silent), gauge(&clinic, Blindness::NothingMatches)), (0, 0));
+    for seeing in [Segment::Server, WARD] {
+        assert_ne!(told(&site, &seeing.interface()), Some(Blindness::NothingMatches), "{seeing:?}");
+    }
+
+    over.store(true, Ordering::Relaxed);
+    let sent = sender.unwrap().join().unwrap().unwrap();
+    for (machine, interface) in [(&network.infected[0], &office), (&network.clinic, &clinic)] {
+        call(&site, machine);
+        is_well(&site, interface);
+        assert_eq!(site.metric("firedoor_interface_blind", &format!("interface=\"{interface}\"")), 0);
+    }
+    assert!(site.accused().is_empty(), "{:#?}", site.accused());
+    eprintln!("silence, and {sent} frames of no interest, were told after {after:?}");
 }
