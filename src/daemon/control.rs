@@ -16,12 +16,14 @@ use crate::config::{self, Config};
 use crate::daemon::blind::Blind;
 use crate::daemon::history;
 use crate::daemon::machine::{Machine, core_settings};
+use crate::daemon::segment;
 use crate::daemon::shard::{Command, Message};
 use crate::detect::{Directive, Event};
 use crate::firewall::{self, Firewall, Plan};
 use crate::observe::host::HeldView;
 use crate::observe::live::Live;
 use crate::observe::order::Request;
+use crate::respond::inquiry::Inquiries;
 use crate::respond::{Action, Decision, Responder, Verdict};
 use crate::store::StoreHandle;
 use crate::sys::clock::Clock;
@@ -61,6 +63,10 @@ pub struct Control {
     /// Routes have changed since the machine was last looked at.
     pub(super) routes_changed: bool,
     pub(super) throttled: super::throttle::Told,
+    /// What waits for a segment's word.
+    pub(super) inquiries: Inquiries,
+    /// Of whom it was told lately that his segment denied him.
+    pub(super) doubted: super::throttle::Told,
     pub(super) actions: Vec<Action>,
 }
 
@@ -88,6 +94,8 @@ impl Control {
         let mut hangup = signal(SignalKind::hangup())?;
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut listening = tokio::time::interval(segment::LISTENING);
+        listening.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut running = self.shards.len();
         let mut drift = readiness::register(self.firewall.watch().map_err(std::io::Error::other)?)?;
         let mut changes = readiness::register(Changes::open(true).map_err(std::io::Error::other)?)?;
@@ -126,6 +134,7 @@ impl Control {
                     ready.clear_ready();
                     self.changed(found);
                 }
+                _ = listening.tick(), if !self.inquiries.is_empty() => self.hear_segments(),
                 _ = tick.tick() => self.tick(),
             }
         }
@@ -142,14 +151,10 @@ impl Control {
             Message::Event(event) => {
                 if let Event::Alarm(alarm) = &event {
                     self.live.tallies.alarmed(alarm);
-                    let mut actions = std::mem::take(&mut self.actions);
-                    self.responder.tick(alarm.at, &mut actions);
-                    self.actions = actions;
                 }
-                let mut actions = std::mem::take(&mut self.actions);
-                self.responder.event(&event, &mut actions);
-                self.carry_out(&mut actions);
-                self.actions = actions;
+                if let Some(event) = self.inquire(event) {
+                    self.respond(&event);
+                }
             }
             Message::Statistics { shard, statistics } => {
                 self.blind.statistics(shard, &statistics);
@@ -159,6 +164,17 @@ impl Control {
                 *running = running.saturating_sub(1);
             }
         }
+    }
+
+    /// Has the responder decide on an event.
+    pub(super) fn respond(&mut self, event: &Event) {
+        let mut actions = std::mem::take(&mut self.actions);
+        if let Event::Alarm(alarm) = event {
+            self.responder.tick(alarm.at, &mut actions);
+        }
+        self.responder.event(event, &mut actions);
+        self.carry_out(&mut actions);
+        self.actions = actions;
     }
 
     /// Carries out what the responder wants, in its order: the kernel before the record, the record before the shards.

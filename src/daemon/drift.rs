@@ -124,7 +124,11 @@ impl Control {
         match (neighbour.liveness, neighbour.mac) {
             (Liveness::Alive, Some(mac)) => {
                 self.shared.addresses.saw(neighbour.address, now);
-                self.shared.addresses.resolved(neighbour.address, mac, now);
+                if neighbour.confirmed {
+                    self.shared.addresses.resolved(neighbour.address, mac, now);
+                } else {
+                    self.shared.addresses.claimed(neighbour.address, mac, now);
+                }
             }
             (Liveness::Dead, _) if !self.shared.addresses.is_alive(neighbour.address, now) => {
                 self.shared.addresses.asked(neighbour.address, now - GIVEN_UP);

@@ -10,7 +10,8 @@ use crate::config::Config;
 use crate::detect::settings::{Fuse, Networks};
 use crate::detect::{self, Paths};
 use crate::respond::{self, Mode};
-use crate::sys::route::Kernel;
+use crate::sys::route::{Kernel, Link};
+use crate::wire::Mac;
 
 /// The machine's interfaces and addresses at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub struct Machine {
     pub attached: Vec<(u32, Vec<IpNetwork>)>,
     /// By which interface each address is reached.
     pub paths: Paths,
+    /// Hardware addresses by kernel index.
+    pub macs: HashMap<u32, Mac>,
+    /// Ports of bridges, each with its bridge's index.
+    pub ports: Vec<(u32, u32)>,
 }
 
 /// With more routes than this (an Internet table) nothing is said about reverse paths beyond the attached networks.
@@ -40,6 +45,13 @@ fn paths() -> Paths {
             Paths::default()
         }
     }
+}
+
+fn links() -> Vec<Link> {
+    Kernel::open().and_then(|mut kernel| kernel.links()).unwrap_or_else(|error| {
+        tracing::warn!("the interfaces cannot be read: {error}");
+        Vec::new()
+    })
 }
 
 impl Machine {
@@ -71,6 +83,15 @@ impl Machine {
                 machine.attached.push((interface.index, attached));
             }
         }
+        let links = links();
+        let bridges: Vec<u32> =
+            links.iter().filter(|link| link.kind.as_deref() == Some("bridge")).map(|link| link.index).collect();
+        machine.macs = links.iter().filter_map(|link| Some((link.index, link.mac?))).collect();
+        machine.ports = links
+            .iter()
+            .filter_map(|link| Some((link.index, link.master.filter(|master| bridges.contains(master))?)))
+            .collect();
+        machine.ports.sort_unstable();
         machine.own.sort_unstable();
         machine.own.dedup();
         machine.attached.sort_unstable_by_key(|(index, _)| *index);

@@ -12,6 +12,7 @@ mod history;
 pub mod machine;
 mod orders;
 mod picture;
+mod segment;
 mod shard;
 mod throttle;
 
@@ -33,6 +34,7 @@ use crate::observe::metrics::Metrics;
 use crate::observe::snapshot::ConfigView;
 use crate::observe::{api, exporter, order};
 use crate::respond::Responder;
+use crate::respond::inquiry::Inquiries;
 use crate::store::StoreHandle;
 use crate::sys::clock::Clock;
 use crate::track::{Keys, Shared};
@@ -207,6 +209,8 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         repairs: Vec::new(),
         store,
         disk_late: false,
+        inquiries: Inquiries::default(),
+        doubted: throttle::Told::new(),
         routes_changed: false,
         throttled: throttle::Told::new(),
         actions: Vec::new(),

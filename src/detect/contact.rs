@@ -274,7 +274,7 @@ fn device(settings: &Settings, shared: &Shared, host: &mut Host, now: Timestamp,
         }
         None if host.device.is_some_and(|device| device != attachment.mac) => {
             host.moved_told = now;
-            events.push(Event::OtherDevice { host: address, at: now });
+            events.push(Event::OtherDevice { host: address, attachment, at: now });
         }
         None if host.device.is_none() => {
             // It was acted on before its place was known.

@@ -67,11 +67,13 @@ pub enum Unverified {
     Role,
     /// An exploit signature on a connection whose handshake nobody saw completed.
     Handshake,
+    /// Nobody on the source's segment answers for it.
+    NobodyThere,
 }
 
 impl Unverified {
     /// Every reason, in label order.
-    pub const ALL: [Unverified; 9] = [
+    pub const ALL: [Unverified; 10] = [
         Unverified::Mac,
         Unverified::Interface,
         Unverified::ReversePath,
@@ -81,6 +83,7 @@ impl Unverified {
         Unverified::Outage,
         Unverified::Role,
         Unverified::Handshake,
+        Unverified::NobodyThere,
     ];
 
     /// The metric label.
@@ -96,6 +99,7 @@ impl Unverified {
             Unverified::Outage => "outage",
             Unverified::Role => "role",
             Unverified::Handshake => "handshake",
+            Unverified::NobodyThere => "nobody_there",
         }
     }
 }

@@ -1,8 +1,9 @@
 //! One shard's core: frames and time in, events out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::detect::alarm::{Context, cooperative, threshold_of};
+use crate::detect::alarm::{Context, REPEAT, cooperative, threshold_of};
 use crate::detect::contact::{Try, has_role, role_allows};
 use crate::detect::counters::{Counters, Unverified};
 use crate::detect::event::{Directive, Event};
@@ -17,6 +18,9 @@ use crate::track::contacts::Seen;
 use crate::track::{Addresses, Class, Contacts, Deadlines, Host, Hosts, Keys, Shared};
 use crate::wire::frame::{Arp, Datagram, Direction, Echo, IcmpError, Neighbour, Packet, Segment, Transport};
 use crate::wire::{Address, Frame};
+
+/// A host that nobody answers for is not alarmed again for so long.
+const DOUBTED: Duration = Duration::from_secs(30);
 
 /// The detector of one shard.
 ///
@@ -179,6 +183,7 @@ impl Detector {
             if !own && arp.sender.is_unicast() {
                 self.alive(arp.sender);
                 self.shared.addresses.resolved(arp.sender, arp.sender_mac, self.now);
+                self.shared.questions.answered(arp.sender, arp.sender_mac);
                 self.answer(arp.target, arp.sender, 0, &[Class::Arp], Answer::Open);
             }
             return;
@@ -194,6 +199,7 @@ impl Detector {
             self.alive(neighbour.target);
             if let Some(mac) = frame.mac_source {
                 self.shared.addresses.resolved(neighbour.target, mac, self.now);
+                self.shared.questions.answered(neighbour.target, mac);
             }
         }
     }
@@ -358,7 +364,21 @@ impl Detector {
                     host.acquit(self.now);
                 }
             }
-            Directive::Acted { .. } | Directive::Released { .. } => {}
+            Directive::Doubted { host, reason } if mine(*host) => {
+                self.counters.unverified(*reason);
+                if let Some(host) = self.hosts.get_mut(*host).filter(|host| !host.acted) {
+                    host.acquit(self.now);
+                    host.destinations = 0;
+                    // Its place is learnt anew.
+                    host.attached_at = Timestamp::ZERO;
+                    host.watched = Some(self.now);
+                    // Where its device has answered, a forger is not listened to any more, and the host itself is.
+                    if *reason == Unverified::NobodyThere {
+                        host.alarmed = Some(self.now - REPEAT + DOUBTED);
+                    }
+                }
+            }
+            Directive::Acted { .. } | Directive::Released { .. } | Directive::Doubted { .. } => {}
             Directive::Contained { hosts } => {
                 self.contained = *hosts;
                 self.threshold = cooperative(&self.settings, *hosts);

@@ -1,5 +1,6 @@
 //! What a detector says to the responder, and what it is told in return.
 
+use crate::detect::counters::Unverified;
 use crate::evidence::{Alarm, Attachment, Reached};
 use crate::time::Timestamp;
 use crate::wire::Address;
@@ -32,6 +33,8 @@ pub enum Event {
     OtherDevice {
         /// The address.
         host: Address,
+        /// Where the other device sits.
+        attachment: Attachment,
         /// When the other device was seen.
         at: Timestamp,
     },
@@ -62,6 +65,13 @@ pub enum Directive {
     Released {
         /// The host.
         host: Address,
+    },
+    /// What was said of this host rests on frames that it did not send, as far as its segment knows: it is forgotten.
+    Doubted {
+        /// The host.
+        host: Address,
+        /// Why.
+        reason: Unverified,
     },
     /// So many hosts are contained or isolated now (cooperative containment).
     Contained {

@@ -256,6 +256,8 @@ pub struct Settings {
     pub paths: Paths,
     /// Whether a source must live behind the interface its packet came in on, by `paths`.
     pub reverse_path: bool,
+    /// Whether a segment is asked who has an address before the address is acted on; never in a replay.
+    pub ask_first: bool,
     /// The kernel's fuse as the core mirrors it; `None` where nothing is dropped.
     pub fuse: Option<Fuse>,
 }
@@ -308,6 +310,7 @@ impl Default for Settings {
             attached: Vec::new(),
             paths: Paths::default(),
             reverse_path: true,
+            ask_first: true,
             fuse: None,
         }
     }

@@ -20,9 +20,6 @@ const QUIET: Duration = Duration::from_secs(300);
 /// Where a host is and whether it shares its card with many is looked at again after this.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// How long the link layer's word holds.
-const RESOLUTION: Duration = Duration::from_secs(300);
-
 fn attachment(frame: &Frame<'_>) -> Attachment {
     Attachment {
         interface: frame.meta.interface,
@@ -61,7 +58,7 @@ pub fn verify(
             }
             // A card that forges many sources is still believed for the address that the link layer itself finds there:
             // or a worm could forge its way out of being judged.
-            if many && addresses.resolution(source, RESOLUTION, now) != Some(here.mac) {
+            if many && addresses.resolution(source, now) != Some(here.mac) {
                 return Err(Unverified::ManyAddresses);
             }
         }
@@ -74,13 +71,15 @@ pub fn verify(
         let routed = has_mac && addresses.is_router(here.mac, now);
         if has_mac
             && !routed
-            && let Some(mac) = addresses.resolution(source, RESOLUTION, now)
+            && let Some(mac) = addresses.resolution(source, now)
             && mac != here.mac
             && !addresses.is_router(mac, now)
         {
             return Err(Unverified::Mac);
         }
-        if known && now.since(host.attached_at) < QUIET {
+        // A forger may have been there first: what the device itself answered is better than his word.
+        let answers = has_mac && addresses.answered_from(source, now) == Some(here.mac);
+        if known && !answers && now.since(host.attached_at) < QUIET {
             let old = host.attachment;
             if (old.interface, old.vlan) != (here.interface, here.vlan) {
                 return Err(Unverified::Interface);
@@ -204,6 +203,16 @@ mod tests {
         }
         assert_eq!(scene.from(Address::v4([10, 0, 1, 77]), 1, 66, 1), Err(Unverified::ManyAddresses));
         assert_eq!(scene.from(HOST, 1, 66, 1), Ok(()));
+    }
+
+    #[test]
+    fn a_forger_who_was_there_first_does_not_keep_the_host_from_being_judged() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.from(HOST, 1, 66, 0), Ok(()), "nobody contradicts him yet");
+        assert_eq!(scene.from(HOST, 1, 5, 1), Err(Unverified::Mac));
+        scene.shared.addresses.resolved(HOST, Mac([2, 0, 0, 0, 0, 5]), Timestamp::from_secs(1_000_001));
+        assert_eq!(scene.from(HOST, 1, 5, 2), Ok(()));
+        assert_eq!(scene.from(HOST, 1, 66, 3), Err(Unverified::Mac));
     }
 
     #[test]

@@ -198,8 +198,8 @@ fn lock(arrivals: &Mutex<Vec<Arrival>>) -> MutexGuard<'_, Vec<Arrival>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::packet::{self, End};
     use crate::wire::Mac;
+    use crate::wire::build::{self, End};
 
     fn end(ip: &str) -> End {
         End { mac: Mac([2, 0, 0, 0, 0, 9]), ip: ip.parse().unwrap() }
@@ -209,10 +209,10 @@ mod tests {
     fn syns_and_questions_count_in_both_families() {
         for (from, to) in [("10.66.0.66", "10.66.1.9"), ("fd66::66", "fd66:0:0:1::9")] {
             let (from, to) = (end(from), end(to));
-            let mut frame = [0; packet::LONGEST];
-            let length = packet::syn(&mut frame, from, to, (50_000, 445), 7).unwrap();
+            let mut frame = [0; build::LONGEST];
+            let length = build::syn(&mut frame, from, to, (50_000, 445), 7).unwrap();
             assert_eq!(classify(&frame[..length]), Some((Sign::Syn, from.ip, to.ip, 445)));
-            let length = packet::ask(&mut frame, from, to.ip).unwrap();
+            let length = build::ask(&mut frame, from, to.ip).unwrap();
             assert_eq!(classify(&frame[..length]), Some((Sign::Asked, from.ip, to.ip, 0)));
         }
     }
@@ -220,8 +220,8 @@ mod tests {
     #[test]
     fn answers_do_not_count() {
         let (from, to) = (end("10.66.0.66"), end("10.66.1.9"));
-        let mut frame = [0; packet::LONGEST];
-        let length = packet::syn(&mut frame, from, to, (50_000, 445), 7).unwrap();
+        let mut frame = [0; build::LONGEST];
+        let length = build::syn(&mut frame, from, to, (50_000, 445), 7).unwrap();
         frame[14 + 20 + 13] |= 0x10;
         assert_eq!(classify(&frame[..length]), None, "a SYN-ACK");
         assert_eq!(classify(&frame[..20]), None, "a cut frame");

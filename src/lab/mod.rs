@@ -15,7 +15,6 @@ pub mod epidemic;
 pub mod gateway;
 pub mod listener;
 pub mod network;
-pub mod packet;
 pub mod plan;
 pub mod plot;
 pub mod random;

@@ -98,8 +98,8 @@ pub fn way(from: Ipv4Addr, to: (Ipv4Addr, u16)) -> Vec<Instruction> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::packet::{self, End};
     use crate::wire::Mac;
+    use crate::wire::build::{self, End};
 
     /// Runs a program of the few kinds of instructions that are used here.
     fn takes(program: &[Instruction], frame: &[u8]) -> bool {
@@ -127,7 +127,7 @@ mod tests {
     fn only_the_named_sources_and_questions_are_heard() {
         let sources = ["10.66.0.66", "fd66::66", "10.66.0.67"].map(|text| text.parse().unwrap());
         let program = from(&sources);
-        let mut frame = [0; packet::LONGEST];
+        let mut frame = [0; build::LONGEST];
         for (source, to, heard) in [
             ("10.66.0.66", "10.66.3.9", true),
             ("10.66.0.67", "10.66.3.9", true),
@@ -136,9 +136,9 @@ mod tests {
             ("fd66:0:0:1::66", "fd66::9", false),
             ("fd66::67", "fd66::9", false),
         ] {
-            packet::syn(&mut frame, end(source), end(to), (50_000, 445), 7).unwrap();
+            build::syn(&mut frame, end(source), end(to), (50_000, 445), 7).unwrap();
             assert_eq!(takes(&program, &frame), heard, "{source}");
-            packet::ask(&mut frame, end(source), to.parse().unwrap()).unwrap();
+            build::ask(&mut frame, end(source), to.parse().unwrap()).unwrap();
             assert!(takes(&program, &frame), "a question by {source}");
         }
     }
@@ -146,14 +146,14 @@ mod tests {
     #[test]
     fn a_way_is_one_source_one_destination_one_port() {
         let program = way("10.66.1.10".parse().unwrap(), ("10.66.3.9".parse().unwrap(), 445));
-        let mut frame = [0; packet::LONGEST];
+        let mut frame = [0; build::LONGEST];
         for (source, to, port, heard) in [
             ("10.66.1.10", "10.66.3.9", 445, true),
             ("10.66.1.11", "10.66.3.9", 445, false),
             ("10.66.1.10", "10.66.3.8", 445, false),
             ("10.66.1.10", "10.66.3.9", 80, false),
         ] {
-            packet::syn(&mut frame, end(source), end(to), (50_000, port), 7).unwrap();
+            build::syn(&mut frame, end(source), end(to), (50_000, port), 7).unwrap();
             assert_eq!(takes(&program, &frame), heard, "{source} to {to}:{port}");
         }
     }

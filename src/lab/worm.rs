@@ -17,13 +17,13 @@ use tokio::net::TcpSocket;
 use crate::lab::activity::Activity;
 use crate::lab::counter::now;
 use crate::lab::network::Network;
-use crate::lab::packet::{self, End};
 use crate::lab::plan::{GATEWAY, INFECTED, Plan, Segment, Shape, WARD};
 use crate::lab::random::Random;
 use crate::lab::{Error, Result};
 use crate::sys::inject::{self, Injector};
 use crate::sys::namespace;
 use crate::time::Timestamp;
+use crate::wire::build::{self, End};
 
 /// The door it knocks on, unless told otherwise.
 pub const PORT: u16 = 445;
@@ -273,17 +273,17 @@ struct Wire {
 impl Wire {
     /// A bare SYN to `target`; built once, sent often. Empty if the families differ, which no plan lets happen.
     fn syn(&self, target: IpAddr, ports: (u16, u16)) -> Box<[u8]> {
-        let mut frame = [0; packet::LONGEST];
+        let mut frame = [0; build::LONGEST];
         let to = End { mac: self.next_hop, ip: target };
         let sequence = u32::from(ports.0) << 16 | u32::from(ports.1);
-        let length = packet::syn(&mut frame, self.source, to, ports, sequence).unwrap_or(0);
+        let length = build::syn(&mut frame, self.source, to, ports, sequence).unwrap_or(0);
         frame.get(..length).unwrap_or_default().into()
     }
 
     /// The question who has `target`.
     fn ask(&self, target: IpAddr) -> Box<[u8]> {
-        let mut frame = [0; packet::LONGEST];
-        let length = packet::ask(&mut frame, self.source, target).unwrap_or(0);
+        let mut frame = [0; build::LONGEST];
+        let length = build::ask(&mut frame, self.source, target).unwrap_or(0);
         frame.get(..length).unwrap_or_default().into()
     }
 }

@@ -7,6 +7,7 @@ use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 use crate::detect::Signal;
 use crate::detect::evidence::Alarm;
 use crate::observe::Order;
+use crate::respond::inquiry::Finding;
 use crate::respond::{Decision, Verdict};
 
 /// Upper bounds of the packet-to-kernel histogram, in seconds.
@@ -19,6 +20,7 @@ pub struct Tallies {
     alarms: IntCounterVec,
     latency: Histogram,
     orders: IntCounterVec,
+    inquiries: IntCounterVec,
 }
 
 impl Default for Tallies {
@@ -55,7 +57,15 @@ impl Tallies {
             )
             .expect("constant buckets are valid"),
             orders: vec("firedoor_orders_total", "Orders over the admin API.", &["order", "result"]),
+            inquiries: vec(
+                "firedoor_inquiries_total",
+                "Segments asked who has an address before it was acted on, by what was found.",
+                &["finding"],
+            ),
         };
+        for finding in Finding::LABELS {
+            tallies.inquiries.with_label_values(&[finding]);
+        }
         for verdict in Verdict::ALL {
             for enforced in ["false", "true"] {
                 tallies.decisions.with_label_values(&[verdict.label(), enforced]);
@@ -93,11 +103,17 @@ impl Tallies {
         self.orders.with_label_values(&[order, if done { "done" } else { "refused" }]).inc();
     }
 
+    /// A segment was asked who has an address.
+    pub fn inquired(&self, finding: Finding) {
+        self.inquiries.with_label_values(&[finding.label()]).inc();
+    }
+
     /// Makes them part of a registry.
     pub(super) fn register(&self, registry: &Registry) -> prometheus::Result<()> {
         registry.register(Box::new(self.decisions.clone()))?;
         registry.register(Box::new(self.alarms.clone()))?;
         registry.register(Box::new(self.latency.clone()))?;
-        registry.register(Box::new(self.orders.clone()))
+        registry.register(Box::new(self.orders.clone()))?;
+        registry.register(Box::new(self.inquiries.clone()))
     }
 }

@@ -7,6 +7,7 @@ pub mod breaker;
 pub mod cases;
 pub mod decision;
 pub mod exempt;
+pub mod inquiry;
 pub mod orders;
 mod past;
 pub mod responder;

@@ -47,7 +47,7 @@ impl Responder {
             Event::Alarm(alarm) => self.alarm(alarm, actions),
             Event::Active { host, at } => self.cases.touch(*host, *at),
             Event::SameDevice { host, of, attachment, at } => self.same_device(*host, *of, *attachment, *at, actions),
-            Event::OtherDevice { host, at } => {
+            Event::OtherDevice { host, at, .. } => {
                 if self.cases.get(*host).is_some_and(|case| case.by == By::Firedoor) {
                     let reason = "the address belongs to another device now".to_owned();
                     self.close(*host, reason, By::Firedoor, *at, actions);
@@ -355,6 +355,12 @@ impl Responder {
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
+}
+
+/// The record that a host's segment denied what was said of it: watched, and nothing dropped.
+#[must_use]
+pub fn doubted(alarm: &Alarm, reason: String) -> Action {
+    record(alarm, Verdict::Watch, None, 0, false, reason)
 }
 
 pub(super) fn record(

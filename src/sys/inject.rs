@@ -1,4 +1,4 @@
-//! Raw frames out of an interface, many in one system call (packet(7), sendmmsg(2)). For the lab's floods only.
+//! Raw frames out of an interface, many in one system call (packet(7), sendmmsg(2)). For the lab's floods, and for asking a segment who has an address.
 
 use std::io;
 use std::mem::{size_of, zeroed};

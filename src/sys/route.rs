@@ -87,6 +87,9 @@ pub struct Neighbour {
     pub mac: Option<Mac>,
     /// Whether it is alive.
     pub liveness: Liveness,
+    /// It was asked and has answered lately, or an engineer said so; otherwise the hardware address is what somebody
+    /// claimed, or what was so some time ago.
+    pub confirmed: bool,
 }
 
 /// A connection to ask over.

@@ -37,6 +37,12 @@ pub const ROUTER_ADDRESSES: u32 = 4;
 /// The same for IPv6, of which every host has several (RFC 8981).
 pub const ROUTER_ADDRESSES_V6: u32 = 16;
 
+/// How long the link layer's word holds, in seconds.
+const RESOLUTION: u32 = 300;
+
+const CLAIMED: u8 = 1;
+const ANSWERED: u8 = 2;
+
 /// A card that showed an address an hour ago may since have got another; a router shows many all the time.
 const PERIOD: u32 = 600;
 
@@ -248,23 +254,44 @@ impl Addresses {
         self.shows_many(mac, true, now) || self.shows_many(mac, false, now)
     }
 
-    /// The link layer itself says that `address` is at `mac` (an ARP reply, the kernel's neighbour table).
+    /// The link layer itself says that `address` is at `mac`: somebody asked, and the device answered.
     pub fn resolved(&self, address: Address, mac: Mac, now: Timestamp) {
-        let now = seconds(now);
+        self.note_mac(address, mac, ANSWERED, seconds(now));
+    }
+
+    /// Somebody at `mac` claims `address` unasked, and the kernel's neighbour table believes it. Weighs less than what was
+    /// answered within [`RESOLUTION`].
+    pub fn claimed(&self, address: Address, mac: Mac, now: Timestamp) {
+        if self.answered_from(address, now).is_none() {
+            self.note_mac(address, mac, CLAIMED, seconds(now));
+        }
+    }
+
+    fn note_mac(&self, address: Address, mac: Mac, how: u8, now: u32) {
         if let Some(entry) = self.table.find_or_insert(self.key(address), now) {
             let [a, b, c, d, e, f] = mac.0;
-            entry.mac.store(u64::from_be_bytes([0, 1, a, b, c, d, e, f]), Relaxed);
+            entry.mac.store(u64::from_be_bytes([0, how, a, b, c, d, e, f]), Relaxed);
             entry.mac_at.store(now, Relaxed);
         }
     }
 
-    /// Where the link layer says `address` is, if it said so within `within`.
-    #[must_use]
-    pub fn resolution(&self, address: Address, within: Duration, now: Timestamp) -> Option<Mac> {
+    fn noted_mac(&self, address: Address, now: Timestamp) -> Option<(Mac, u8)> {
         let entry = self.table.find(self.key(address))?;
-        let [_, known, a, b, c, d, e, f] = entry.mac.load(Relaxed).to_be_bytes();
-        let fresh = u64::from(seconds(now).saturating_sub(entry.mac_at.load(Relaxed))) <= within.as_secs();
-        (known == 1 && fresh).then_some(Mac([a, b, c, d, e, f]))
+        let [_, how, a, b, c, d, e, f] = entry.mac.load(Relaxed).to_be_bytes();
+        let fresh = seconds(now).saturating_sub(entry.mac_at.load(Relaxed)) <= RESOLUTION;
+        (how != 0 && fresh).then_some((Mac([a, b, c, d, e, f]), how))
+    }
+
+    /// Where the link layer says `address` is, if it said so within [`RESOLUTION`]: as answered, or else as claimed.
+    #[must_use]
+    pub fn resolution(&self, address: Address, now: Timestamp) -> Option<Mac> {
+        self.noted_mac(address, now).map(|(mac, _)| mac)
+    }
+
+    /// The device that answered for `address` within [`RESOLUTION`].
+    #[must_use]
+    pub fn answered_from(&self, address: Address, now: Timestamp) -> Option<Mac> {
+        self.noted_mac(address, now).filter(|(_, how)| *how == ANSWERED).map(|(mac, _)| mac)
     }
 
     /// Entries in use and entries there are.

@@ -1,10 +1,10 @@
-//! What the shards of one daemon share: addresses, devices that are acted on, and how far their own sight can be trusted.
+//! What the shards of one daemon share: addresses, devices that are acted on, open questions, and how far their own sight can be trusted.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::time::Timestamp;
-use crate::track::{Addresses, Devices, Keys};
+use crate::track::{Addresses, Devices, Keys, Questions};
 
 /// What the shards of one daemon share.
 pub struct Shared {
@@ -12,6 +12,8 @@ pub struct Shared {
     pub addresses: Addresses,
     /// Devices that are acted on.
     pub devices: Devices,
+    /// What the gateway asks the segments.
+    pub questions: Questions,
     /// Until when silence proves nothing, because the ring lost packets; nanoseconds.
     pub lossy_until: AtomicU64,
     /// Answers seen to attempts seen, of late.
@@ -27,6 +29,7 @@ impl Shared {
         Shared {
             addresses: Addresses::new(capacity, memory, keys),
             devices: Devices::default(),
+            questions: Questions::default(),
             lossy_until: AtomicU64::new(0),
             answers: AtomicU64::new(0),
             inferred: AtomicU64::new(0),

@@ -1,6 +1,7 @@
 //! Bytes to facts: what a frame says, without state, without I/O, without a panic.
 
 mod address;
+pub mod build;
 pub mod dcerpc;
 pub mod decode;
 mod field;

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use firedoor::lab::counter::Counter;
 use firedoor::lab::listener;
-use firedoor::lab::packet::End;
 use firedoor::lab::plan::{Segment, WARD};
 use firedoor::lab::random::Random;
 use firedoor::lab::session::{Service, Session};
@@ -23,6 +22,7 @@ use firedoor::respond::Verdict;
 use firedoor::store::Store;
 use firedoor::sys::inject::{self, Injector};
 use firedoor::sys::namespace::Error;
+use firedoor::wire::build::End;
 use firedoor::wire::{Address, Mac};
 
 use crate::frames::Knock;

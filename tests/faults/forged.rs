@@ -7,13 +7,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use firedoor::lab::listener;
-use firedoor::lab::packet::{self, End};
-use firedoor::lab::plan::{Segment, WARD};
+use firedoor::lab::plan::{Family, Segment, Shape, WARD};
 use firedoor::lab::random::Random;
 use firedoor::lab::session::{Service, Session};
 use firedoor::lab::worm::{Kind, Order, Worm};
 use firedoor::respond::Verdict;
 use firedoor::sys::namespace::Error;
+use firedoor::wire::build::{self, End};
 use firedoor::wire::{Address, Mac};
 use pnet::datalink::{self, Channel};
 
@@ -53,7 +53,7 @@ impl Forger {
                 panic!("eth0 is no Ethernet interface")
             };
             let mut random = Random::new(8);
-            let mut frame = [0; packet::LONGEST];
+            let mut frame = [0; build::LONGEST];
             while !ended.load(Ordering::Relaxed) {
                 for turn in 0..4_u64 {
                     let source = if turn % 2 == 0 {
@@ -72,7 +72,7 @@ impl Forger {
                     let target = plan.address(WARD, u8::try_from(2 + random.below(250)).unwrap());
                     let ends = (End { mac, ip: source }, End { mac: next_hop, ip: target });
                     let port = 1024 + u16::try_from(random.below(60_000)).unwrap();
-                    let length = packet::syn(&mut frame, ends.0, ends.1, (port, 445), 1).unwrap();
+                    let length = build::syn(&mut frame, ends.0, ends.1, (port, 445), 1).unwrap();
                     if let Some(Ok(())) = sender.send_to(&frame[..length], None) {
                         count.fetch_add(1, Ordering::Relaxed);
                     }
@@ -150,4 +150,131 @@ fn a_flood_in_other_peoples_names_by_one_card_contains_only_the_worm() {
 #[test]
 fn a_flood_by_a_thousand_cards_contains_only_the_worm() {
     only_the_worm_is_contained(Card::Random, 1);
+}
+
+/// Sends so many bare SYNs from a machine's card in the name of `source` to different addresses of the ward, 50 a second.
+fn forge(site: &Site, number: u8, source: IpAddr, mac: Option<Mac>, count: u8) {
+    let network = &site.scene.network;
+    let machine = &network.infected[usize::from(number)];
+    let own = machine.link(|links| links.mac("eth0")).unwrap();
+    let next_hop = match network.plan.shape() {
+        Shape::Routed => network.gateway.link(|links| links.mac(&Segment::Office.interface())).unwrap(),
+        Shape::Bridged => network.wards[0].link(|links| links.mac("eth0")).unwrap(),
+    };
+    let plan = network.plan.clone();
+    let work = move || {
+        let interface = datalink::interfaces().into_iter().find(|each| each.name == "eth0").unwrap();
+        let Channel::Ethernet(mut sender, _) = datalink::channel(&interface, datalink::Config::default()).unwrap()
+        else {
+            panic!("eth0 is no Ethernet interface")
+        };
+        let mut frame = [0; build::LONGEST];
+        for host in 0..count {
+            let from = End { mac: mac.unwrap_or(own), ip: source };
+            let to = End { mac: next_hop, ip: plan.address(WARD, 100 + host) };
+            let length = build::syn(&mut frame, from, to, (50_000 + u16::from(host), 445), 1).unwrap();
+            sender.send_to(&frame[..length], None).unwrap().unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    machine.spawn(work).unwrap().join().unwrap().unwrap();
+}
+
+/// Nothing was done to `host`, and the engineer is told why.
+fn told(site: &Site, host: IpAddr, what: &str) {
+    let found = || site.decisions(host, Verdict::Watch).iter().any(|act| act.reason.contains(what));
+    site::until("the engineer is told why nothing was done", || found() || !site.accused().is_empty());
+    assert!(site.accused().is_empty(), "{:#?}", site.accused());
+}
+
+/// The host itself is judged for what it does itself, at once, and nobody else with it.
+fn only_its_own_deeds_contain(site: &Site, number: u8) {
+    let decided = site.contain_by_worm(number);
+    assert!(decided.destinations <= 10, "{decided:?}");
+    let host = Address::from(site.infected(number));
+    let innocent: Vec<_> = site.accused().into_iter().filter(|act| act.host != host).collect();
+    assert!(innocent.is_empty(), "{innocent:#?}");
+}
+
+/// Nobody has ever heard of the neighbour; the forger is there first, and no faster than a host may be.
+fn a_neighbour_who_was_never_seen_is_safe(shape: Shape) {
+    if !site::able() {
+        return;
+    }
+    let _turn = site::together();
+    let site = Site::shaped(Family::Ipv4, shape, 67, 4);
+    let (silent, other) = (site.infected(3), site.infected(2));
+    let absent = site.scene.network.plan.address(Segment::Office, 201);
+    forge(&site, 1, silent, None, 20);
+    told(&site, silent, "answers for the address, and the frames came from");
+    // With a card of its own for each name, as nobody would who is clumsy.
+    forge(&site, 1, other, Some(Mac([2, 7, 7, 7, 7, 7])), 20);
+    told(&site, other, "answers for the address, and the frames came from 02:07:07:07:07:07");
+    forge(&site, 1, absent, Some(Mac([2, 7, 7, 7, 7, 8])), 20);
+    told(&site, absent, "nobody on its segment answers");
+    assert!(site.metric("firedoor_inquiries_total", "finding=\"elsewhere\"") >= 2);
+    assert!(site.metric("firedoor_inquiries_total", "finding=\"nobody\"") >= 1);
+    only_its_own_deeds_contain(&site, 3);
+}
+
+#[test]
+fn a_neighbour_who_was_never_seen_is_safe_behind_a_router() {
+    a_neighbour_who_was_never_seen_is_safe(Shape::Routed);
+}
+
+#[test]
+fn a_neighbour_who_was_never_seen_is_safe_behind_a_bridge() {
+    a_neighbour_who_was_never_seen_is_safe(Shape::Bridged);
+}
+
+#[test]
+fn a_neighbour_who_was_never_seen_is_safe_in_ipv6() {
+    if !site::able() {
+        return;
+    }
+    let _turn = site::together();
+    let site = Site::shaped(Family::Ipv6, Shape::Routed, 67, 4);
+    let (silent, absent) = (site.infected(3), site.scene.network.plan.address(Segment::Office, 201));
+    // The gateway soon asks for him itself, to tell him that nobody is there (ICMPv6): then his own answer protects him.
+    forge(&site, 1, silent, None, 20);
+    forge(&site, 1, absent, Some(Mac([2, 7, 7, 7, 7, 8])), 20);
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(site.accused().is_empty(), "{:#?}", site.accused());
+    assert!(site.metric("firedoor_unverified_evidence_total", "reason=\"mac\"") > 0);
+    only_its_own_deeds_contain(&site, 3);
+}
+
+#[test]
+fn a_contained_host_does_not_take_a_neighbour_with_it() {
+    if !site::able() {
+        return;
+    }
+    let _turn = site::together();
+    let site = Site::new(68, 4, |setup| setup);
+    let worm = site.infected(0);
+    site.contain_by_worm(0);
+    // From the contained card, in the name of a neighbour who was never seen: the decision must not follow it there.
+    forge(&site, 0, site.infected(3), None, 20);
+    site::until("the neighbour was asked for", || site.metric("firedoor_inquiries_total", "finding=\"elsewhere\"") > 0);
+    std::thread::sleep(Duration::from_millis(500));
+    let innocent: Vec<_> = site.accused().into_iter().filter(|act| act.host != Address::from(worm)).collect();
+    assert!(innocent.is_empty(), "{innocent:#?}");
+    assert_eq!(site.in_kernel(), [worm]);
+}
+
+#[test]
+fn a_forger_does_not_lift_a_block() {
+    if !site::able() {
+        return;
+    }
+    let _turn = site::together();
+    let site = Site::new(69, 3, |setup| setup);
+    let worm = site.infected(0);
+    site.contain_by_worm(0);
+    // Another card in the contained host's name is no other device: the host still answers for its address.
+    for round in 0..5 {
+        forge(&site, 1, worm, (round % 2 == 0).then_some(Mac([2, 7, 7, 7, 7, 9])), 20);
+    }
+    assert_eq!(site.in_kernel(), [worm]);
+    assert!(site.decisions(worm, Verdict::Release).is_empty());
 }

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use firedoor::lab::packet::{self, End};
+use firedoor::wire::build::{self, End};
 
 /// Where things stand in an IPv4 frame without options (RFC 791, RFC 9293).
 mod at {
@@ -40,8 +40,8 @@ pub fn checksum(mut sum: u32) -> [u8; 2] {
 impl Knock {
     /// Between these ends, for a start.
     pub fn new(from: End, to: End) -> Self {
-        let mut whole = [0; packet::LONGEST];
-        let length = packet::syn(&mut whole, from, to, (0, 0), 1).unwrap();
+        let mut whole = [0; build::LONGEST];
+        let length = build::syn(&mut whole, from, to, (0, 0), 1).unwrap();
         assert_eq!(length, at::END, "an IPv4 SYN");
         let mut frame = [0; at::END];
         frame.copy_from_slice(&whole[..length]);
@@ -83,8 +83,8 @@ fn a_knock_aimed_again_is_what_would_have_been_built() {
     for n in 0..=255_u8 {
         let (source, destination) = ([10, n, 255 - n, 7], [192, 168, n, 1]);
         let ports = (u16::from(n) * 257, 445);
-        let mut whole = [0; packet::LONGEST];
-        let length = packet::syn(&mut whole, end(source), end(destination), ports, 1).unwrap();
+        let mut whole = [0; build::LONGEST];
+        let length = build::syn(&mut whole, end(source), end(destination), ports, 1).unwrap();
         knock.aim(source.into(), destination.into(), ports);
         assert_eq!(knock.frame(), &whole[..length]);
     }

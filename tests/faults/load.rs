@@ -16,12 +16,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use firedoor::lab::packet::End;
 use firedoor::lab::plan::{Segment, WARD};
 use firedoor::lab::random::Random;
 use firedoor::sys::inject::{self, Injector};
 use firedoor::sys::namespace::Error;
 use firedoor::wire::Mac;
+use firedoor::wire::build::End;
 
 use crate::frames::Knock;
 use crate::site::Site;

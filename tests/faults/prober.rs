@@ -20,12 +20,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
-use firedoor::lab::packet::{self, End};
 use firedoor::lab::plan::{Segment, WARD};
 use firedoor::lab::sieve;
 use firedoor::sys::namespace::{Error, Namespace};
 use firedoor::sys::packet::Socket;
 use firedoor::wire::Mac;
+use firedoor::wire::build::{self, End};
 use pnet::datalink::{self, Channel, DataLinkReceiver, DataLinkSender};
 
 use crate::site::Site;
@@ -223,10 +223,10 @@ impl Probe {
         let (into, ended) = (Arc::clone(&log), Arc::clone(&stop));
         let sender = from.machine.spawn(move || {
             let (mut sender, _) = open("eth0", None);
-            let mut frame = [0; packet::LONGEST];
+            let mut frame = [0; build::LONGEST];
             let mut number = 0;
             while !ended.load(Ordering::Relaxed) {
-                let length = packet::syn(&mut frame, source, end, (own_port, port), number).unwrap();
+                let length = build::syn(&mut frame, source, end, (own_port, port), number).unwrap();
                 into.lock().unwrap().sent.push(Instant::now());
                 match sender.send_to(&frame[..length], None) {
                     Some(Ok(())) => number += 1,

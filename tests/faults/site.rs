@@ -77,9 +77,17 @@ impl Site {
         Self::within(tempfile::tempdir().unwrap(), seed, infected, change)
     }
 
+    /// The same on another family, or behind a bridge instead of a router.
+    pub fn shaped(family: Family, shape: Shape, seed: u64, infected: u8) -> Self {
+        Self::of(tempfile::tempdir().unwrap(), Plan::new(family, shape, 12, seed), infected, |setup| setup)
+    }
+
     /// With the daemon's files in this directory.
     pub fn within(directory: tempfile::TempDir, seed: u64, infected: u8, change: impl FnOnce(Setup) -> Setup) -> Self {
-        let plan = Plan::new(Family::Ipv4, Shape::Routed, 12, seed);
+        Self::of(directory, Plan::new(Family::Ipv4, Shape::Routed, 12, seed), infected, change)
+    }
+
+    fn of(directory: tempfile::TempDir, plan: Plan, infected: u8, change: impl FnOnce(Setup) -> Setup) -> Self {
         let setup = change(Setup::new(Mode::Enforce, &plan));
         let scene = Scene::build(program(), plan, infected, &PORTS).unwrap();
         let mut site = Site { daemon: None, setup, directory, scene };

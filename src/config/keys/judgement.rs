@@ -43,6 +43,14 @@ pub(super) const NETWORKS: Section = Section {
              asymmetric by intent: there, evidence against remote hosts would weigh nothing, and be counted as \
              `reverse_path` in the metric of unverified evidence.",
         ),
+        key(
+            "ask_first",
+            Switch(|c| &mut c.detect.ask_first),
+            "Before a host on an attached or bridged segment is cut off for what anybody could have sent in its name, ask \
+             the segment who has the address (ARP, neighbour discovery), unless it lately answered. A host that is there \
+             answers within a millisecond; one for which another card answers, or on an attached segment none, was \
+             forged, and is watched only. The questions are the only packets that Firedoor itself ever sends.",
+        ),
     ],
 };
 

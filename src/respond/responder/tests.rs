@@ -211,7 +211,8 @@ fn a_decision_follows_the_device_and_leaves_the_address() {
     assert_eq!(verdicts(&actions), [Verdict::Contain]);
     assert_eq!(responder.case(host(50)).unwrap().until, Some(at(600)), "for as long as the first lasts");
     assert!(said(&mut responder, &moved).is_empty());
-    let actions = said(&mut responder, &Event::OtherDevice { host: HOST, at: at(200) });
+    let actions =
+        said(&mut responder, &Event::OtherDevice { host: HOST, attachment: Attachment::default(), at: at(200) });
     assert_eq!(verdicts(&actions), [Verdict::Release], "the next device with the lease is not punished");
     let unknown = Event::SameDevice { host: host(51), of: host(99), attachment: Attachment::default(), at: at(100) };
     assert!(said(&mut responder, &unknown).is_empty());

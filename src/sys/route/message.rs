@@ -9,7 +9,7 @@ use super::uapi::{
     FAMILY_V4, FAMILY_V6, FLAG_RUNNING, FLAG_UP, INFO_DATA, INFO_KIND, LINK_ADDRESS, LINK_HEADER, LINK_INFO,
     LINK_MASTER, LINK_NAME, LINK_PARENT, NEIGHBOUR_ADDRESS, NEIGHBOUR_HEADER, NEIGHBOUR_MAC, NEW_ADDRESS, NEW_LINK,
     NEW_NEIGHBOUR, NEW_ROUTE, ROUTE_DESTINATION, ROUTE_GATEWAY, ROUTE_HEADER, ROUTE_INTERFACE, ROUTE_MULTIPATH,
-    ROUTE_TABLE, ROUTE_UNICAST, ROUTE_VIA, STATE_FAILED, STATE_INCOMPLETE, STATES_ALIVE, VLAN_ID,
+    ROUTE_TABLE, ROUTE_UNICAST, ROUTE_VIA, STATE_FAILED, STATE_INCOMPLETE, STATES_ALIVE, STATES_CONFIRMED, VLAN_ID,
 };
 use super::{Change, Link, Liveness, Neighbour, Own, Routes};
 use crate::sys::netlink::{Attributes, Message};
@@ -146,7 +146,8 @@ pub(super) fn read_hops(body: &[u8], mut take: impl FnMut(Hop)) -> Option<()> {
 }
 
 pub(super) fn read_neighbour(body: &[u8]) -> Option<Neighbour> {
-    let liveness = match native16(body, 8)? {
+    let state = native16(body, 8)?;
+    let liveness = match state {
         state if state & STATE_FAILED != 0 => Liveness::Dead,
         state if state & STATE_INCOMPLETE != 0 => Liveness::Asked,
         state if state & STATES_ALIVE != 0 => Liveness::Alive,
@@ -159,5 +160,6 @@ pub(super) fn read_neighbour(body: &[u8]) -> Option<Neighbour> {
         address: ip(attributes.get(NEIGHBOUR_ADDRESS)?.value)?.into(),
         mac: attributes.get(NEIGHBOUR_MAC).and_then(|mac| mac.value.try_into().ok()).map(Mac),
         liveness,
+        confirmed: state & STATES_CONFIRMED != 0,
     })
 }

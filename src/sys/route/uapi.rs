@@ -55,3 +55,5 @@ pub(super) const STATE_INCOMPLETE: u16 = 0x01;
 pub(super) const STATE_FAILED: u16 = 0x20;
 /// REACHABLE, STALE, DELAY, PROBE, PERMANENT.
 pub(super) const STATES_ALIVE: u16 = 0x02 | 0x04 | 0x08 | 0x10 | 0x80;
+/// REACHABLE, PERMANENT.
+pub(super) const STATES_CONFIRMED: u16 = 0x02 | 0x80;

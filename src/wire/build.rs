@@ -1,4 +1,4 @@
-//! Frames of the lab's own making: a bare SYN, and the question who has an address. Never a payload.
+//! Frames of our own making: the question who has an address, and for the lab a bare SYN. Never a payload.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -15,7 +15,7 @@ use pnet::util::MacAddr;
 use crate::wire::Mac;
 
 /// The longest frame built here.
-pub const LONGEST: usize = 14 + 40 + 32;
+pub const LONGEST: usize = 14 + 4 + 40 + 32;
 
 const ETHERNET: usize = 14;
 const TCP: usize = 24;
@@ -69,8 +69,10 @@ pub fn syn(frame: &mut [u8], from: End, to: End, ports: (u16, u16), sequence: u3
     }
 }
 
-/// The question who has `target`: an ARP request (RFC 826) or a neighbour solicitation (RFC 4861 §4.3). Gives the
-/// frame's length, or `None` if the families differ or `frame` is too short.
+/// The question who has `target`: an ARP request (RFC 826) or a neighbour solicitation (RFC 4861 §4.3). Who has no
+/// address of its own there asks from the unspecified one: an ARP probe (RFC 5227 §1.1), a solicitation without a link-layer
+/// address (RFC 4862 §5.4.2); whoever has the address answers these too. Gives the frame's length, or `None` if the families
+/// differ or `frame` is too short.
 pub fn ask(frame: &mut [u8], from: End, target: IpAddr) -> Option<usize> {
     match (from.ip, target) {
         (IpAddr::V4(source), IpAddr::V4(target)) => {
@@ -89,26 +91,39 @@ pub fn ask(frame: &mut [u8], from: End, target: IpAddr) -> Option<usize> {
             Some(length)
         }
         (IpAddr::V6(source), IpAddr::V6(target)) => {
-            let length = ETHERNET + 40 + 32;
+            let message_length = if source.is_unspecified() { 24 } else { 32 };
+            let length = ETHERNET + 40 + message_length;
             let frame = frame.get_mut(..length)?;
             let [.., x, y, z] = target.octets();
             let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(x), u16::from_be_bytes([y, z]));
             let body = ethernet(frame, from.mac, Mac([0x33, 0x33, 0xff, x, y, z]), EtherTypes::Ipv6)?;
             let (header, message) = body.split_at_mut_checked(40)?;
-            ipv6(header, (source, group), IpNextHeaderProtocols::Icmpv6, 255, 32)?;
+            ipv6(header, (source, group), IpNextHeaderProtocols::Icmpv6, 255, message_length)?;
             let mut solicit = MutableNeighborSolicitPacket::new(message)?;
             solicit.set_icmpv6_type(Icmpv6Types::NeighborSolicit);
             solicit.set_target_addr(target);
-            let mut option = MutableNdpOptionPacket::new(message.get_mut(24..)?)?;
-            option.set_option_type(NdpOptionTypes::SourceLLAddr);
-            option.set_length(1);
-            option.set_data(&from.mac.0);
+            if !source.is_unspecified() {
+                let mut option = MutableNdpOptionPacket::new(message.get_mut(24..)?)?;
+                option.set_option_type(NdpOptionTypes::SourceLLAddr);
+                option.set_length(1);
+                option.set_data(&from.mac.0);
+            }
             let sum = icmpv6::checksum(&Icmpv6Packet::new(message)?, &source, &group);
             message.get_mut(2..4)?.copy_from_slice(&sum.to_be_bytes());
             Some(length)
         }
         _ => None,
     }
+}
+
+/// Puts the frame of this length into a VLAN (IEEE 802.1Q §9.6). Gives its new length, or `None` if `frame` is too short.
+pub fn tag(frame: &mut [u8], length: usize, vlan: u16) -> Option<usize> {
+    let tagged = length.checked_add(4)?;
+    frame.get(..tagged)?;
+    frame.copy_within(12..length, 16);
+    let [high, low] = (vlan & 0xfff).to_be_bytes();
+    frame.get_mut(12..16)?.copy_from_slice(&[0x81, 0x00, high, low]);
+    Some(tagged)
 }
 
 fn mac(mac: Mac) -> MacAddr {
@@ -207,6 +222,39 @@ mod tests {
             icmp.icmp_type.calc_checksum(ip.source, ip.destination, parsed.payload.slice()).unwrap()
         );
         assert_eq!(&frame[14 + 40 + 8..14 + 40 + 24], &"fd66:0:0:1::9".parse::<Ipv6Addr>().unwrap().octets());
+    }
+
+    #[test]
+    fn who_has_no_address_asks_without_claiming_one() {
+        let mut frame = [0; LONGEST];
+        let from = |ip: &str| End { mac: Mac([2, 0, 0, 0, 0, 1]), ip: ip.parse().unwrap() };
+        let length = ask(&mut frame, from("0.0.0.0"), ends(4).1.ip).unwrap();
+        assert_eq!(&frame[28..32], &[0; 4]);
+        assert_eq!(length, 42);
+        let length = ask(&mut frame, from("::"), ends(6).1.ip).unwrap();
+        assert_eq!(length, 14 + 40 + 24, "no option");
+        let parsed = etherparse::PacketHeaders::from_ethernet_slice(&frame[..length]).unwrap();
+        let Some(etherparse::NetHeaders::Ipv6(ip, _)) = parsed.net else { panic!("not IPv6") };
+        let icmp = parsed.transport.unwrap().icmpv6().unwrap();
+        let sum = icmp.icmp_type.calc_checksum(ip.source, ip.destination, parsed.payload.slice()).unwrap();
+        assert_eq!(icmp.checksum, sum);
+    }
+
+    #[test]
+    fn a_tagged_question_is_the_same_question_in_a_vlan() {
+        let mut frame = [0; LONGEST];
+        let (from, to) = ends(4);
+        let length = ask(&mut frame, from, to.ip).unwrap();
+        let plain = frame[..length].to_vec();
+        let tagged = tag(&mut frame, length, 110).unwrap();
+        assert_eq!(tagged, length + 4);
+        assert_eq!(frame[..12], plain[..12]);
+        assert_eq!(frame[12..16], [0x81, 0, 0, 110]);
+        assert_eq!(frame[16..tagged], plain[12..]);
+        assert_eq!(tag(&mut [0; 44], 42, 1), None);
+        let (from, to) = ends(6);
+        let length = ask(&mut frame, from, to.ip).unwrap();
+        assert!(tag(&mut frame, length, 1).is_some(), "the longest frame has room for it");
     }
 
     #[test]

@@ -1,0 +1,177 @@
+//! Asking a segment who has an address, before that address is acted on for what anybody could have sent in its name.
+//!
+//! Where the segment is attached to this gateway, the gateway asks as any of its hosts would, from its own address there.
+//! At a bridge the sender may be on any port, and the gateway asks on all of them, without claiming an address. What lies
+//! behind a router cannot be asked. See [`crate::respond::inquiry`].
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use ipnetwork::IpNetwork;
+
+use crate::daemon::control::Control;
+use crate::daemon::machine::Machine;
+use crate::detect::counters::Unverified;
+use crate::detect::{Directive, Event};
+use crate::evidence::{Alarm, Attachment};
+use crate::respond::inquiry::{Finding, Silence, Step, accused};
+use crate::respond::responder::doubted;
+use crate::sys::inject::Injector;
+use crate::time::Timestamp;
+use crate::wire::build::{self, End};
+use crate::wire::{Address, Mac};
+
+/// How often answers are looked for while some are waited for: about as often as the ring hands its frames over.
+pub(super) const LISTENING: Duration = Duration::from_millis(5);
+
+/// The same host is told again only after this.
+const REPEAT: Duration = Duration::from_secs(600);
+
+/// Most hosts told within [`REPEAT`]: a forger has any number of names, and must not fill the history with them.
+const MOST_TOLD: usize = 256;
+
+/// What asking takes: the interfaces to ask on, each with this gateway's end there.
+struct Asking {
+    on: Vec<(u32, End)>,
+    silence: Silence,
+}
+
+impl Control {
+    /// Gives the event back if it may be acted on now; keeps it while its segment is being asked.
+    pub(super) fn inquire(&mut self, event: Event) -> Option<Event> {
+        let now = self.clock.now();
+        let Some((host, attachment)) = accused(&event) else { return Some(event) };
+        let settled = matches!(event, Event::Alarm(_)) && self.responder.case(host).is_some();
+        if settled || self.shared.addresses.answered_from(host, now) == Some(attachment.mac) {
+            return Some(event);
+        }
+        let Some(asking) = self.asking(host, attachment, now) else { return Some(event) };
+        if self.inquiries.is_open(host, attachment) {
+            // The answer to the first event settles what the next ones of its kind would say.
+            return None;
+        }
+        match self.inquiries.begin(event, (host, attachment), asking.silence, &self.shared.questions, now) {
+            Ok(()) => {
+                ask(host, attachment, &asking);
+                None
+            }
+            Err(event) if asking.silence == Silence::ProvesNothing => Some(event),
+            Err(event) => {
+                self.disbelieve(&event, host, Finding::NotAsked, now);
+                None
+            }
+        }
+    }
+
+    /// Looks for answers.
+    pub(super) fn hear_segments(&mut self) {
+        let now = self.clock.now();
+        for step in self.inquiries.advance(&self.shared.questions, now) {
+            match step {
+                Step::Ask(host, attachment) => {
+                    if let Some(asking) = self.asking(host, attachment, now) {
+                        ask(host, attachment, &asking);
+                    }
+                }
+                Step::Ended(inquiry, finding, true) => {
+                    self.live.tallies.inquired(finding);
+                    self.respond(&inquiry.event);
+                }
+                Step::Ended(inquiry, finding, false) => self.disbelieve(&inquiry.event, inquiry.host, finding, now),
+            }
+        }
+    }
+
+    fn disbelieve(&mut self, event: &Event, host: Address, finding: Finding, now: Timestamp) {
+        self.live.tallies.inquired(finding);
+        let reason = if matches!(finding, Finding::Elsewhere(_)) { Unverified::Mac } else { Unverified::NobodyThere };
+        self.direct(&Directive::Doubted { host, reason });
+        self.doubted.retain(|_, at| now.since(*at) < REPEAT);
+        if let Event::Alarm(alarm) = event
+            && self.doubted.len() < MOST_TOLD
+            && !self.doubted.contains_key(&host)
+        {
+            self.doubted.insert(host, now);
+            self.carry_out(&mut vec![doubted(alarm, words(alarm, finding))]);
+        }
+    }
+
+    fn asking(&self, host: Address, attachment: Attachment, now: Timestamp) -> Option<Asking> {
+        let config = self.live.config();
+        if !config.detect.ask_first || attachment.mac == Mac::default() {
+            return None;
+        }
+        let watched = |index: u32| {
+            let name = self.machine.names.get(&index);
+            name.is_some_and(|name| config.gateway.interfaces.contains(name))
+        };
+        let port = self.machine.ports.iter().find(|(port, _)| *port == attachment.interface);
+        let bridge = port.map(|(_, bridge)| *bridge);
+        let attached = config
+            .detect
+            .attached
+            .iter()
+            .any(|(index, networks)| *index == attachment.interface && networks.contains(host));
+        if attached {
+            let end = End { mac: *self.machine.macs.get(&attachment.interface)?, ip: self.machine.own_beside(host)? };
+            return Some(Asking { on: vec![(attachment.interface, end)], silence: Silence::IsAbsence });
+        }
+        if bridge.is_none() || self.shared.addresses.is_router(attachment.mac, now) {
+            return None;
+        }
+        let nowhere: IpAddr = if host.is_v4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let of_it = self.machine.ports.iter().filter(|(port, of)| Some(*of) == bridge && watched(*port));
+        let on = of_it.filter_map(|(port, _)| Some((*port, End { mac: *self.machine.macs.get(port)?, ip: nowhere })));
+        let own = |(index, networks): &(u32, Vec<IpNetwork>)| {
+            Some(*index) == bridge && networks.iter().any(|network| network.contains(host.ip()))
+        };
+        // In a network that the bridge itself has an address in, whoever is there must answer.
+        let beside = self.machine.attached.iter().any(own);
+        let silence = if beside { Silence::IsAbsence } else { Silence::ProvesNothing };
+        Some(Asking { on: on.collect(), silence })
+    }
+}
+
+impl Machine {
+    /// This machine's own address in the network that `host` is in, the narrowest if there are several.
+    fn own_beside(&self, host: Address) -> Option<IpAddr> {
+        let networks = self.attached.iter().flat_map(|(_, networks)| networks);
+        networks.filter(|network| network.contains(host.ip())).max_by_key(|network| network.prefix()).map(IpNetwork::ip)
+    }
+}
+
+fn words(alarm: &Alarm, finding: Finding) -> String {
+    let (signal, card) = (alarm.signal, alarm.attachment.mac);
+    match finding {
+        Finding::Elsewhere(owner) => format!(
+            "{signal}, but only {owner} answers for the address, and the frames came from {card}: forged by that card, \
+             nothing is dropped"
+        ),
+        Finding::NotAsked => format!("{signal}, but too many addresses were asked for at once to ask for this one"),
+        Finding::There | Finding::Nobody => format!(
+            "{signal}, but nobody on its segment answers for the address, in whose name {card} sent: forged, or a host \
+             that hides; nothing is dropped but what the fuse drops"
+        ),
+    }
+}
+
+/// Puts the question to the segment. What keeps it from being sent is told, and then nobody answers.
+fn ask(host: Address, attachment: Attachment, asking: &Asking) {
+    for (interface, end) in &asking.on {
+        let tag = if *interface == attachment.interface { attachment.vlan } else { 0 };
+        if let Err(error) = send(host, *interface, *end, tag) {
+            tracing::warn!(%host, interface, "the segment cannot be asked who has an address: {error}");
+        }
+    }
+}
+
+fn send(host: Address, interface: u32, end: End, vlan: u16) -> io::Result<()> {
+    let mut frame = [0; build::LONGEST];
+    let unsuited = || io::Error::other("no question can be built for this address");
+    let mut length = build::ask(&mut frame, end, host.ip()).ok_or_else(unsuited)?;
+    if vlan != 0 {
+        length = build::tag(&mut frame, length, vlan).ok_or_else(unsuited)?;
+    }
+    Injector::open(interface)?.send(&[frame.get(..length).unwrap_or_default()]).map(drop)
+}

@@ -1,0 +1,157 @@
+//! Questions that the gateway puts to a segment: who has this address?
+//!
+//! Shared by all shards, without a lock, like the devices: the control task opens and closes a question, the shard that
+//! sees an answer marks it. While nothing is asked an answer costs one look. A race with a closing question may mark a
+//! newer one of the same slot only if it is about the same address.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use crate::wire::{Address, Mac};
+
+/// Questions open at once, at most.
+const SLOTS: usize = 64;
+
+/// A slot is in use.
+const OPEN: u64 = 1;
+/// The expected device has answered.
+const EXPECTED: u64 = 2;
+
+#[derive(Default)]
+struct Slot {
+    state: AtomicU64,
+    high: AtomicU64,
+    low: AtomicU64,
+    expected: AtomicU64,
+    /// Another device that has answered; 0 is none.
+    other: AtomicU64,
+}
+
+/// Who has answered so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// The device that was expected has.
+    pub expected: bool,
+    /// Another one has.
+    pub other: Option<Mac>,
+}
+
+/// A question's place; not to be kept after [`Questions::close`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question(usize);
+
+/// The open questions.
+pub struct Questions {
+    slots: Vec<Slot>,
+    open: AtomicUsize,
+}
+
+impl Default for Questions {
+    fn default() -> Self {
+        Questions { slots: std::iter::repeat_with(Slot::default).take(SLOTS).collect(), open: AtomicUsize::new(0) }
+    }
+}
+
+fn number(mac: Mac) -> u64 {
+    let [a, b, c, d, e, f] = mac.0;
+    u64::from_be_bytes([0, 1, a, b, c, d, e, f])
+}
+
+fn mac(number: u64) -> Option<Mac> {
+    let [_, known, a, b, c, d, e, f] = number.to_be_bytes();
+    (known == 1).then_some(Mac([a, b, c, d, e, f]))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "split into halves")]
+fn halves(address: Address) -> (u64, u64) {
+    ((address.bits() >> 64) as u64, address.bits() as u64)
+}
+
+impl Questions {
+    /// Opens the question who has `address`, `expected` being the device that should; nothing while too many are open.
+    /// For the control task alone.
+    #[must_use]
+    pub fn open(&self, address: Address, expected: Mac) -> Option<Question> {
+        let (at, slot) = self.slots.iter().enumerate().find(|(_, slot)| slot.state.load(Relaxed) == 0)?;
+        let (high, low) = halves(address);
+        slot.high.store(high, Relaxed);
+        slot.low.store(low, Relaxed);
+        slot.expected.store(number(expected), Relaxed);
+        slot.other.store(0, Relaxed);
+        slot.state.store(OPEN, Relaxed);
+        self.open.fetch_add(1, Relaxed);
+        Some(Question(at))
+    }
+
+    /// `device` says that it has `address`.
+    pub fn answered(&self, address: Address, device: Mac) {
+        if self.open.load(Relaxed) == 0 {
+            return;
+        }
+        let (high, low) = halves(address);
+        for slot in &self.slots {
+            let about = slot.state.load(Relaxed) & OPEN != 0
+                && (slot.high.load(Relaxed), slot.low.load(Relaxed)) == (high, low);
+            if about && slot.expected.load(Relaxed) == number(device) {
+                slot.state.fetch_or(EXPECTED, Relaxed);
+            } else if about {
+                slot.other.store(number(device), Relaxed);
+            }
+        }
+    }
+
+    /// Who has answered.
+    #[must_use]
+    pub fn answers(&self, question: Question) -> Answers {
+        self.slots.get(question.0).map_or(Answers::default(), |slot| Answers {
+            expected: slot.state.load(Relaxed) & EXPECTED != 0,
+            other: mac(slot.other.load(Relaxed)),
+        })
+    }
+
+    /// Nobody waits for the answer any more.
+    pub fn close(&self, question: Question) {
+        if let Some(slot) = self.slots.get(question.0)
+            && slot.state.swap(0, Relaxed) != 0
+        {
+            self.open.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEVICE: Mac = Mac([2, 0, 0, 0, 0, 9]);
+    const STRANGER: Mac = Mac([2, 0, 0, 0, 0, 66]);
+
+    #[test]
+    fn answers_are_told_apart_and_others_are_not_heard() {
+        let questions = Questions::default();
+        let address: Address = "fd00::9".parse().unwrap();
+        questions.answered(address, DEVICE);
+        let question = questions.open(address, DEVICE).unwrap();
+        assert_eq!(questions.answers(question), Answers::default(), "what was said before is no answer");
+        questions.answered("fd00::8".parse().unwrap(), DEVICE);
+        assert_eq!(questions.answers(question), Answers::default());
+        questions.answered(address, STRANGER);
+        assert_eq!(questions.answers(question), Answers { expected: false, other: Some(STRANGER) });
+        questions.answered(address, DEVICE);
+        assert_eq!(questions.answers(question), Answers { expected: true, other: Some(STRANGER) });
+        questions.close(question);
+        let next = questions.open(address, DEVICE).unwrap();
+        assert_eq!(questions.answers(next), Answers::default());
+    }
+
+    #[test]
+    fn their_number_is_bounded() {
+        let questions = Questions::default();
+        let addresses = (0..100_u32).map(|n| Address::v4(n.to_be_bytes()));
+        let open: Vec<_> = addresses.filter_map(|address| questions.open(address, DEVICE)).collect();
+        assert_eq!(open.len(), SLOTS);
+        questions.close(open[5]);
+        questions.close(open[5]);
+        assert!(questions.open(Address::v4([10, 0, 0, 1]), DEVICE).is_some());
+        assert!(questions.open(Address::v4([10, 0, 0, 2]), DEVICE).is_none());
+    }
+}
