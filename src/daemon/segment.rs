@@ -106,6 +106,7 @@ impl Control {
             let name = self.machine.names.get(&index);
             name.is_some_and(|name| config.gateway.interfaces.contains(name))
         };
+        let nowhere: IpAddr = if host.is_v4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let port = self.machine.ports.iter().find(|(port, _)| *port == attachment.interface);
         let bridge = port.map(|(_, bridge)| *bridge);
         let attached = config
@@ -113,21 +114,23 @@ impl Control {
             .attached
             .iter()
             .any(|(index, networks)| *index == attachment.interface && networks.contains(host));
-        if attached {
-            let end = End { mac: *self.machine.macs.get(&attachment.interface)?, ip: self.machine.own_beside(host)? };
+        // No router passes a link-local address on: whoever has one is on the segment.
+        let local = host.is_link_local();
+        if attached || (local && bridge.is_none()) {
+            let ip = self.machine.own_beside(host).unwrap_or(nowhere);
+            let end = End { mac: *self.machine.macs.get(&attachment.interface)?, ip };
             return Some(Asking { on: vec![(attachment.interface, end)], silence: Silence::IsAbsence });
         }
         if bridge.is_none() || self.shared.addresses.is_router(attachment.mac, now) {
             return None;
         }
-        let nowhere: IpAddr = if host.is_v4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let of_it = self.machine.ports.iter().filter(|(port, of)| Some(*of) == bridge && watched(*port));
         let on = of_it.filter_map(|(port, _)| Some((*port, End { mac: *self.machine.macs.get(port)?, ip: nowhere })));
         let own = |(index, networks): &(u32, Vec<IpNetwork>)| {
             Some(*index) == bridge && networks.iter().any(|network| network.contains(host.ip()))
         };
         // In a network that the bridge itself has an address in, whoever is there must answer.
-        let beside = self.machine.attached.iter().any(own);
+        let beside = local || self.machine.attached.iter().any(own);
         let silence = if beside { Silence::IsAbsence } else { Silence::ProvesNothing };
         Some(Asking { on: on.collect(), silence })
     }

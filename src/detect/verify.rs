@@ -78,8 +78,8 @@ pub fn verify(
             return Err(Unverified::Mac);
         }
         // A forger may have been there first: what the device itself answered is better than his word.
-        let answers = has_mac && addresses.answered_from(source, now) == Some(here.mac);
-        if known && !answers && now.since(host.attached_at) < QUIET {
+        let answers = || has_mac && addresses.answered_from(source, now) == Some(here.mac);
+        if known && now.since(host.attached_at) < QUIET && !answers() {
             let old = host.attachment;
             if (old.interface, old.vlan) != (here.interface, here.vlan) {
                 return Err(Unverified::Interface);

@@ -1,9 +1,9 @@
 //! Packets in somebody else's name, and more of them than any table holds.
 
-use firedoor::detect::Paths;
 use firedoor::detect::counters::Unverified;
 use firedoor::detect::settings::{Capacities, Networks};
-use firedoor::respond::Verdict;
+use firedoor::detect::{Directive, Paths};
+use firedoor::respond::{Action, Verdict};
 use firedoor::wire::{Address, Mac};
 
 use crate::scene::{CLIENTS, FAMILIES, Family, HOST, Outcome, SERVERS, Scene, VACANT, ms, secs, settings};
@@ -52,6 +52,46 @@ fn a_forged_scan_from_the_same_segment_contains_nobody() {
     scene.mac = None;
     scan(&mut scene, victim, 50..53);
     assert!(scene.is_acted_on(victim), "what it does itself still counts");
+}
+
+/// Its segment denies what was said of a host.
+fn deny(scene: &mut Scene, host: Address, reason: Unverified) {
+    scene.order(|_, actions| actions.push(Action::Direct(Directive::Doubted { host, reason })));
+}
+
+#[test]
+fn what_a_forger_did_is_forgotten_and_the_host_is_judged_for_what_it_does_itself() {
+    let mut scene = attached();
+    scene.mac = Some(FORGER);
+    scan(&mut scene, HOST, 0..2);
+    assert_eq!(scene.score(HOST).0, 6600, "nobody has contradicted him yet");
+    // The host itself answers its segment's question.
+    let now = scene.now;
+    scene.core.shared().addresses.resolved(HOST, Scene::mac_of(HOST), now);
+    deny(&mut scene, HOST, Unverified::Mac);
+    assert_eq!(scene.score(HOST).0, 0);
+    assert_eq!(unverified(&scene, Unverified::Mac), 1);
+    scan(&mut scene, HOST, 2..40);
+    assert_eq!(scene.score(HOST).0, 0, "he is not listened to any more");
+    scene.mac = None;
+    scan(&mut scene, HOST, 0..2);
+    assert!(!scene.is_acted_on(HOST));
+    scan(&mut scene, HOST, 2..3);
+    assert!(scene.is_acted_on(HOST), "three dark addresses of its own, which the forger tried before it");
+    let decision = scene.about(HOST).next_back().unwrap();
+    assert_eq!(decision.destinations, 3, "the forger's are not its own");
+}
+
+#[test]
+fn a_host_that_nobody_answers_for_is_left_alone_for_half_a_minute_only() {
+    let mut scene = attached();
+    scan(&mut scene, HOST, 0..2);
+    deny(&mut scene, HOST, Unverified::NobodyThere);
+    scan(&mut scene, HOST, 10..20);
+    assert!(!scene.is_acted_on(HOST), "it has just been looked for");
+    scene.wait(secs(30));
+    scan(&mut scene, HOST, 20..23);
+    assert!(scene.is_acted_on(HOST));
 }
 
 #[test]
