@@ -4,8 +4,9 @@
 //! that races with a writer may see one decision a packet late, or a pair that never was; whoever acts on it checks
 //! that there is such a case.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use crate::track::atomic::{AtomicAddress, AtomicMac};
 use crate::wire::{Address, Mac};
 
 /// Devices remembered at most; further ones are acted on by address alone.
@@ -13,9 +14,8 @@ const SLOTS: usize = 512;
 
 #[derive(Default)]
 struct Slot {
-    mac: AtomicU64,
-    high: AtomicU64,
-    low: AtomicU64,
+    mac: AtomicMac,
+    address: AtomicAddress,
 }
 
 /// The devices that are acted on.
@@ -30,29 +30,13 @@ impl Default for Devices {
     }
 }
 
-fn key(mac: Mac) -> u64 {
-    let [a, b, c, d, e, f] = mac.0;
-    u64::from_be_bytes([0, 1, a, b, c, d, e, f])
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "split into halves")]
-fn halves(address: Address) -> (u64, u64) {
-    ((address.bits() >> 64) as u64, address.bits() as u64)
-}
-
 impl Devices {
-    fn address(slot: &Slot) -> Address {
-        Address::from_bits(u128::from(slot.high.load(Relaxed)) << 64 | u128::from(slot.low.load(Relaxed)))
-    }
-
     /// `address`, at `mac`, is acted on.
     pub fn add(&self, mac: Mac, address: Address) {
         self.remove(address);
-        let (high, low) = halves(address);
-        if let Some(slot) = self.slots.iter().find(|slot| slot.mac.load(Relaxed) == 0) {
-            slot.high.store(high, Relaxed);
-            slot.low.store(low, Relaxed);
-            slot.mac.store(key(mac), Relaxed);
+        if let Some(slot) = self.slots.iter().find(|slot| slot.mac.is_none()) {
+            slot.address.set(address);
+            slot.mac.set(Some(mac));
             self.used.fetch_add(1, Relaxed);
         }
     }
@@ -60,8 +44,8 @@ impl Devices {
     /// `address` is no longer acted on.
     pub fn remove(&self, address: Address) {
         for slot in &self.slots {
-            if slot.mac.load(Relaxed) != 0 && Self::address(slot) == address {
-                slot.mac.store(0, Relaxed);
+            if !slot.mac.is_none() && slot.address.get() == address {
+                slot.mac.set(None);
                 self.used.fetch_sub(1, Relaxed);
             }
         }
@@ -73,8 +57,7 @@ impl Devices {
         if self.used.load(Relaxed) == 0 {
             return None;
         }
-        let wanted = key(mac);
-        self.slots.iter().find(|slot| slot.mac.load(Relaxed) == wanted).map(Self::address)
+        self.slots.iter().find(|slot| slot.mac.is(mac)).map(|slot| slot.address.get())
     }
 }
 

@@ -4,6 +4,7 @@
 //! suspicious, and a count of what it had to forget. No I/O and no clock.
 
 pub mod addresses;
+mod atomic;
 pub mod attempts;
 pub mod clock;
 pub mod contacts;

@@ -1,29 +1,32 @@
 //! Questions that the gateway puts to a segment: who has this address?
 //!
 //! Shared by all shards, without a lock, like the devices: the control task opens and closes a question, the shard that
-//! sees an answer marks it. While nothing is asked an answer costs one look. A race with a closing question may mark a
-//! newer one of the same slot only if it is about the same address.
+//! sees an answer marks it. While nothing is asked an answer costs one look. Each question has a number of its own, so
+//! that an answer which races with its end marks no later one.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicUsize};
 
+use crate::track::atomic::{AtomicAddress, AtomicMac};
 use crate::wire::{Address, Mac};
 
 /// Questions open at once, at most.
 const SLOTS: usize = 64;
 
 /// A slot is in use.
-const OPEN: u64 = 1;
+const OPEN: u32 = 1;
 /// The expected device has answered.
-const EXPECTED: u64 = 2;
+const EXPECTED: u32 = 2;
+/// From here on the question's number.
+const NUMBER: u32 = 4;
 
 #[derive(Default)]
 struct Slot {
-    state: AtomicU64,
-    high: AtomicU64,
-    low: AtomicU64,
-    expected: AtomicU64,
-    /// Another device that has answered; 0 is none.
-    other: AtomicU64,
+    state: AtomicU32,
+    address: AtomicAddress,
+    expected: AtomicMac,
+    /// Another device that has answered.
+    other: AtomicMac,
 }
 
 /// Who has answered so far.
@@ -51,33 +54,17 @@ impl Default for Questions {
     }
 }
 
-fn number(mac: Mac) -> u64 {
-    let [a, b, c, d, e, f] = mac.0;
-    u64::from_be_bytes([0, 1, a, b, c, d, e, f])
-}
-
-fn mac(number: u64) -> Option<Mac> {
-    let [_, known, a, b, c, d, e, f] = number.to_be_bytes();
-    (known == 1).then_some(Mac([a, b, c, d, e, f]))
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "split into halves")]
-fn halves(address: Address) -> (u64, u64) {
-    ((address.bits() >> 64) as u64, address.bits() as u64)
-}
-
 impl Questions {
     /// Opens the question who has `address`, `expected` being the device that should; nothing while too many are open.
     /// For the control task alone.
     #[must_use]
     pub fn open(&self, address: Address, expected: Mac) -> Option<Question> {
-        let (at, slot) = self.slots.iter().enumerate().find(|(_, slot)| slot.state.load(Relaxed) == 0)?;
-        let (high, low) = halves(address);
-        slot.high.store(high, Relaxed);
-        slot.low.store(low, Relaxed);
-        slot.expected.store(number(expected), Relaxed);
-        slot.other.store(0, Relaxed);
-        slot.state.store(OPEN, Relaxed);
+        let (at, slot) = self.slots.iter().enumerate().find(|(_, slot)| slot.state.load(Acquire) & OPEN == 0)?;
+        slot.address.set(address);
+        slot.expected.set(Some(expected));
+        slot.other.set(None);
+        let number = (slot.state.load(Acquire) & !(OPEN | EXPECTED)).wrapping_add(NUMBER);
+        slot.state.store(number | OPEN, Release);
         self.open.fetch_add(1, Relaxed);
         Some(Question(at))
     }
@@ -87,14 +74,14 @@ impl Questions {
         if self.open.load(Relaxed) == 0 {
             return;
         }
-        let (high, low) = halves(address);
         for slot in &self.slots {
-            let about = slot.state.load(Relaxed) & OPEN != 0
-                && (slot.high.load(Relaxed), slot.low.load(Relaxed)) == (high, low);
-            if about && slot.expected.load(Relaxed) == number(device) {
-                slot.state.fetch_or(EXPECTED, Relaxed);
+            let state = slot.state.load(Acquire);
+            let about = state & OPEN != 0 && slot.address.get() == address;
+            if about && slot.expected.is(device) {
+                // If it fails, the question was closed, or another shard was first.
+                let _ = slot.state.compare_exchange(state, state | EXPECTED, AcqRel, Relaxed);
             } else if about {
-                slot.other.store(number(device), Relaxed);
+                slot.other.set(Some(device));
             }
         }
     }
@@ -103,15 +90,15 @@ impl Questions {
     #[must_use]
     pub fn answers(&self, question: Question) -> Answers {
         self.slots.get(question.0).map_or(Answers::default(), |slot| Answers {
-            expected: slot.state.load(Relaxed) & EXPECTED != 0,
-            other: mac(slot.other.load(Relaxed)),
+            expected: slot.state.load(Acquire) & EXPECTED != 0,
+            other: slot.other.get(),
         })
     }
 
     /// Nobody waits for the answer any more.
     pub fn close(&self, question: Question) {
         if let Some(slot) = self.slots.get(question.0)
-            && slot.state.swap(0, Relaxed) != 0
+            && slot.state.fetch_and(!(OPEN | EXPECTED), AcqRel) & OPEN != 0
         {
             self.open.fetch_sub(1, Relaxed);
         }
