@@ -1,8 +1,8 @@
 //! The daemon works with no more than the unit gives it: another user, two capabilities, a bare /proc, and a metrics
 //! listener that somebody else opened.
 //!
-//! Runs in network, mount and PID namespaces of its own, which end with it. The unit's file system and system call
-//! rules need systemd itself and are not put to the test here.
+//! Runs in network, mount and PID namespaces of its own, which end with it, wherever there is no systemd to be started:
+//! the unit's file system and system call rules are put to the test in [`booted`](super::booted).
 
 use std::path::Path;
 use std::process::Command;
