@@ -16,6 +16,7 @@ use crate::observe::live::Live;
 use crate::respond::cases::decision_of;
 use crate::respond::{Action, By, Case, Held, Mode, Responder, Verdict};
 use crate::store::{Kept, Limits, Receipt, Store, StoreHandle};
+use crate::sys::clock::{Boot, Clock};
 use crate::time::Timestamp;
 use crate::wire::Address;
 
@@ -47,6 +48,20 @@ pub(super) fn open(path: &Path) -> Option<Store> {
             tracing::error!("the history cannot be opened, decisions go on without it: {fault}");
             None
         }
+    }
+}
+
+/// Moves what is still due to the present clock, if the wall clock jumped since the last start.
+pub(super) fn follow_clock(store: &mut Store, clock: Clock) {
+    let Some(boot) = Boot::present() else { return };
+    match store.follow_clock(&boot, clock.zero()) {
+        Ok(None) => {}
+        Ok(Some((by, ahead))) => tracing::warn!(
+            "the wall clock was set {} by {} s since the last start: what is contained ends when it was to end",
+            if ahead { "ahead" } else { "back" },
+            by.as_secs()
+        ),
+        Err(fault) => tracing::error!("whether the clock has jumped cannot be seen in the history: {fault}"),
     }
 }
 

@@ -118,7 +118,10 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
     let live = Arc::new(Live::new(Arc::new(config.clone())));
     live.set_ruleset(plan.text(true));
     let history = config.observe.history.clone();
-    let opened = history.as_deref().and_then(history::open);
+    let mut opened = history.as_deref().and_then(history::open);
+    if let Some(store) = &mut opened {
+        history::follow_clock(store, clock);
+    }
     let ended = history::take_over(&found.acted, opened.as_ref(), &mut responder, &live, started, &mut actions);
     let shards = match config.capture.backend {
         Backend::Ring => config.capture.shards.max(1),

@@ -1,5 +1,6 @@
 //! The real daemon on the lab's gateway: `firedoor run` with a generated configuration, in a process of its own.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -25,6 +26,7 @@ const STOP: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Setup {
     table: Table,
+    environment: Vec<(OsString, OsString)>,
 }
 
 impl Setup {
@@ -33,7 +35,7 @@ impl Setup {
     #[must_use]
     pub fn new(mode: Mode, plan: &Plan) -> Self {
         let interfaces: Vec<String> = plan.segments().map(Segment::interface).collect();
-        let setup = Setup { table: Table::new() };
+        let setup = Setup { table: Table::new(), environment: Vec::new() };
         setup
             .with("gateway", "mode", mode.to_string())
             .with("gateway", "interfaces", interfaces)
@@ -59,6 +61,13 @@ impl Setup {
             table = inner;
         }
         table.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Gives the daemon's process a variable of the environment.
+    #[must_use]
+    pub fn in_environment(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
         self
     }
 
@@ -104,6 +113,7 @@ impl Daemon {
             .arg("--config")
             .arg(&config)
             .arg("run")
+            .envs(setup.environment.iter().cloned())
             .env("NOTIFY_SOCKET", &ready_at)
             .env_remove("JOURNAL_STREAM")
             .stdin(Stdio::null())

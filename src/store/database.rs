@@ -31,7 +31,7 @@ pub struct Opened {
 /// The history database.
 #[derive(Debug)]
 pub struct Store {
-    db: Connection,
+    pub(super) db: Connection,
     path: PathBuf,
 }
 

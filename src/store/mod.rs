@@ -14,6 +14,7 @@
 //! Engineers may read the file at any time with sqlite3; writing to it holds up the writer for at most five seconds at
 //! a time, and nothing else.
 
+mod clock;
 mod database;
 mod fault;
 mod handle;

@@ -11,7 +11,7 @@ use super::Fault;
 const APPLICATION_ID: i32 = 0x6664_6f72;
 
 /// Each step takes the database from the version of its position to the next.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     // 1
     "
     CREATE TABLE decisions (
@@ -111,6 +111,13 @@ const STEPS: [&str; 2] = [
         at       TEXT NOT NULL,
         operator TEXT,
         reason   TEXT NOT NULL
+    );
+    ",
+    // 3
+    "
+    CREATE TABLE clock (                -- by which clock the times here were written: one row
+        boot TEXT NOT NULL,             -- the machine's boot
+        zero TEXT NOT NULL              -- what it showed when that boot's monotonic clock was at zero
     );
     ",
 ];

@@ -9,6 +9,7 @@ use super::{Fault, Kept, Limits, OrderRow, Store, StoreHandle};
 use crate::evidence::{Attachment, Detail, Evidence, Grade, Score, Signal};
 use crate::observe::host::{ActView, Exempted, HeldView};
 use crate::respond::{By, Decision, Verdict};
+use crate::sys::clock::Boot;
 use crate::time::Timestamp;
 use crate::wire::Mac;
 
@@ -173,12 +174,41 @@ fn a_file_of_an_older_version_is_brought_to_this_one_with_all_it_holds() {
     store.record(&decision(0, "10.1.0.5", Verdict::Contain)).unwrap();
     drop(store);
     let db = rusqlite::Connection::open(&path).unwrap();
-    db.execute_batch("DROP TABLE pardoned; PRAGMA user_version = 1").unwrap();
+    db.execute_batch("DROP TABLE pardoned; DROP TABLE clock; PRAGMA user_version = 1").unwrap();
     drop(db);
     let mut store = open(&path);
     assert_eq!((store.acted().unwrap().len(), store.recent(10).unwrap().len()), (1, 1));
     store.record(&Decision { until: Some(at(60)), ..decision(9, "10.1.0.5", Verdict::Release) }).unwrap();
     assert_eq!(pardoned(&store), [("10.1.0.5".into(), 60)]);
+}
+
+#[test]
+fn what_is_still_due_follows_a_clock_that_jumped_within_a_boot_and_what_was_decided_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("history.db");
+    let mut store = open(&path);
+    let [first, second] = ["one", "two"].map(|name| Boot(name.to_owned()));
+    let contained = decision(100, "10.1.0.5", Verdict::Contain);
+    store.record(&contained).unwrap();
+    store.record(&Decision { until: Some(at(3700)), ..decision(100, "10.1.0.9", Verdict::Release) }).unwrap();
+    // (the boot, what the clock shows at its monotonic zero, what that is found to mean, when the block ends then)
+    let day = Duration::from_hours(24);
+    for (boot, zero, found, ends) in [
+        (&first, at(0), None, at(700)),
+        (&first, at(1) - Duration::from_millis(10), None, at(700)),
+        (&first, at(300), Some((Duration::from_secs(300), true)), at(1000)),
+        (&first, at(300) - day, Some((day, false)), at(1000) - day),
+        // Nothing links two boots.
+        (&second, at(5000), None, at(1000) - day),
+        (&second, at(5000) + day, Some((day, true)), at(1000)),
+    ] {
+        assert_eq!(store.follow_clock(boot, zero).unwrap(), found, "{boot:?} {zero}");
+        let case = store.acted().unwrap().remove(0);
+        assert_eq!((case.until, case.since), (Some(ends), ends - Duration::from_mins(10)), "{boot:?} {zero}");
+        assert_eq!(store.pardons().unwrap()[0].until, ends + Duration::from_secs(3000));
+        assert_eq!(store.of(contained.host, 1).unwrap()[0].at, contained.at);
+        store = open(&path);
+    }
 }
 
 #[test]

@@ -3,9 +3,28 @@
 //! [`Timestamp`]s from here never jump, whatever is done to the wall clock. The kernel stamps frames by the wall clock
 //! of the moment; a [`Stamper`] moves those stamps over.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::time::Timestamp;
+
+/// The variable by which a service manager tells which boot this is, where /proc does not show it.
+const BOOT: &str = "FIREDOOR_BOOT_ID";
+
+/// Names the machine's present boot: what the monotonic clock says can be compared within it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Boot(pub String);
+
+impl Boot {
+    /// The present one; `None` where nothing tells.
+    #[must_use]
+    pub fn present() -> Option<Self> {
+        let told = std::env::var(BOOT).ok();
+        let told = told.or_else(|| std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok())?;
+        // systemd writes it without the dashes.
+        let id: String = told.chars().filter(char::is_ascii_hexdigit).collect();
+        (!id.is_empty()).then_some(Boot(id))
+    }
+}
 
 /// Wall clock at start plus monotonic time since. Copies tell the same time.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +44,12 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.wall + self.since.elapsed()
+    }
+
+    /// What this clock showed when the machine's monotonic clock was at zero, however long ago that was.
+    #[must_use]
+    pub fn zero(&self) -> Timestamp {
+        self.now() - monotonic()
     }
 
     /// Something to move the kernel's stamps onto this clock.
@@ -72,6 +97,15 @@ fn realtime() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// The machine's monotonic clock (clock_gettime(2)), which [`Instant`] reads too and does not show.
+fn monotonic() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes into a struct of the right type that lives here. It never refuses this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +131,15 @@ mod tests {
             stamper.compare(at(now), wall);
             assert_eq!(stamper.stamp(stamp), at(meant), "at {now}");
         }
+    }
+
+    #[test]
+    fn clocks_of_one_boot_differ_by_what_the_wall_clock_was_moved_by() {
+        let clock = Clock::start();
+        let moved = Clock { wall: clock.wall + Duration::from_hours(1), ..clock };
+        std::thread::sleep(Duration::from_millis(20));
+        let apart = moved.zero().since(clock.zero());
+        assert!(apart.abs_diff(Duration::from_hours(1)) < Duration::from_millis(10), "{apart:?}");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 mod access;
 mod blind;
 mod breaker;
+mod clock;
 mod crash;
 mod disk;
 mod drift;
