@@ -20,6 +20,9 @@ pub struct Args {}
 /// From this share on, a table is shown as filling up.
 const FULL: f64 = 0.8;
 
+/// From so many milliseconds on, the machine's clock is told to differ from the daemon's.
+const CLOCK_DIFFERS: u64 = 2000;
+
 /// Shows the daemon's state.
 pub fn run(_: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let status: Status = Client::new(global).get("/v1/status")?;
@@ -58,6 +61,7 @@ fn print(status: &Status, out: &mut Output) -> io::Result<()> {
     config(status, out)?;
     store(status, out)?;
     memory(status, out)?;
+    clock(status, out)?;
     interfaces(status, out)?;
     let full: Vec<&Occupancy> =
         status.tables.iter().chain(&status.sets).filter(|of| of.capacity > 0 || of.used > 0).collect();
@@ -161,6 +165,21 @@ fn memory(status: &Status, out: &mut Output) -> io::Result<()> {
     let megabytes = |bytes: u64| format!("{} MB", count(bytes.div_ceil(1_000_000)));
     let now = status.memory.resident.map_or_else(|| "unknown".to_owned(), megabytes);
     line(out, "Memory", &format!("{now}, at most {} with every table full", megabytes(status.memory.bound)))
+}
+
+/// A clock that was set since the start: else times here would only seem wrong.
+fn clock(status: &Status, out: &mut Output) -> io::Result<()> {
+    let by = status.wall_ahead_ms.unsigned_abs();
+    if by < CLOCK_DIFFERS {
+        return Ok(());
+    }
+    let (way, by) = (if status.wall_ahead_ms > 0 { "ahead" } else { "back" }, span(Duration::from_millis(by)));
+    line(out, "Clock", &format!("{NOTE}the machine's was set {way} by {by} since the start{NOTE:#}"))?;
+    line(
+        out,
+        "",
+        "times are told by the old one, and terms are kept; `systemctl restart firedoor` takes up the new one",
+    )
 }
 
 fn interfaces(status: &Status, out: &mut Output) -> io::Result<()> {

@@ -74,6 +74,7 @@ impl Control {
             at: now,
             started: self.started,
             uptime_seconds: now.since(self.started).as_secs(),
+            wall_ahead_ms: self.clock.wall_ahead_ms(),
             interfaces,
             shards,
             hosts,

@@ -22,6 +22,10 @@ pub struct Status {
     pub started: Timestamp,
     /// How long it has run, in seconds.
     pub uptime_seconds: u64,
+    /// By how many milliseconds the machine's clock is ahead of the daemon's, by which all times here are told: it was
+    /// set since the start.
+    #[serde(default)]
+    pub wall_ahead_ms: i64,
     /// The protected interfaces.
     pub interfaces: Vec<InterfaceView>,
     /// The capture threads.
@@ -55,6 +59,7 @@ impl Default for Status {
             at: Timestamp::ZERO,
             started: Timestamp::ZERO,
             uptime_seconds: 0,
+            wall_ahead_ms: 0,
             interfaces: Vec::new(),
             shards: Vec::new(),
             hosts: HostCounts::default(),

@@ -46,6 +46,12 @@ impl Clock {
         self.wall + self.since.elapsed()
     }
 
+    /// By how many milliseconds the machine's wall clock is ahead of this one: it was set since the start.
+    #[must_use]
+    pub fn wall_ahead_ms(&self) -> i64 {
+        realtime().wrapping_sub(self.now().nanos()).cast_signed() / 1_000_000
+    }
+
     /// What this clock showed when the machine's monotonic clock was at zero, however long ago that was.
     #[must_use]
     pub fn zero(&self) -> Timestamp {

@@ -95,6 +95,19 @@ fn left(site: &Site, host: IpAddr) -> Duration {
     view.until.expect("it ends by itself").since(site.status().at)
 }
 
+/// Waits until the daemon says by how much the clock was set, in status and metrics, and shows Prometheus, which has the
+/// same clock, no time that lies elsewhere.
+fn is_noticed(site: &Site, ahead: i64) {
+    site::until("the jump is noticed", || (site.status().wall_ahead_ms - ahead * 1000).abs() < 1000);
+    let text = site.command(&["status"]);
+    assert!(text.contains(if ahead > 0 { "was set ahead by" } else { "was set back by" }), "{text}");
+    let now = i64::try_from(wall_clock().secs()).unwrap() + ahead;
+    for name in ["firedoor_snapshot_timestamp_seconds", "firedoor_shard_alive_timestamp_seconds"] {
+        let told = site.moment(name);
+        assert!((told - now).abs() <= 3, "{name} is {told}, the clock shows {now}");
+    }
+}
+
 /// Waits for the end of a block for [`TERM`], which must come neither sooner nor later; gives how long it lasted.
 fn ends_in_time(site: &Site, host: IpAddr, ordered: Instant) -> Duration {
     // The machine is given a moment between the order and its answer.
@@ -153,6 +166,7 @@ fn jumps_of_the_clock_change_nothing_in_a_running_daemon() {
     let mut longest = Duration::ZERO;
     for (ahead, worm) in [(HOUR, None), (HOUR + YEAR, Some(1)), (-DAY, Some(2))] {
         clock.jump(ahead);
+        is_noticed(&site, ahead);
         longest = longest.max(watch(&site, host));
         acts.extend(worm.map(|number| site.contain_by_worm(number)));
     }
@@ -179,7 +193,9 @@ fn jumps_of_the_clock_change_nothing_in_a_running_daemon() {
     for course in sessions.iter().map(firedoor::lab::session::Session::course) {
         assert!(course.is_undisturbed(), "{course:?}");
     }
-    eprintln!("an hour on, a year on, a day back: {sent} clinical packets, {TERM:?} took {lasted:?}, answers {longest:?}");
+    eprintln!(
+        "an hour on, a year on, a day back: {sent} clinical packets, {TERM:?} took {lasted:?}, answers {longest:?}"
+    );
     drop(site);
     tidy(pid);
 }
@@ -205,7 +221,10 @@ fn a_daemon_that_starts_after_a_jump_ends_each_block_when_it_was_to_end() {
         pids.push(site.daemon().pid());
         site::until("the host is listed", || site.status().hosts.contained == 2);
         let (passed, now) = (begun.elapsed(), left(&site, host));
-        assert!((now + passed).abs_diff(term) < LATE, "{term:?}, and {passed:?} later {now:?} with the clock at {ahead}");
+        assert!(
+            (now + passed).abs_diff(term) < LATE,
+            "{term:?}, and {passed:?} later {now:?} with the clock at {ahead}"
+        );
         let now = pardon(&site);
         assert!((now + passed).abs_diff(pardon_at_first) < LATE, "{pardon_at_first:?}, {passed:?} later {now:?}");
         assert_eq!(site.in_kernel(), [host, drill]);

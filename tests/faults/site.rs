@@ -228,8 +228,20 @@ impl Site {
 
     /// One of the daemon's metrics of whole numbers: the sum over the samples whose labels hold `labels`.
     pub fn metric(&self, name: &str, labels: &str) -> u64 {
-        let page = self
-            .scene
+        let page = self.metrics();
+        let samples = page.lines().filter(|line| line.contains(labels)).filter_map(|line| sample(line, name));
+        samples.filter_map(|value| value.parse::<u64>().ok()).sum()
+    }
+
+    /// One of the daemon's metrics that is a moment, in whole seconds.
+    pub fn moment(&self, name: &str) -> i64 {
+        let page = self.metrics();
+        let value = page.lines().find_map(|line| sample(line, name)).unwrap_or_else(|| panic!("no {name}: {page}"));
+        value.split('.').next().unwrap().parse().unwrap_or_else(|_| panic!("{name} is {value}"))
+    }
+
+    fn metrics(&self) -> String {
+        self.scene
             .network
             .gateway
             .run(|| {
@@ -240,13 +252,13 @@ impl Site {
                 stream.read_to_string(&mut page).unwrap();
                 page
             })
-            .unwrap();
-        page.lines()
-            .filter(|line| line.starts_with(name) && line.contains(labels))
-            .filter(|line| line[name.len()..].starts_with(['{', ' ']))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-            .sum()
+            .unwrap()
     }
+}
+
+/// The value in a line of the metrics page, if it is a sample of this metric.
+fn sample<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    line.strip_prefix(name)?.starts_with(['{', ' ']).then(|| line.rsplit(' ').next())?
 }
 
 /// Posts an order to a daemon's admin socket; `None` if it is not there, or went away before it answered.

@@ -13,7 +13,7 @@ use crate::observe::board::Standing;
 use crate::observe::counters::{Outcome, Unverified};
 use crate::observe::host::Class;
 use crate::observe::process::Usage;
-use crate::observe::snapshot::{Blindness, Drift, Occupancy};
+use crate::observe::snapshot::{Blindness, Drift, Occupancy, Status};
 use crate::respond::Mode;
 use crate::time::Timestamp;
 use crate::wire::frame::Undecoded;
@@ -111,12 +111,17 @@ const fn float(n: u64) -> f64 {
     n as f64
 }
 
+fn signed(n: i64) -> f64 {
+    if n < 0 { -float(n.unsigned_abs()) } else { float(n.unsigned_abs()) }
+}
+
 fn truth(yes: bool) -> f64 {
     if yes { 1.0 } else { 0.0 }
 }
 
-fn seconds(at: Timestamp) -> f64 {
-    float(at.millis()) / 1000.0
+/// A moment by the machine's clock, as Prometheus compares it with its own; 0 is never.
+fn seconds(at: Timestamp, status: &Status) -> f64 {
+    if at == Timestamp::ZERO { 0.0 } else { float(at.millis().saturating_add_signed(status.wall_ahead_ms)) / 1000.0 }
 }
 
 fn capture(scrape: &mut Scrape, live: &Live) {
@@ -129,9 +134,9 @@ fn capture(scrape: &mut Scrape, live: &Live) {
         }),
     );
     scrape.put(&families::KERNEL_DROPS, each().map(|(name, of)| (vec![name], float(of.kernel_drops.get()))));
-    let last = |at: u64| seconds(Timestamp::from_nanos(at));
-    scrape.put(&families::LAST_PACKET, each().map(|(name, of)| (vec![name], last(of.last_packet.get()))));
     let status = live.status();
+    let last = |at: u64| seconds(Timestamp::from_nanos(at), &status);
+    scrape.put(&families::LAST_PACKET, each().map(|(name, of)| (vec![name], last(of.last_packet.get()))));
     scrape.put(
         &families::BLIND,
         status.interfaces.iter().flat_map(|interface| {
@@ -139,8 +144,12 @@ fn capture(scrape: &mut Scrape, live: &Live) {
             Blindness::ALL.map(|reason| (vec![interface.name.as_str(), reason.label()], truth(blind == Some(reason))))
         }),
     );
-    let shards: Vec<(String, f64)> =
-        live.counters.shard_views().iter().map(|shard| (shard.shard.to_string(), seconds(shard.alive))).collect();
+    let shards: Vec<(String, f64)> = live
+        .counters
+        .shard_views()
+        .iter()
+        .map(|shard| (shard.shard.to_string(), seconds(shard.alive, &status)))
+        .collect();
     scrape.put(&families::SHARD_ALIVE, shards.iter().map(|(shard, alive)| (vec![shard.as_str()], *alive)));
     let undecoded = |reason: Undecoded| live.counters.sum(|shard| shard.undecoded.get(reason as usize));
     scrape.put(&families::UNDECODED, Undecoded::ALL.map(|reason| (vec![reason.label()], float(undecoded(reason)))));
@@ -253,11 +262,12 @@ fn daemon(scrape: &mut Scrape, live: &Live) {
     let status = live.status();
     scrape.put(&families::BUILD_INFO, [(vec![status.version.as_str()], 1.0)]);
     scrape.one(&families::ENFORCING, truth(status.mode == Mode::Enforce));
-    scrape.one(&families::SNAPSHOT, seconds(status.at));
+    scrape.one(&families::CLOCK_AHEAD, signed(status.wall_ahead_ms) / 1000.0);
+    scrape.one(&families::SNAPSHOT, seconds(status.at, &status));
     let config = &status.config;
     scrape
         .put(&families::RELOADS, [(vec!["ok"], float(config.reloads)), (vec!["failed"], float(config.failed_reloads))]);
-    scrape.one(&families::CONFIG_LOADED, seconds(config.loaded_at));
+    scrape.one(&families::CONFIG_LOADED, seconds(config.loaded_at, &status));
     scrape.one(&families::CONFIG_CURRENT, truth(config.last_error.is_none()));
     scrape.put(
         &families::STORE_RECORDS,
@@ -266,7 +276,7 @@ fn daemon(scrape: &mut Scrape, live: &Live) {
     scrape.one(&families::STORE_WAITING, float(status.store.waiting));
     scrape.one(&families::LOG_SUPPRESSED, float(crate::observe::log::suppressed()));
     let usage = Usage::now();
-    scrape.one(&families::PROCESS_START, seconds(status.started));
+    scrape.one(&families::PROCESS_START, seconds(status.started, &status));
     let maybe = |number: Option<f64>| number.map(|number| (Vec::new(), number));
     scrape.put(&families::PROCESS_CPU, maybe(usage.cpu_seconds));
     scrape.put(&families::PROCESS_MEMORY, maybe(usage.resident_bytes.map(float)));

@@ -31,6 +31,9 @@ families! {
     SNAPSHOT: gauge "firedoor_snapshot_timestamp_seconds" []
         "When the control task last made its picture of the daemon; it does so about once a second.";
 
+    CLOCK_AHEAD: gauge "firedoor_clock_ahead_seconds" []
+        "By how much the machine's clock was set ahead since the daemon's start; decisions are told by the old clock.";
+
     PACKETS: counter "firedoor_packets_total" ["interface", "direction"] "Packets captured.";
     KERNEL_DROPS: counter "firedoor_kernel_drops_total" ["interface"]
         "Packets the kernel could not hand over because the ring was full.";
