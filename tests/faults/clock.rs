@@ -106,6 +106,9 @@ fn is_noticed(site: &Site, ahead: i64) {
         let told = site.moment(name);
         assert!((told - now).abs() <= 3, "{name} is {told}, the clock shows {now}");
     }
+    // Else it would look as if it had been restarted.
+    let started = i64::try_from(site.status().started.secs()).unwrap();
+    assert_eq!(site.moment("process_start_time_seconds"), started);
 }
 
 /// Waits for the end of a block for [`TERM`], which must come neither sooner nor later; gives how long it lasted.

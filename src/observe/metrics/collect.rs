@@ -276,7 +276,8 @@ fn daemon(scrape: &mut Scrape, live: &Live) {
     scrape.one(&families::STORE_WAITING, float(status.store.waiting));
     scrape.one(&families::LOG_SUPPRESSED, float(crate::observe::log::suppressed()));
     let usage = Usage::now();
-    scrape.one(&families::PROCESS_START, seconds(status.started, &status));
+    // As it was: an alert counts its changes, and clocks are always being corrected a little.
+    scrape.one(&families::PROCESS_START, float(status.started.millis()) / 1000.0);
     let maybe = |number: Option<f64>| number.map(|number| (Vec::new(), number));
     scrape.put(&families::PROCESS_CPU, maybe(usage.cpu_seconds));
     scrape.put(&families::PROCESS_MEMORY, maybe(usage.resident_bytes.map(float)));
