@@ -16,6 +16,9 @@ use crate::wire::Address;
 
 /// How long somebody else's transaction is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A clock by which decisions have grown so old is not one that was set lately.
+const GROWN: Duration = Duration::from_hours(24 * 30);
+
 /// Rows that one transaction of [`Store::prune`] deletes, so that it never holds up a decision for long.
 const CHUNK: u32 = 500;
 
@@ -257,15 +260,19 @@ impl Store {
     /// Deletes one chunk of decisions and orders older than `keep` at the time `now`, and of decisions beyond the
     /// newest `most`. Gives how many rows went: with more than none, there may be more.
     ///
-    /// If even the newest decision is older than `keep`, the clock is doubted, and nothing is deleted by age.
+    /// Age deletes only beside a decision that is itself of some age ([`GROWN`], or half of `keep`) and kept: a clock that
+    /// was set far ahead makes everything old at once but for what came since, and is doubted.
     pub fn prune(&mut self, now: Timestamp, keep: Duration, most: u32) -> Result<usize, Fault> {
         self.together(|store| {
             let db = &store.db;
-            let newest: Option<Text<Timestamp>> =
-                db.query_row("SELECT max(at) FROM decisions", [], |row| row.get(0))?;
             let oldest_kept = now - keep;
-            let oldest_kept =
-                newest.map_or(Timestamp::ZERO, |at| if at.0 < oldest_kept { Timestamp::ZERO } else { oldest_kept });
+            let grown = now - GROWN.min(keep / 2);
+            let likely: bool = db.query_row(
+                "SELECT EXISTS (SELECT 1 FROM decisions WHERE at BETWEEN ? AND ?)",
+                params![Text(oldest_kept), Text(grown)],
+                |row| row.get(0),
+            )?;
+            let oldest_kept = if likely { oldest_kept } else { Timestamp::ZERO };
             let decisions = db
                 .prepare_cached(
                     "DELETE FROM decisions WHERE id IN

@@ -329,6 +329,24 @@ fn a_clock_that_jumped_ahead_deletes_nothing() {
 }
 
 #[test]
+fn a_clock_that_is_set_ahead_and_then_decided_by_deletes_nothing_until_it_has_run_for_a_month() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open(&directory.path().join("history.db"));
+    let (day, keep) = (86_400, Duration::from_hours(24 * 90));
+    for n in 0..80 {
+        store.record(&decision(n * day, &format!("10.1.0.{n}"), Verdict::Contain)).unwrap();
+    }
+    // A year ahead.
+    for n in 0..30 {
+        let now = (365 + n) * day;
+        store.record(&decision(now, &format!("10.2.0.{n}"), Verdict::Contain)).unwrap();
+        assert_eq!(store.prune(at(now), keep, 1_000).unwrap(), 0, "{n} days after");
+    }
+    while store.prune(at((365 + 30) * day), keep, 1_000).unwrap() > 0 {}
+    assert_eq!(store.recent(1_000).unwrap().len(), 30, "by now the clock is believed");
+}
+
+#[test]
 fn pruned_pages_are_given_back() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("history.db");

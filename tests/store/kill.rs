@@ -38,6 +38,39 @@ fn writer() {
 }
 
 #[test]
+fn kill_9_long_past_the_first_checkpoint_loses_nothing_and_the_log_stays_bounded() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("history.db");
+    let log = directory.path().join("history.db-wal");
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    let (mut durable, mut largest) = (BTreeSet::new(), 0);
+    for round in 1..=3_usize {
+        let mut child =
+            again("store::kill::writer", VARIABLE, &path).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let number = |line: String| line.strip_prefix("durable ").map(|n| n.parse::<u32>().unwrap());
+        // Until the database itself has grown well past what a log may hold: checkpoints have been made.
+        let mut lines = lines.map_while(Result::ok).filter_map(number);
+        while size(&path) < (round as u64) * (8 << 20) {
+            durable.insert(lines.next().expect("the writer works on"));
+            largest = largest.max(size(&log));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        durable.extend(lines);
+        let opened = Store::open(&path).unwrap();
+        assert_eq!(opened.moved, None);
+        let acted: BTreeSet<_> = opened.store.acted().unwrap().into_iter().map(|case| case.host).collect();
+        for number in &durable {
+            assert!(acted.contains(&decision(*number, Verdict::Contain).host), "decision {number} is lost");
+        }
+    }
+    // SQLite's own bound of 1,000 pages, and what one transaction adds to it.
+    assert!((1 << 20..8 << 20).contains(&largest), "the log held {largest} bytes at most");
+    eprintln!("{} decisions, a log of {largest} bytes at most, {} bytes in all", durable.len(), size(&path));
+}
+
+#[test]
 fn kill_9_at_any_moment_loses_no_decision_that_was_acted_on() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("history.db");
