@@ -38,6 +38,10 @@ const SLACK: Duration = Duration::from_secs(5);
 /// The kernel's table is looked over this often, even if nobody reported a change.
 const LOOK_OVER: Duration = Duration::from_secs(30);
 
+/// What is held is shown and kept at once, but no oftener than this (and then with the next tick): there may be a
+/// thousand of them, and each alarm of a storm adds one.
+const SHOW_HELD: Duration = Duration::from_millis(250);
+
 /// The control task's state.
 pub struct Control {
     pub(super) config_path: PathBuf,
@@ -68,6 +72,10 @@ pub struct Control {
     /// Of whom it was told lately that his segment denied him.
     pub(super) doubted: super::throttle::Told,
     pub(super) actions: Vec<Action>,
+    /// What is held may differ from what is shown.
+    pub(super) held_changed: bool,
+    pub(super) held_shown: Timestamp,
+    pub(super) restraint: super::restraint::Restraint,
 }
 
 /// What ends the control task.
@@ -102,8 +110,8 @@ impl Control {
         self.learn_neighbours();
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         loop {
+            // In no fixed order: a storm of alarms must not hold up the watchdog, the engineer or the repair of the table.
             tokio::select! {
-                biased;
                 Some(message) = messages.recv() => {
                     self.message(message, &mut running);
                     if running == 0 {
@@ -139,6 +147,7 @@ impl Control {
             }
         }
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        self.show_held();
         tracing::info!("stopping; what is contained stays contained");
         Ok(End::Signal)
     }
@@ -179,13 +188,21 @@ impl Control {
 
     /// Carries out what the responder wants, in its order: the kernel before the record, the record before the shards.
     pub(super) fn carry_out(&mut self, actions: &mut Vec<Action>) {
-        let mut changed = false;
+        self.held_changed |= !actions.is_empty();
+        let now = self.clock.now();
+        let (restraint, live) = (&mut self.restraint, &self.live);
+        actions.retain(|action| match action {
+            Action::Record(decision) if !restraint.keeps(decision, now) => {
+                live.show(decision);
+                false
+            }
+            _ => true,
+        });
         if let Some(store) = &self.store {
             history::write_ahead(store, actions, &mut self.disk_late);
         }
         let mut told = self.enforce_together(actions);
         for action in actions.drain(..) {
-            changed = true;
             match action {
                 Action::Enforce { .. } if told > 0 => told -= 1,
                 Action::Enforce { host, verdict, until } => {
@@ -205,12 +222,21 @@ impl Control {
                 Action::Direct(directive) => self.direct(&directive),
             }
         }
-        if changed {
-            let known = self.live.held();
-            let held: Vec<HeldView> = self.responder.held().map(|held| history::in_words(held, &known)).collect();
-            if let Some(store) = &self.store
-                && *known != held
-            {
+        if self.clock.now().since(self.held_shown) >= SHOW_HELD {
+            self.show_held();
+        }
+    }
+
+    /// Shows and keeps what is held, if that may have changed.
+    pub(super) fn show_held(&mut self) {
+        if !std::mem::take(&mut self.held_changed) {
+            return;
+        }
+        self.held_shown = self.clock.now();
+        let known = self.live.held();
+        let held: Vec<HeldView> = self.responder.held().map(|held| history::in_words(held, &known)).collect();
+        if *known != held {
+            if let Some(store) = &self.store {
                 store.set_held(held.clone());
             }
             self.live.set_held(held);

@@ -12,6 +12,7 @@ mod history;
 pub mod machine;
 mod orders;
 mod picture;
+mod restraint;
 mod segment;
 mod shard;
 mod throttle;
@@ -37,6 +38,7 @@ use crate::respond::Responder;
 use crate::respond::inquiry::Inquiries;
 use crate::store::StoreHandle;
 use crate::sys::clock::Clock;
+use crate::time::Timestamp;
 use crate::track::{Keys, Shared};
 use control::{Control, End};
 use machine::{Machine, core_settings};
@@ -217,6 +219,9 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         routes_changed: false,
         throttled: throttle::Told::new(),
         actions: Vec::new(),
+        held_changed: true,
+        restraint: restraint::Restraint::default(),
+        held_shown: Timestamp::ZERO,
     };
     control.carry_out(&mut actions);
     let end = runtime.block_on(async {

@@ -14,6 +14,7 @@ use crate::time::Timestamp;
 impl Control {
     /// Puts up a fresh picture.
     pub(super) fn refresh(&mut self) {
+        self.show_held();
         if let Ok(counters) = self.firewall.counters() {
             self.counters = counters;
         }

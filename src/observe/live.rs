@@ -136,10 +136,15 @@ impl Live {
         self.held.store(Arc::new(held));
     }
 
-    /// Shows a decision: counts it, keeps it among the recent ones, and puts it on the board.
+    /// Shows a decision, and keeps it among the recent ones.
     pub fn record(&self, decision: &Decision) {
-        self.tallies.decided(decision);
         self.remember(ActView::from(decision));
+        self.show(decision);
+    }
+
+    /// Shows a decision: counts it, and puts it on the board.
+    pub fn show(&self, decision: &Decision) {
+        self.tallies.decided(decision);
         let standing = Standing {
             verdict: decision.decision,
             enforced: decision.enforced,

@@ -25,5 +25,6 @@ mod record;
 mod reload;
 mod site;
 mod soak;
+mod storm;
 mod talk;
 mod vitals;
