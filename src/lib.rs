@@ -22,6 +22,7 @@ pub mod observe;
 pub mod replay;
 pub mod respond;
 pub mod store;
+pub mod suspect;
 pub mod sys;
 pub mod time;
 pub mod track;

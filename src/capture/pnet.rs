@@ -180,6 +180,7 @@ impl Source for Pnet {
                                 interface: statistics.index,
                                 direction: ear.direction,
                                 vlan: None,
+                                inner_vlan: None,
                                 original_length: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
                             };
                             each(meta, *link, bytes);

@@ -151,6 +151,7 @@ impl Ring {
                     interface: index,
                     direction: if frame.outgoing { Direction::Out } else { Direction::In },
                     vlan: frame.vlan.map(|tag| tag & 0x0fff).filter(|&id| id != 0),
+                    inner_vlan: None,
                     original_length: frame.on_wire,
                 };
                 each(meta, watched.link, frame.bytes);

@@ -3,6 +3,7 @@
 //! The types here are the contract between decoding (`wire::decode`) and everything behind it. Building a frame
 //! allocates nothing and never panics, whatever the bytes.
 
+use crate::suspect::Link;
 use crate::time::Timestamp;
 use crate::wire::{Address, Mac};
 
@@ -27,6 +28,8 @@ pub struct Meta {
     pub direction: Direction,
     /// The 802.1Q VLAN id, where the ring's header told it (the kernel strips the tag from the bytes).
     pub vlan: Option<u16>,
+    /// The VLAN id of a second tag behind it, found in the bytes.
+    pub inner_vlan: Option<u16>,
     /// Length on the wire, in bytes; the captured bytes may be fewer.
     pub original_length: u32,
 }
@@ -59,6 +62,18 @@ pub struct Frame<'a> {
     pub mac_destination: Option<Mac>,
     /// What it carries.
     pub packet: Packet<'a>,
+}
+
+impl Frame<'_> {
+    /// The link it was seen on.
+    #[must_use]
+    pub fn link(&self) -> Link {
+        Link {
+            interface: self.meta.interface,
+            outer: self.meta.vlan.unwrap_or(0),
+            inner: self.meta.inner_vlan.unwrap_or(0),
+        }
+    }
 }
 
 /// What a frame carries, as far as the core cares.

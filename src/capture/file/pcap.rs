@@ -100,6 +100,7 @@ impl Pcap {
                     interface: 0,
                     direction: Direction::In,
                     vlan: None,
+                    inner_vlan: None,
                     original_length: record.original,
                 };
                 each(meta, self.link, frame);

@@ -326,6 +326,7 @@ impl PcapNg {
             interface: u32::try_from(index).unwrap_or(u32::MAX),
             direction: Direction::In,
             vlan: None,
+            inner_vlan: None,
             original_length: fields.original.max(fields.captured),
         };
         each(meta, link, frame);

@@ -1,0 +1,118 @@
+//! Whom evidence is about, and where the kernel can act on it.
+//!
+//! A host that changes its address is the same host; an address that two devices use is two. So what is scored, limited,
+//! blocked and remembered is the [`Suspect`]: on a link where the link layer shows who sends, the card; behind a router,
+//! the address on that link (for IPv6 also its /64, at a wider threshold). The kernel acts on [`Place`]s: a suspect has
+//! one for its card and one for each address that is shown to be its own.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::wire::{Address, Mac};
+
+/// A link: an interface plus its VLAN tags. The same address on two links is two hosts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Link {
+    /// The interface's index in the kernel; in a capture file, the interface's number in it.
+    pub interface: u32,
+    /// The outermost VLAN id (IEEE 802.1Q §9.6); 0 is untagged.
+    pub outer: u16,
+    /// The second VLAN id; 0 is none.
+    pub inner: u16,
+}
+
+impl Link {
+    /// An interface without tags.
+    #[must_use]
+    pub const fn untagged(interface: u32) -> Self {
+        Link { interface, outer: 0, inner: 0 }
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "if {}", self.interface)?;
+        for tag in [self.outer, self.inner] {
+            if tag != 0 {
+                write!(f, ".{tag}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What names a suspect on its link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Who {
+    /// A card, whatever addresses it uses.
+    Card(Mac),
+    /// An address behind a router.
+    Address(Address),
+    /// The /64 around an IPv6 address behind a router; the low 64 bits are zero.
+    Network(Address),
+}
+
+/// Whom evidence is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Suspect {
+    /// Where it is.
+    pub link: Link,
+    /// Who it is there.
+    pub who: Who,
+}
+
+impl Suspect {
+    /// A card on a link.
+    #[must_use]
+    pub const fn card(link: Link, card: Mac) -> Self {
+        Suspect { link, who: Who::Card(card) }
+    }
+
+    /// An address behind a router.
+    #[must_use]
+    pub const fn address(link: Link, address: Address) -> Self {
+        Suspect { link, who: Who::Address(address) }
+    }
+}
+
+impl fmt::Display for Suspect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.who {
+            Who::Card(card) => write!(f, "{card} on {}", self.link),
+            Who::Address(address) => write!(f, "{address} on {}", self.link),
+            Who::Network(network) => write!(f, "{network}/64 on {}", self.link),
+        }
+    }
+}
+
+/// What the kernel can match of a suspect's packets: the unit of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// On which link; interface 0 is every protected interface, whatever its tags (an order by hand about an address that
+    /// was never seen).
+    pub link: Link,
+    /// Which source there.
+    pub source: Who,
+}
+
+impl Place {
+    /// An address on a link.
+    #[must_use]
+    pub const fn address(link: Link, address: Address) -> Self {
+        Place { link, source: Who::Address(address) }
+    }
+
+    /// An address wherever it is.
+    #[must_use]
+    pub const fn anywhere(address: Address) -> Self {
+        Place { link: Link { interface: 0, outer: 0, inner: 0 }, source: Who::Address(address) }
+    }
+
+    /// A card on a link.
+    #[must_use]
+    pub const fn card(link: Link, card: Mac) -> Self {
+        Place { link, source: Who::Card(card) }
+    }
+}
