@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::suspect::{Link, Suspect};
 use crate::time::Timestamp;
+use crate::wire::frame::Transport;
 use crate::wire::{Address, Mac};
 
 /// Evidence in thousandths of a nat, so that sums are exact and the same on every machine.
@@ -173,6 +175,11 @@ pub enum Detail {
         /// Window length in seconds.
         seconds: u32,
     },
+    /// A host that is acted on spreads over another port too.
+    Further {
+        /// Points: an address that answered counts one, a dark one three.
+        points: u16,
+    },
     /// Infection chain: who reached this host.
     Chain {
         /// The alarmed host that did.
@@ -213,6 +220,7 @@ impl fmt::Display for Detail {
             Detail::Window { count, limit, seconds } => {
                 write!(f, "{count} distinct destinations within {seconds} s, threshold {limit}")
             }
+            Detail::Further { points } => write!(f, "spreads over this port too ({points} points)"),
             Detail::Chain { from } => write!(f, "lately reached by {from}, which is alarmed"),
             Detail::Fields { what, values, source } => {
                 let mut parts = what.split("{}");
@@ -275,6 +283,8 @@ pub struct Attachment {
     pub interface: u32,
     /// VLAN id, 0 for untagged.
     pub vlan: u16,
+    /// The second VLAN id, 0 for none.
+    pub inner_vlan: u16,
     /// The sender's hardware address; the router's, if the host is behind one.
     pub mac: Mac,
 }
@@ -294,7 +304,13 @@ pub struct Alarm {
     /// The moment of the packet, or of the timeout, that tipped it.
     pub at: Timestamp,
     /// The suspect.
+    pub suspect: Suspect,
+    /// The address it last used.
     pub host: Address,
+    /// All addresses that are shown to be the suspect's, that one first.
+    pub addresses: Vec<Address>,
+    /// What it spread over, besides the lateral services.
+    pub ports: Vec<(Transport, u16)>,
     /// Where it sits.
     pub attachment: Attachment,
     /// What the alarm rests on.
@@ -313,6 +329,14 @@ pub struct Alarm {
     pub reached: Vec<Reached>,
     /// About how many hosts were seen in its zone (its /24 or /64); saturates near 250.
     pub zone_hosts: u32,
+}
+
+impl Attachment {
+    /// The link.
+    #[must_use]
+    pub const fn link(&self) -> Link {
+        Link { interface: self.interface, outer: self.vlan, inner: self.inner_vlan }
+    }
 }
 
 impl Alarm {

@@ -54,8 +54,52 @@ pub enum Who {
     Network(Address),
 }
 
+impl Default for Who {
+    fn default() -> Self {
+        Who::Address(Address::default())
+    }
+}
+
+impl Who {
+    /// As the history keeps it: a card, an address, or a /64.
+    #[must_use]
+    pub fn text(self) -> String {
+        match self {
+            Who::Card(card) => card.to_string(),
+            Who::Address(address) => address.to_string(),
+            Who::Network(network) => format!("{network}/64"),
+        }
+    }
+
+    /// Reads what [`Who::text`] writes.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        if let Ok(card) = text.parse() {
+            return Some(Who::Card(card));
+        }
+        match text.strip_suffix("/64") {
+            Some(network) => network.parse().ok().map(Who::Network),
+            None => text.parse().ok().map(Who::Address),
+        }
+    }
+}
+
+/// A suspect as the history keeps it: its link by name (`-` where that is not known), a space, then who it is there. Indices
+/// of interfaces do not outlive a boot, names do.
+#[must_use]
+pub fn key(link: &str, who: Who) -> String {
+    format!("{} {}", if link.is_empty() { "-" } else { link }, who.text())
+}
+
+/// Reads what [`key`] writes: the link's name (empty where it is not known), and who.
+#[must_use]
+pub fn read_key(key: &str) -> Option<(String, Who)> {
+    let (link, who) = key.split_once(' ')?;
+    Some((if link == "-" { String::new() } else { link.to_owned() }, Who::read(who)?))
+}
+
 /// Whom evidence is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Suspect {
     /// Where it is.
     pub link: Link,
@@ -114,5 +158,27 @@ impl Place {
     #[must_use]
     pub const fn card(link: Link, card: Mac) -> Self {
         Place { link, source: Who::Card(card) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_history_keeps_reads_back() {
+        let whos = [
+            Who::Card(Mac([2, 0, 0, 0, 0, 9])),
+            Who::Address(Address::v4([10, 1, 2, 3])),
+            Who::Address("fd00::1".parse().unwrap()),
+            Who::Network("fd00:1:2:3::".parse().unwrap()),
+        ];
+        for who in whos {
+            for link in ["", "eth1.20"] {
+                assert_eq!(read_key(&key(link, who)), Some((link.to_owned(), who)));
+            }
+        }
+        assert_eq!(read_key("eth1 nonsense"), None);
+        assert_eq!(read_key(""), None);
     }
 }

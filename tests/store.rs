@@ -41,6 +41,11 @@ mod store {
             reason: "spreads like a worm: dark".into(),
             by: By::Firedoor,
             attachment: Attachment::default(),
+            suspect: firedoor::suspect::Suspect::address(firedoor::suspect::Link::default(), host),
+            link: String::new(),
+            card: None,
+            addresses: Vec::new(),
+            ports: Vec::new(),
             evidence: vec![evidence; 3],
         }
     }

@@ -4,6 +4,7 @@
 //! rare, so everything here may take its microseconds: a netlink call, a row in the history. What could take longer
 //! (the disk, a scrape) is done by others.
 
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -24,13 +25,15 @@ use crate::observe::host::HeldView;
 use crate::observe::live::Live;
 use crate::observe::order::Request;
 use crate::respond::inquiry::Inquiries;
-use crate::respond::{Action, Decision, Responder, Verdict};
+use crate::respond::{Action, Block, Decision, Responder, Verdict};
 use crate::store::StoreHandle;
+use crate::suspect::{Link, Place, Suspect};
 use crate::sys::clock::Clock;
 use crate::sys::readiness;
 use crate::sys::route::Changes;
 use crate::time::Timestamp;
 use crate::track::Shared;
+use crate::wire::Mac;
 
 /// The kernel lets go of a host so long after the responder would have: it is the daemon's death that this is for.
 const SLACK: Duration = Duration::from_secs(5);
@@ -69,8 +72,12 @@ pub struct Control {
     pub(super) throttled: super::throttle::Told,
     /// What waits for a segment's word.
     pub(super) inquiries: Inquiries,
-    /// Of whom it was told lately that his segment denied him.
-    pub(super) doubted: super::throttle::Told,
+    /// Suspects whose link recently reported that they do not have their address.
+    pub(super) doubted: HashMap<Suspect, Timestamp>,
+    /// Addresses whose links were recently asked who has them, before anything was reported of them.
+    pub(super) asked: super::segment::Asked,
+    /// Cards that forward for others.
+    pub(super) forwarders: BTreeSet<(Link, Mac)>,
     pub(super) actions: Vec<Action>,
     /// What is held may differ from what is shown.
     pub(super) held_changed: bool,
@@ -157,6 +164,8 @@ impl Control {
             Message::Event(Event::Speaks { host, as_server, dialect, signing, encryption }) => {
                 self.live.board.speaks(host, as_server, dialect, signing, encryption);
             }
+            Message::Event(Event::Unproved { address, attachment }) => self.ask_early(address, attachment),
+            Message::Event(Event::Forwards { link, card }) => self.forwards(link, card),
             Message::Event(event) => {
                 if let Event::Alarm(alarm) = &event {
                     self.live.tallies.alarmed(alarm);
@@ -204,18 +213,20 @@ impl Control {
         let mut told = self.enforce_together(actions);
         for action in actions.drain(..) {
             match action {
-                Action::Enforce { .. } if told > 0 => told -= 1,
-                Action::Enforce { host, verdict, until } => {
-                    let timeout = self.timeout(until);
-                    if let Err(error) = self.firewall.act(host, verdict, timeout) {
-                        tracing::error!(%host, %verdict, "the kernel was not told: {error}");
+                Action::Enforce(_) if told > 0 => told -= 1,
+                Action::Enforce(block) => {
+                    let orders = self.orders_of(&block);
+                    if let Err(error) = self.firewall.act_many(&orders) {
+                        tracing::error!(host = %block.host, verdict = %block.verdict, "the kernel was not told: {error}");
                         self.firewall_error = Some(error.to_string());
                     }
                 }
-                Action::Lift { host } => {
-                    if let Err(error) = self.firewall.lift(host) {
-                        tracing::error!(%host, "the kernel was not told to let go: {error}");
-                        self.firewall_error = Some(error.to_string());
+                Action::Lift { host, places } => {
+                    for place in places {
+                        if let Err(error) = self.firewall.lift(place) {
+                            tracing::error!(%host, "the kernel was not told to let go: {error}");
+                            self.firewall_error = Some(error.to_string());
+                        }
                     }
                 }
                 Action::Record(decision) => self.record(&decision),
@@ -252,17 +263,28 @@ impl Control {
     /// network, a start that finds ten thousand. Gives of how many, counted from the first; those behind a host that is
     /// let go wait for their turn, and if one is refused each is told by itself.
     fn enforce_together(&mut self, actions: &[Action]) -> usize {
-        let orders: Vec<firewall::Order> = actions
+        let blocks: Vec<&Block> = actions
             .iter()
             .take_while(|action| !matches!(action, Action::Lift { .. }))
-            .filter_map(|action| match *action {
-                Action::Enforce { host, verdict, until } => {
-                    Some(firewall::Order { host, verdict, timeout: self.timeout(until) })
-                }
+            .filter_map(|action| match action {
+                Action::Enforce(block) => Some(block),
                 _ => None,
             })
             .collect();
-        if orders.len() > 1 && self.firewall.act_many(&orders).is_ok() { orders.len() } else { 0 }
+        let orders: Vec<firewall::Order> = blocks.iter().flat_map(|block| self.orders_of(block)).collect();
+        if blocks.len() > 1 && self.firewall.act_many(&orders).is_ok() { blocks.len() } else { 0 }
+    }
+
+    /// A block as the kernel is given it: place by place.
+    fn orders_of(&self, block: &Block) -> Vec<firewall::Order> {
+        let timeout = self.timeout(block.until);
+        let order = |place: &Place| firewall::Order {
+            place: *place,
+            verdict: block.verdict,
+            timeout,
+            ports: block.ports.clone(),
+        };
+        block.places.iter().map(order).collect()
     }
 
     fn record(&mut self, decision: &Decision) {

@@ -6,11 +6,17 @@ use std::time::Duration;
 
 use crate::daemon::control::Control;
 use crate::daemon::machine::Machine;
+use crate::detect::Directive;
 use crate::firewall::{self, What};
 use crate::observe::snapshot::{Drift, Repairs};
+use crate::suspect::Link;
 use crate::sys::netlink;
 use crate::sys::route::{Change, Kernel, Liveness, Neighbour};
 use crate::time::Timestamp;
+use crate::wire::Mac;
+
+/// Most cards that are known to forward for others.
+const MOST_FORWARDERS: usize = 4096;
 
 /// A neighbour that the kernel gave up was asked for at least this long ago.
 const GIVEN_UP: Duration = Duration::from_secs(1);
@@ -104,6 +110,8 @@ impl Control {
         }
         self.settings_changed();
         self.look_over();
+        // Routes may lead through other routers now.
+        self.learn_neighbours();
         self.refresh();
     }
 
@@ -115,25 +123,49 @@ impl Control {
         }
     }
 
-    fn neighbour(&self, neighbour: &Neighbour) {
+    fn neighbour(&mut self, neighbour: &Neighbour) {
         let now = self.clock.now();
         let config = self.live.config();
-        if !config.detect.protected.contains(neighbour.address) || !neighbour.address.is_unicast() {
+        let Neighbour { interface, address, .. } = *neighbour;
+        if !address.is_unicast() {
+            return;
+        }
+        let links = self.machine.links_of(interface, &config.gateway.interfaces);
+        let next_hop = [interface, 0].iter().any(|index| self.machine.next_hops.contains(&(address, *index)));
+        if let Some(card) = neighbour.mac.filter(|_| next_hop || neighbour.router) {
+            for link in &links {
+                self.forwards(*link, card);
+            }
+        }
+        if !config.detect.protected.contains(address) {
             return;
         }
         match (neighbour.liveness, neighbour.mac) {
-            (Liveness::Alive, Some(mac)) => {
-                self.shared.addresses.saw(neighbour.address, now);
-                if neighbour.confirmed {
-                    self.shared.addresses.resolved(neighbour.address, mac, now);
-                } else {
-                    self.shared.addresses.claimed(neighbour.address, mac, now);
+            (Liveness::Alive, Some(card)) => {
+                self.shared.addresses.saw(address, now);
+                for link in links {
+                    if neighbour.confirmed {
+                        self.direct(&Directive::Owns { link, card, address });
+                    } else {
+                        self.shared.addresses.claimed(link, address, card, now);
+                    }
                 }
             }
-            (Liveness::Dead, _) if !self.shared.addresses.is_alive(neighbour.address, now) => {
-                self.shared.addresses.asked(neighbour.address, now - GIVEN_UP);
+            (Liveness::Dead, _) if !self.shared.addresses.is_alive(address, now) => {
+                self.shared.addresses.asked(address, now - GIVEN_UP);
             }
             _ => {}
+        }
+    }
+
+    /// A card forwards for others: whoever is behind it is judged, and limited by the fuse, by address.
+    pub(super) fn forwards(&mut self, link: Link, card: Mac) {
+        self.shared.addresses.forwards(link, card, self.clock.now());
+        if self.forwarders.len() < MOST_FORWARDERS && self.forwarders.insert((link, card)) {
+            let forwarders: Vec<_> = self.forwarders.iter().copied().collect();
+            if let Err(error) = self.firewall.set_forwarders(&forwarders) {
+                tracing::error!(%link, %card, "the kernel was not given a router's card: {error}");
+            }
         }
     }
 }

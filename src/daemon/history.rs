@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::daemon::machine::Machine;
 use crate::evidence::{Alarm, Attachment, Score, Signal};
 use crate::firewall::Acted;
 use crate::observe::host::HeldView;
@@ -16,6 +17,7 @@ use crate::observe::live::Live;
 use crate::respond::cases::decision_of;
 use crate::respond::{Action, By, Case, Held, Mode, Responder, Verdict};
 use crate::store::{Kept, Limits, Receipt, Store, StoreHandle};
+use crate::suspect::{Suspect, Who, key};
 use crate::sys::clock::{Boot, Clock};
 use crate::time::Timestamp;
 use crate::wire::Address;
@@ -65,27 +67,42 @@ pub(super) fn follow_clock(store: &mut Store, clock: Clock) {
     }
 }
 
-/// What a start takes over from the kernel and from the history. Gives the hosts whose time ran out meanwhile, for the
-/// history to forget.
+/// Finds the link of what the history keeps: the interface has its name for good, and another index with each boot. One
+/// that does not exist now leaves the block to every interface.
+fn placed(suspect: Suspect, link: &str, machine: &Machine) -> Suspect {
+    match suspect.who {
+        Who::Address(_) if link.is_empty() => suspect,
+        who => Suspect { link: machine.link_named(link).unwrap_or_default(), who },
+    }
+}
+
+/// What a start takes over from the kernel and from the history. Gives the suspects whose time ran out meanwhile, by the
+/// history's key, for it to forget.
 pub(super) fn take_over(
     found: &[Acted],
+    machine: &Machine,
     store: Option<&Store>,
     responder: &mut Responder,
     live: &Live,
     now: Timestamp,
     actions: &mut Vec<Action>,
-) -> Vec<Address> {
+) -> Vec<String> {
     let read = |what: &str, error: crate::store::Fault| tracing::error!("the history's {what} cannot be read: {error}");
-    let mut remembered: HashMap<Address, Case> = HashMap::new();
+    let mut remembered: HashMap<Suspect, Case> = HashMap::new();
     if let Some(store) = store {
         let within = responder.settings().repeat_within;
         let most = u32::try_from(responder.settings().remembered_hosts).unwrap_or(u32::MAX);
         match store.steps(now - within, most) {
-            Ok(steps) => steps.iter().for_each(|step| responder.restore_step(step.host, step.step, step.at)),
+            Ok(steps) => steps.iter().for_each(|step| {
+                responder.restore_step(placed(step.suspect, &step.link, machine), step.step, step.at);
+            }),
             Err(error) => read("ladder", error),
         }
         match store.acted() {
-            Ok(cases) => remembered.extend(cases.into_iter().map(|case| (case.host, case))),
+            Ok(cases) => remembered.extend(cases.into_iter().map(|case| {
+                let suspect = placed(case.suspect, &case.link, machine);
+                (suspect, Case { suspect, ..case })
+            })),
             Err(error) => read("acted hosts", error),
         }
         match store.exempted() {
@@ -102,7 +119,7 @@ pub(super) fn take_over(
         match store.pardons() {
             Ok(pardons) => {
                 for pardon in pardons.iter().filter(|pardon| now < pardon.until) {
-                    responder.restore_pardon(pardon.host, pardon.until);
+                    responder.restore_pardon(placed(pardon.suspect, &pardon.link, machine), pardon.until);
                     live.pardon(pardon.host, pardon.until, now);
                 }
             }
@@ -114,32 +131,50 @@ pub(super) fn take_over(
         }
     }
     let last = |host| store.and_then(|store| store.of(host, 1).ok()).and_then(|acts| acts.into_iter().next());
+    // A suspect has several places; whichever of them the kernel still has, the whole block is put right.
+    let mut there: HashMap<Suspect, (Verdict, Option<Timestamp>)> = HashMap::new();
+    let mut strangers = Vec::new();
     for acted in found {
         let until = acted.expires_in.map(|left| now + left);
-        if let Some(case) = remembered.remove(&acted.host) {
-            responder.restore(
-                Case { verdict: acted.verdict, until: case.until.filter(|at| *at > now).or(until), ..case },
-                actions,
-            );
-        } else if last(acted.host).is_some_and(|act| act.decision == Verdict::Release) {
-            tracing::warn!(host = %acted.host, "released before the stop, and still in the kernel: lifted");
-            actions.push(Action::Lift { host: acted.host });
-        } else {
-            let case = adopted(acted, until, now);
-            let enforced = responder.settings().mode == Mode::Enforce;
-            actions.push(Action::Record(Box::new(decision_of(&case, enforced))));
-            responder.restore(case, actions);
+        match remembered.values().find(|case| case.places().contains(&acted.place)) {
+            Some(case) => drop(there.insert(case.suspect, (acted.verdict, until))),
+            None => strangers.push((acted, until)),
         }
     }
     let enforce = responder.settings().mode == Mode::Enforce;
+    for (acted, until) in strangers {
+        let suspect = Suspect { link: acted.place.link, who: acted.place.source };
+        let address = match suspect.who {
+            Who::Address(address) => Some(address),
+            Who::Card(_) | Who::Network(_) => None,
+        };
+        if address.and_then(last).is_some_and(|act| act.decision == Verdict::Release) {
+            tracing::warn!(%suspect, "released before the stop, and still in the kernel: lifted");
+            actions.push(Action::Lift { host: address.unwrap_or_default(), places: vec![acted.place] });
+        } else if address.is_none() {
+            // A card's place never stands alone: what it belonged to is over.
+            tracing::warn!(%suspect, "in the kernel and in no history: lifted");
+            actions.push(Action::Lift { host: Address::default(), places: vec![acted.place] });
+        } else {
+            let link = responder.settings().link_name(suspect.link);
+            let case = adopted(suspect, link, address.unwrap_or_default(), acted.verdict, until, now);
+            actions.push(Action::Record(Box::new(decision_of(&case, enforce))));
+            responder.restore(case, actions);
+        }
+    }
     let mut rest: Vec<Case> = remembered.into_values().collect();
-    rest.sort_unstable_by_key(|case| case.host);
+    rest.sort_unstable_by_key(|case| case.suspect);
     let mut ended = Vec::new();
     for case in rest {
+        if let Some((verdict, until)) = there.get(&case.suspect).copied() {
+            let until = case.until.filter(|at| *at > now).or(until);
+            responder.restore(Case { verdict, until, ..case }, actions);
+            continue;
+        }
         let over = case.until.is_some_and(|until| until <= now);
         let counted_only = enforce && last(case.host).is_some_and(|act| !act.enforced);
         if over || counted_only {
-            ended.push(case.host);
+            ended.push(key(&case.link, case.suspect.who));
             continue;
         }
         tracing::warn!(host = %case.host, "in the history and not in the kernel: put back");
@@ -182,13 +217,17 @@ pub(super) fn in_words(held: &Held, known: &[HeldView]) -> HeldView {
 
 /// A held decision as it waited. Its evidence stays in words, see [`in_words`].
 fn held_again(view: &HeldView, attachment: Attachment, threshold: Score) -> Held {
+    let suspect = Suspect::address(attachment.link(), view.host);
     Held {
         id: view.id,
         verdict: view.would,
         reason: view.reason.clone(),
         alarm: Alarm {
             at: view.at,
+            suspect,
             host: view.host,
+            addresses: vec![view.host],
+            ports: Vec::new(),
             attachment,
             grade: view.grade,
             signal: view.evidence.last().map_or(Signal::FanoutLateral, |evidence| evidence.signal),
@@ -203,10 +242,21 @@ fn held_again(view: &HeldView, attachment: Attachment, threshold: Score) -> Held
 }
 
 /// A case for a host that the kernel acts on and nobody remembers why.
-fn adopted(acted: &Acted, until: Option<Timestamp>, now: Timestamp) -> Case {
+fn adopted(
+    suspect: Suspect,
+    link: String,
+    host: Address,
+    verdict: Verdict,
+    until: Option<Timestamp>,
+    now: Timestamp,
+) -> Case {
     Case {
-        host: acted.host,
-        verdict: acted.verdict,
+        suspect,
+        link,
+        host,
+        addresses: vec![host],
+        ports: Vec::new(),
+        verdict,
         since: now,
         until,
         step: 0,
@@ -225,7 +275,7 @@ fn adopted(acted: &Acted, until: Option<Timestamp>, now: Timestamp) -> Case {
 /// Writes the decisions among `actions`, and waits a short while for those that the kernel is told of. `late` says
 /// whether the disk was late the last time, and is kept true.
 pub(super) fn write_ahead(store: &StoreHandle, actions: &[Action], late: &mut bool) {
-    let kernel = actions.iter().any(|action| matches!(action, Action::Enforce { .. } | Action::Lift { .. }));
+    let kernel = actions.iter().any(|action| matches!(action, Action::Enforce(_) | Action::Lift { .. }));
     let receipts: Vec<Receipt> = actions
         .iter()
         .filter_map(|action| match action {
@@ -249,6 +299,7 @@ mod tests {
     use super::*;
     use crate::evidence::{Detail, Evidence, Grade};
     use crate::respond::{Decision, Settings};
+    use crate::suspect::Link;
     use crate::wire::Mac;
 
     const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -276,7 +327,12 @@ mod tests {
             enforced: false,
             reason: "would contain: dark; held, because the breaker tripped".to_owned(),
             by: By::Firedoor,
-            attachment: Attachment { interface: 3, vlan: 7, mac: Mac([2, 0, 0, 0, 0, 9]) },
+            suspect: crate::suspect::Suspect::address(crate::suspect::Link::default(), host),
+            link: String::new(),
+            card: None,
+            addresses: Vec::new(),
+            ports: Vec::new(),
+            attachment: Attachment { interface: 3, vlan: 7, inner_vlan: 0, mac: Mac([2, 0, 0, 0, 0, 9]) },
             evidence: (1..=3).map(evidence).collect(),
         }
     }
@@ -329,8 +385,8 @@ mod tests {
         let mut responder = Responder::new(Settings::default());
         let live = Live::new(std::sync::Arc::new(Config::default()));
         let now = NOW + Duration::from_mins(60);
-        take_over(&[], Some(&store), &mut responder, &live, now, &mut Vec::new());
-        assert_eq!([over, lasting].map(|host| responder.pardon(host).is_some()), [false, true]);
+        take_over(&[], &Machine::default(), Some(&store), &mut responder, &live, now, &mut Vec::new());
+        assert_eq!([over, lasting].map(|host| responder.pardon(Suspect::address(Link::default(), host)).is_some()), [false, true]);
         assert_eq!([over, lasting].map(|host| live.pardoned(host).is_some()), [false, true]);
     }
 }

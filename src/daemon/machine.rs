@@ -1,7 +1,7 @@
 //! The machine the daemon runs on, as the core must know it: own addresses, attached networks, routes, interface
 //! names.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
@@ -10,8 +10,9 @@ use crate::config::Config;
 use crate::detect::settings::{Fuse, Networks};
 use crate::detect::{self, Paths};
 use crate::respond::{self, Mode};
+use crate::suspect;
 use crate::sys::route::{Kernel, Link};
-use crate::wire::Mac;
+use crate::wire::{Address, Mac};
 
 /// The machine's interfaces and addresses at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +29,10 @@ pub struct Machine {
     pub macs: HashMap<u32, Mac>,
     /// Ports of bridges, each with its bridge's index.
     pub ports: Vec<(u32, u32)>,
+    /// VLAN interfaces: index, the interface below, the VLAN id.
+    pub vlans: Vec<(u32, u32, u16)>,
+    /// Routers that routes lead through, each with the interface's index (0 where the route names none).
+    pub next_hops: BTreeSet<(Address, u32)>,
 }
 
 /// With more routes than this (an Internet table) nothing is said about reverse paths beyond the attached networks.
@@ -43,6 +48,16 @@ fn paths() -> Paths {
         Err(error) => {
             tracing::warn!("the routes cannot be read: {error}");
             Paths::default()
+        }
+    }
+}
+
+fn next_hops() -> BTreeSet<(Address, u32)> {
+    match Kernel::open().and_then(|mut kernel| kernel.routes()) {
+        Ok(routes) => routes.next_hops.into_iter().map(|(ip, interface)| (Address::from(ip), interface)).collect(),
+        Err(error) => {
+            tracing::warn!("the routers cannot be read: {error}");
+            BTreeSet::new()
         }
     }
 }
@@ -92,6 +107,9 @@ impl Machine {
             .filter_map(|link| Some((link.index, link.master.filter(|master| bridges.contains(master))?)))
             .collect();
         machine.ports.sort_unstable();
+        machine.vlans = links.iter().filter_map(|link| Some((link.index, link.parent?, link.vlan?))).collect();
+        machine.vlans.sort_unstable();
+        machine.next_hops = next_hops();
         machine.own.sort_unstable();
         machine.own.dedup();
         machine.attached.sort_unstable_by_key(|(index, _)| *index);
@@ -104,6 +122,45 @@ impl Machine {
         wanted.iter().filter(|name| self.names.values().any(|known| known == *name)).cloned().collect()
     }
 
+    /// The links on which frames of somebody behind an interface show, as capture and door see them: the interface itself;
+    /// for a bridge its ports; for a VLAN interface the one below, with a tag.
+    #[must_use]
+    pub fn links_of(&self, interface: u32, watched: &[String]) -> Vec<suspect::Link> {
+        let is_watched = |index: &u32| self.names.get(index).is_some_and(|name| watched.contains(name));
+        let (mut below, mut outer) = (interface, 0);
+        loop {
+            if is_watched(&below) {
+                return vec![suspect::Link { interface: below, outer, inner: 0 }];
+            }
+            let ports = self.ports.iter().filter(|(port, bridge)| *bridge == below && is_watched(port));
+            let links: Vec<_> =
+                ports.map(|(port, _)| suspect::Link { interface: *port, outer, inner: 0 }).collect();
+            if !links.is_empty() || outer != 0 {
+                return links;
+            }
+            let Some((_, parent, vlan)) = self.vlans.iter().find(|(index, ..)| *index == below) else {
+                return Vec::new();
+            };
+            (below, outer) = (*parent, *vlan);
+        }
+    }
+
+    /// A link by name, as `respond::Settings::link_name` writes it.
+    #[must_use]
+    pub fn link_named(&self, name: &str) -> Option<suspect::Link> {
+        let index = |name: &str| self.names.iter().find(|(_, known)| *known == name).map(|(index, _)| *index);
+        if let Some(interface) = index(name) {
+            return Some(suspect::Link::untagged(interface));
+        }
+        let (rest, last) = name.rsplit_once('.')?;
+        let tag: u16 = last.parse().ok()?;
+        if let Some(interface) = index(rest) {
+            return Some(suspect::Link { interface, outer: tag, inner: 0 });
+        }
+        let (rest, outer) = rest.rsplit_once('.')?;
+        Some(suspect::Link { interface: index(rest)?, outer: outer.parse().ok()?, inner: tag })
+    }
+
     /// The configuration with what only the machine knows filled in.
     #[must_use]
     pub fn complete(&self, config: &Config) -> Config {
@@ -114,6 +171,9 @@ impl Machine {
         config.respond.mode = config.gateway.mode;
         let watched = |index: &u32| self.names.get(index).is_some_and(|name| config.gateway.interfaces.contains(name));
         config.detect.paths = self.paths.clone();
+        config.detect.live = true;
+        config.respond.interfaces = self.names.iter().map(|(index, name)| (*index, name.clone())).collect();
+        config.respond.interfaces.sort_unstable();
         config.detect.attached = self
             .attached
             .iter()

@@ -17,6 +17,7 @@ mod segment;
 mod shard;
 mod throttle;
 
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -124,7 +125,7 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
     if let Some(store) = &mut opened {
         history::follow_clock(store, clock);
     }
-    let ended = history::take_over(&found.acted, opened.as_ref(), &mut responder, &live, started, &mut actions);
+    let ended = history::take_over(&found.acted, &machine, opened.as_ref(), &mut responder, &live, started, &mut actions);
     let shards = match config.capture.backend {
         Backend::Ring => config.capture.shards.max(1),
         Backend::Pnet => 1,
@@ -168,8 +169,8 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         .transpose()?;
 
     if let Some(store) = &store {
-        for host in ended {
-            store.forget(host);
+        for suspect in ended {
+            store.forget(suspect);
         }
     }
 
@@ -215,7 +216,9 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         store,
         disk_late: false,
         inquiries: Inquiries::default(),
-        doubted: throttle::Told::new(),
+        doubted: HashMap::new(),
+        asked: segment::Asked::default(),
+        forwarders: BTreeSet::new(),
         routes_changed: false,
         throttled: throttle::Told::new(),
         actions: Vec::new(),

@@ -5,8 +5,7 @@ use ipnetwork::IpNetwork;
 use crate::daemon::control::Control;
 use crate::observe::host::{ActView, Exempted};
 use crate::observe::order::{Done, Order, Refusal, Request, Target, Which};
-use crate::respond::Ordered;
-use crate::respond::{Action, By};
+use crate::respond::{Action, By, Known, Ordered};
 use crate::store::OrderRow;
 use crate::wire::Address;
 
@@ -45,7 +44,8 @@ impl Control {
                 let mut refused = None;
                 let mut done = 0;
                 for host in hosts {
-                    let ordered = Ordered { host, verdict, duration, reason: &reason };
+                    let known = self.known(host);
+                    let ordered = Ordered { host, known: known.as_ref(), verdict, duration, reason: &reason };
                     match self.responder.order_act(&ordered, who.clone(), now, &mut actions) {
                         Ok(()) => done += 1,
                         Err(refusal) => refused = Some(refusal),
@@ -145,6 +145,18 @@ impl Control {
             .collect();
         self.carry_out(&mut actions);
         Ok(Done { message, decisions })
+    }
+
+    /// Who uses an address, as far as it was seen.
+    fn known(&self, address: Address) -> Option<Known> {
+        let board = &self.live.board;
+        let line = board.get(address).or_else(|| board.get(board.known_as(address)?))?;
+        let facts = line.facts?;
+        let mut addresses = facts.addresses;
+        if addresses.is_empty() {
+            addresses.push(address);
+        }
+        Some(Known { suspect: facts.suspect, attachment: facts.attachment, addresses })
     }
 
     fn held_ids(&self, which: Which) -> Result<Vec<u64>, Refusal> {

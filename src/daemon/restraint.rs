@@ -74,6 +74,11 @@ mod tests {
             enforced: false,
             reason: String::new(),
             by: By::Firedoor,
+            suspect: crate::suspect::Suspect::address(crate::suspect::Link::default(), Address::default()),
+            link: String::new(),
+            card: None,
+            addresses: Vec::new(),
+            ports: Vec::new(),
             attachment: Attachment::default(),
             evidence: Vec::new(),
         }

@@ -4,6 +4,7 @@
 //! At a bridge the sender may be on any port, and the gateway asks on all of them, without claiming an address. What lies
 //! behind a router cannot be asked. See [`crate::respond::inquiry`].
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -15,8 +16,8 @@ use crate::daemon::machine::Machine;
 use crate::detect::counters::Unverified;
 use crate::detect::{Directive, Event};
 use crate::evidence::{Alarm, Attachment};
-use crate::respond::inquiry::{Finding, Silence, Step, accused};
-use crate::respond::responder::doubted;
+use crate::respond::inquiry::{Finding, Inquiry, Silence, Step, accused};
+use crate::suspect::{Link, Suspect};
 use crate::sys::inject::Injector;
 use crate::time::Timestamp;
 use crate::wire::build::{self, End};
@@ -37,13 +38,60 @@ struct Asking {
     silence: Silence,
 }
 
+/// Links asked early, before anything is reported of an address: a bounded number a second, each address once in a while.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    lately: HashMap<(Address, Link), Timestamp>,
+    second: u64,
+    count: u32,
+}
+
+impl Asked {
+    /// Questions a second, at most.
+    const PACE: u32 = 200;
+    /// Addresses remembered at once.
+    const MOST: usize = 4096;
+    /// The same address is asked for again after this.
+    const AGAIN: Duration = Duration::from_secs(30);
+
+    /// Whether this address may be asked for now; notes that it is.
+    fn may(&mut self, address: Address, link: Link, now: Timestamp) -> bool {
+        if self.second != now.secs() {
+            (self.second, self.count) = (now.secs(), 0);
+        }
+        if self.count >= Self::PACE
+            || self.lately.get(&(address, link)).is_some_and(|at| now.since(*at) < Self::AGAIN)
+        {
+            return false;
+        }
+        if self.lately.len() >= Self::MOST {
+            self.lately.retain(|_, at| now.since(*at) < Self::AGAIN);
+            if self.lately.len() >= Self::MOST {
+                return false;
+            }
+        }
+        self.count += 1;
+        self.lately.insert((address, link), now);
+        true
+    }
+}
+
 impl Control {
-    /// Gives the event back if it may be acted on now; keeps it while its segment is being asked.
+    /// An address was seen whose card is not proved: asks its link, so that what it does counts for its card at once.
+    pub(super) fn ask_early(&mut self, address: Address, attachment: Attachment) {
+        let now = self.clock.now();
+        let Some(asking) = self.asking(address, attachment, now) else { return };
+        if self.asked.may(address, attachment.link(), now) {
+            ask(address, attachment, &asking);
+        }
+    }
+
+    /// Gives the event back if it may be acted on now; keeps it while its link is being asked.
     pub(super) fn inquire(&mut self, event: Event) -> Option<Event> {
         let now = self.clock.now();
-        let Some((host, attachment)) = accused(&event) else { return Some(event) };
-        let settled = matches!(event, Event::Alarm(_)) && self.responder.case(host).is_some();
-        if settled || self.shared.addresses.answered_from(host, now) == Some(attachment.mac) {
+        let Some((suspect, host, attachment)) = accused(&event) else { return Some(event) };
+        let settled = self.responder.case_of(suspect).is_some();
+        if settled || self.shared.addresses.answered_from(attachment.link(), host, now) == Some(attachment.mac) {
             return Some(event);
         }
         let Some(asking) = self.asking(host, attachment, now) else { return Some(event) };
@@ -51,14 +99,14 @@ impl Control {
             // The answer to the first event settles what the next ones of its kind would say.
             return None;
         }
-        match self.inquiries.begin(event, (host, attachment), asking.silence, &self.shared.questions, now) {
+        match self.inquiries.begin(event, (suspect, host, attachment), asking.silence, &self.shared.questions, now) {
             Ok(()) => {
                 ask(host, attachment, &asking);
                 None
             }
             Err(event) if asking.silence == Silence::ProvesNothing => Some(event),
             Err(event) => {
-                self.disbelieve(&event, host, Finding::NotAsked, now);
+                self.disbelieve(&event, suspect, Finding::NotAsked, now);
                 None
             }
         }
@@ -76,24 +124,39 @@ impl Control {
                 }
                 Step::Ended(inquiry, finding, true) => {
                     self.live.tallies.inquired(finding);
-                    self.respond(&inquiry.event);
+                    self.believe(*inquiry, finding);
                 }
-                Step::Ended(inquiry, finding, false) => self.disbelieve(&inquiry.event, inquiry.host, finding, now),
+                Step::Ended(inquiry, finding, false) => self.disbelieve(&inquiry.event, inquiry.suspect, finding, now),
             }
         }
     }
 
-    fn disbelieve(&mut self, event: &Event, host: Address, finding: Finding, now: Timestamp) {
+    /// The link confirmed an alarm: where the card itself has answered, the alarm is about the card.
+    fn believe(&mut self, inquiry: Inquiry, finding: Finding) {
+        let Inquiry { mut event, suspect, host, attachment, .. } = inquiry;
+        let card = Suspect::card(attachment.link(), attachment.mac);
+        if finding == Finding::There
+            && suspect == Suspect::address(attachment.link(), host)
+            && let Event::Alarm(alarm) = &mut event
+        {
+            // The shards have moved what they know of the address to its card, or are about to.
+            alarm.suspect = card;
+        }
+        self.respond(&event);
+    }
+
+    fn disbelieve(&mut self, event: &Event, suspect: Suspect, finding: Finding, now: Timestamp) {
         self.live.tallies.inquired(finding);
         let reason = if matches!(finding, Finding::Elsewhere(_)) { Unverified::Mac } else { Unverified::NobodyThere };
-        self.direct(&Directive::Doubted { host, reason });
+        self.direct(&Directive::Doubted { suspect, reason });
         self.doubted.retain(|_, at| now.since(*at) < REPEAT);
         if let Event::Alarm(alarm) = event
             && self.doubted.len() < MOST_TOLD
-            && !self.doubted.contains_key(&host)
+            && !self.doubted.contains_key(&suspect)
         {
-            self.doubted.insert(host, now);
-            self.carry_out(&mut vec![doubted(alarm, words(alarm, finding))]);
+            self.doubted.insert(suspect, now);
+            let record = self.responder.doubted(alarm, words(alarm, finding));
+            self.carry_out(&mut vec![record]);
         }
     }
 
@@ -121,7 +184,7 @@ impl Control {
             let end = End { mac: *self.machine.macs.get(&attachment.interface)?, ip };
             return Some(Asking { on: vec![(attachment.interface, end)], silence: Silence::IsAbsence });
         }
-        if bridge.is_none() || self.shared.addresses.is_router(attachment.mac, now) {
+        if bridge.is_none() || self.shared.addresses.is_router(attachment.link(), attachment.mac, now) {
             return None;
         }
         let of_it = self.machine.ports.iter().filter(|(port, of)| Some(*of) == bridge && watched(*port));

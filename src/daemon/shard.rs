@@ -254,7 +254,7 @@ impl Shard {
             let addresses = &self.shared.addresses;
             put(Table::Addresses, addresses.occupancy(), addresses.evicted());
         }
-        let (held, _) = self.detector.hosts().occupancy();
+        let held = self.detector.hosts().slots();
         for _ in 0..SWEEP.min(held) {
             *cursor = if *cursor + 1 >= held { 0 } else { *cursor + 1 };
             let Some(host) = self.detector.hosts().slot(*cursor) else { continue };

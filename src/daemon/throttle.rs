@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::daemon::control::Control;
 use crate::evidence::{Attachment, Score};
+use crate::respond::cases::card_of;
 use crate::respond::{Action, By, Decision, Mode, Verdict};
+use crate::suspect::{Link, Suspect};
 use crate::time::Timestamp;
 use crate::wire::Address;
 
@@ -55,6 +57,13 @@ impl Control {
                 enforced,
                 reason: format!("the fuse {verb} its first contacts to lateral services ({packets} packets so far)"),
                 by: By::Firedoor,
+                suspect: line.as_ref().map_or(Suspect::address(Link::default(), host), |facts| facts.suspect),
+                link: line.as_ref().map_or_else(String::new, |facts| {
+                    self.responder.settings().link_name(facts.suspect.link)
+                }),
+                card: line.as_ref().and_then(|facts| card_of(facts.suspect)),
+                addresses: Vec::new(),
+                ports: Vec::new(),
                 attachment: line.map_or_else(Attachment::default, |facts| facts.attachment),
                 evidence: Vec::new(),
             };

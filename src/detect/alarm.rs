@@ -6,13 +6,15 @@
 
 use std::time::Duration;
 
-use crate::detect::counters::Counters;
+use crate::detect::counters::{Counters, Unverified};
 use crate::detect::event::Event;
 use crate::detect::settings::{Settings, Window};
+use crate::detect::verify::is_one_of_many;
 use crate::evidence::{Alarm, Detail, Evidence, Grade, Score, Signal};
 use crate::time::Timestamp;
 use crate::track::{Host, Shared};
 use crate::wire::Address;
+use crate::wire::frame::Transport;
 
 /// A host is not alarmed, or watched, for the same grade again within this time.
 pub(super) const REPEAT: Duration = Duration::from_secs(600);
@@ -89,10 +91,7 @@ impl Context<'_> {
             let at = settings.any_windows.iter().position(|other| *other == window);
             at.and_then(|at| host.any.get(at)).map_or(limit, |bins| bins.within(window.length, self.now))
         };
-        let seconds = u32::try_from(window.length.as_secs()).unwrap_or(u32::MAX);
-        let detail = Detail::Window { count, limit, seconds };
-        self.counters.evidence(signal);
-        host.add(Evidence { signal, at: self.now, peer, port, weight: Score(0), detail }, settings.decay);
+        self.fills(host, signal, (window, limit, count), peer, port);
         self.raise(host, grade, signal);
     }
 
@@ -110,9 +109,59 @@ impl Context<'_> {
         grade == Grade::Exploit && !self.is_due(host, grade)
     }
 
-    /// Says that `host` deserves a decision, unless that was said lately.
+    /// What a host gathered has grown by what one of its addresses had: it may deserve a decision now.
+    pub fn reconsider(&mut self, host: &mut Host) {
+        let score = host.score_now(self.now, self.settings.decay);
+        let Some(last) = host.evidence.last().copied() else {
+            self.refill(host);
+            return;
+        };
+        if score >= self.threshold_of(host) {
+            self.raise(host, Grade::Scan, last.signal);
+        } else if score >= self.settings.watch {
+            self.raise(host, Grade::Watch, last.signal);
+        }
+        self.refill(host);
+    }
+
+    /// The same for the windows.
+    fn refill(&mut self, host: &mut Host) {
+        let full = |window: &&Window| host.lateral.reached(window.limit, window.length, self.now);
+        let Some(window) = self.settings.lateral_windows.iter().find(full).copied() else { return };
+        if self.is_due(host, Grade::Scan) {
+            let count = host.lateral.within(window.length, self.now);
+            let peer = host.evidence.last().map_or(host.address, |evidence| evidence.peer);
+            self.fills(host, Signal::FanoutLateral, (window, window.limit, count), peer, 0);
+            self.raise(host, Grade::Scan, Signal::FanoutLateral);
+        }
+    }
+
+    fn fills(&mut self, host: &mut Host, signal: Signal, fill: (Window, u32, u32), peer: Address, port: u16) {
+        let (window, limit, count) = fill;
+        let seconds = u32::try_from(window.length.as_secs()).unwrap_or(u32::MAX);
+        let detail = Detail::Window { count, limit, seconds };
+        self.counters.evidence(signal);
+        host.add(Evidence { signal, at: self.now, peer, port, weight: Score(0), detail }, self.settings.decay);
+    }
+
+    /// A host that is acted on spreads over a port that was not shut for it: reports that, so that it is.
+    pub fn spreads_further(&mut self, host: &mut Host, peer: Address, service: (Transport, u16), points: u16) {
+        let signal = Signal::FanoutAny;
+        let detail = Detail::Further { points };
+        self.counters.evidence(signal);
+        self.counters.alarm(signal);
+        host.add(Evidence { signal, at: self.now, peer, port: service.1, weight: Score(0), detail }, self.settings.decay);
+        let alarm = self.alarm_of(host, Grade::Scan, signal, vec![service]);
+        self.events.push(Event::Alarm(Box::new(alarm)));
+    }
+
+    /// Reports that `host` deserves a decision, unless that was reported lately.
     fn raise(&mut self, host: &mut Host, grade: Grade, signal: Signal) {
         if !self.is_due(host, grade) {
+            return;
+        }
+        if grade < Grade::Exploit && is_one_of_many(self.settings, self.shared, host, self.now) {
+            self.counters.unverified(Unverified::ManyAddresses);
             return;
         }
         if grade == Grade::Watch {
@@ -126,9 +175,36 @@ impl Context<'_> {
             self.counters.alarm(signal);
         }
         host.dirty = true;
-        self.events.push(Event::Alarm(Box::new(Alarm {
+        let ports = self.ports_of(host, signal);
+        let alarm = self.alarm_of(host, grade, signal, ports);
+        self.events.push(Event::Alarm(Box::new(alarm)));
+    }
+
+    /// What `host` spread over, besides the lateral services: where that is what the alarm rests on.
+    fn ports_of(&self, host: &Host, signal: Signal) -> Vec<(Transport, u16)> {
+        let settings = self.settings;
+        let speaks = |port: u16| {
+            host.evidence.iter().filter(|evidence| evidence.port == port && evidence.weight.0 > 0).count() >= 2
+        };
+        let mut ports = host.ports.leading();
+        ports.retain(|&(transport, port)| {
+            let lateral = match transport {
+                Transport::Udp => settings.lateral.has_udp(port),
+                _ => settings.lateral.has_tcp(port),
+            };
+            !lateral && (signal == Signal::FanoutAny || speaks(port))
+        });
+        ports
+    }
+
+    fn alarm_of(&self, host: &Host, grade: Grade, signal: Signal, ports: Vec<(Transport, u16)>) -> Alarm {
+        let reached = if grade == Grade::Watch { Vec::new() } else { host.reached.iter().flatten().copied().collect() };
+        Alarm {
             at: self.now,
+            suspect: host.suspect,
             host: host.address,
+            addresses: host.addresses().collect(),
+            ports,
             attachment: host.attachment,
             grade,
             signal,
@@ -136,9 +212,9 @@ impl Context<'_> {
             threshold: self.threshold_of(host),
             destinations: host.destinations,
             evidence: host.evidence.clone(),
-            reached: if grade == Grade::Watch { Vec::new() } else { host.reached.iter().flatten().copied().collect() },
+            reached,
             zone_hosts: self.shared.addresses.segment_hosts(host.address),
-        })));
+        }
     }
 }
 

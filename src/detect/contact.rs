@@ -8,9 +8,11 @@ use crate::detect::detector::Detector;
 use crate::detect::event::Event;
 use crate::detect::outcome::{answered_late, is_dark};
 use crate::detect::settings::{Role, Settings};
-use crate::detect::verify::verify;
+use crate::detect::verify::{attachment, identify};
 use crate::evidence::{Detail, Score, Signal};
+use crate::suspect::Suspect;
 use crate::time::Timestamp;
+use crate::track::buckets::Buckets;
 use crate::track::contacts::{Party, Seen};
 use crate::track::{Attempt, Class, Contacts, Host, Shared};
 use crate::wire::frame::Transport;
@@ -22,8 +24,9 @@ const TELL: Duration = Duration::from_secs(30);
 /// The responder hears that an acted host goes on at most this often.
 const ACTIVE: Duration = Duration::from_secs(10);
 
-/// The responder hears of a device's addresses at most this often.
-const MOVED: Duration = Duration::from_secs(60);
+/// A host that is acted on, and gathers so many points on another port, spreads over that port too: an address that answers
+/// counts one, one that is dark three, a server that others use none.
+const FURTHER: u16 = 15;
 
 /// So many addresses that never answered, within a round of so long, are no retries of a few dead shares.
 const SEVERAL: u32 = 4;
@@ -44,6 +47,27 @@ pub(super) struct Try {
     pub running: bool,
 }
 
+impl Context<'_> {
+    /// A host that is acted on tries a port that may not be shut for it: if it spreads over that one too, it is reported.
+    fn further(&mut self, host: &mut Host, contacts: &mut Contacts, generation: u32, what: Try) {
+        let (settings, shared, now) = (self.settings, self.shared, self.now);
+        if !matches!(what.transport, Transport::Tcp | Transport::Udp)
+            || meet(host, contacts, what.peer, what.class, now) == Seen::Before
+            || is_usual(settings, shared, what.host, what.peer, what.port, now)
+            || has_role(settings, host, generation, now, |role| role_allows(role, what))
+        {
+            return;
+        }
+        let service = (what.transport, what.port);
+        let points = if is_dark(settings, shared, what.peer, now) { 3 } else { 1 };
+        let gathered = host.ports.add(service, points);
+        if gathered >= FURTHER {
+            host.ports.settle(service);
+            self.spreads_further(host, what.peer, service, gathered);
+        }
+    }
+}
+
 impl Detector {
     /// `frame` shows that a host attempts something.
     pub(super) fn attempt(&mut self, frame: &Frame<'_>, what: Try) {
@@ -55,25 +79,36 @@ impl Detector {
         let order = self.order;
         let cooperative = self.threshold;
         let generation = self.generation;
-        let Detector { settings, shared, hosts, contacts, deadlines, counters, events, started, .. } = self;
+        let Detector { settings, shared, hosts, contacts, deadlines, buckets, counters, events, started, .. } = self;
         let settings = &**settings;
-        let Some(host) = hosts.get_or_insert(source, now) else { return };
-        host.seen = now;
-        if let Err(reason) = verify(settings, shared, host, frame, now) {
-            counters.unverified(reason);
-            return;
+        let (host, unproved) = match identify(settings, shared, hosts, frame, source, now) {
+            Ok(found) => found,
+            Err(Some(doubt)) => {
+                counters.unverified(doubt.reason);
+                if doubt.ask {
+                    events.push(Event::Unproved { address: source, attachment: attachment(frame) });
+                }
+                return;
+            }
+            Err(None) => return,
+        };
+        if unproved && settings.ask_first && frame.mac_source.is_some() && settings.live {
+            events.push(Event::Unproved { address: source, attachment: host.attachment });
         }
         if now.since(host.told) >= TELL || host.told == Timestamp::ZERO {
             host.told = now;
             shared.addresses.saw(source, now);
         }
         let lateral = class == Class::Lateral;
-        device(settings, shared, host, now, events);
         if host.acted {
             if lateral && now.since(host.active_told) >= ACTIVE && goes_on(host, contacts, peer, now) {
                 host.active_told = now;
                 host.dirty = true;
-                events.push(Event::Active { host: source, at: now });
+                events.push(Event::Active { suspect: host.suspect, at: now });
+            }
+            if class == Class::Other && settings.protected.contains(peer) && !running {
+                let mut ctx = Context { settings, shared, counters, events, now, threshold: cooperative };
+                ctx.further(host, contacts, generation, what);
             }
             return;
         }
@@ -125,6 +160,8 @@ impl Detector {
         }
         if lateral {
             host.lateral.push(now);
+        } else if matches!(what.transport, Transport::Tcp | Transport::Udp) && settings.protected.contains(peer) {
+            host.ports.add((what.transport, port), 1);
         }
         ctx.windows(host, peer, port, lateral);
         if settings.decoys.contains(peer) {
@@ -142,11 +179,11 @@ impl Detector {
         if !weighs {
             return;
         }
-        if lateral && fused(settings, host, now) {
+        if lateral && fused(settings, shared, buckets, host, now) {
             ctx.counters.outcome(Outcome::Limited);
             return;
         }
-        if let Some(oldest) = host.attempts.push(Attempt { peer, port, class, at: now }) {
+        if let Some(oldest) = host.attempts.push(Attempt { peer, transport: what.transport, port, class, at: now }) {
             ctx.silent(host, oldest, true);
         }
         // More than a few attempts pending: they have failed. While that goes on, each new one fails the one before.
@@ -173,10 +210,13 @@ impl Detector {
     fn asked(&mut self, frame: &Frame<'_>, what: Try) {
         let (now, threshold, generation) = (self.now, self.threshold, self.generation);
         let Detector { settings, shared, hosts, contacts, counters, events, .. } = self;
-        let Some(host) = hosts.get_mut(what.host) else { return };
+        let (link, card) = (frame.link(), frame.mac_source.unwrap_or_default());
+        let Some(host) = hosts.sender(what.host, link, card).and_then(|slot| hosts.sending(slot, what.host)) else {
+            return;
+        };
         // A router asks for whom it forwards to; that is its senders' doing. And what is alive may be asked for.
         if shared.addresses.is_alive(what.peer, now)
-            || shared.addresses.is_router(frame.mac_source.unwrap_or_default(), now)
+            || shared.addresses.is_router(link, card, now)
             || !contacts.asks_again(host.party(), what.peer, Class::Arp, ASKS_AGAIN, now)
         {
             return;
@@ -188,7 +228,13 @@ impl Detector {
         let mut ctx = Context { settings, shared, counters, events, now, threshold };
         ctx.silent(
             host,
-            Attempt { peer: what.peer, port: 0, class: Class::Arp, at: now - Duration::from_secs(1) },
+            Attempt {
+                peer: what.peer,
+                transport: Transport::Other,
+                port: 0,
+                class: Class::Arp,
+                at: now - Duration::from_secs(1),
+            },
             false,
         );
     }
@@ -199,7 +245,8 @@ impl Detector {
         if is_dark(&self.settings, &self.shared, what.peer, self.now) {
             return;
         }
-        let Some(host) = self.hosts.get_mut(what.host) else { return };
+        let awaits = |host: &Host| host.attempts.awaits(what.peer, what.port);
+        let Some(host) = self.hosts.get_mut_where(what.host, awaits) else { return };
         // A dark address stays one: payload is easily sent to it, however late.
         if host.attempts.settle(what.peer, what.port, &[what.class]).is_none()
             && !answered_late(host, what.peer, what.port, self.now, |signal| signal != Signal::Dark)
@@ -214,7 +261,8 @@ impl Detector {
 }
 
 /// Notes a contact, and says whether it is new. After a release whoever answered before is still known, and whoever never
-/// did is new again: a worm that goes on knocks on its old doors.
+/// did is new again: a worm that tries again knocks on its old doors. What a card's address met before its card was proved,
+/// the card knows.
 fn meet(host: &Host, contacts: &mut Contacts, peer: Address, class: Class, now: Timestamp) -> Seen {
     let party = host.party();
     let seen = contacts.meet(party, peer, class, now);
@@ -222,6 +270,15 @@ fn meet(host: &Host, contacts: &mut Contacts, peer: Address, class: Class, now: 
         let before = Party { round: host.round - 1, ..party };
         if contacts.was_answered(before, peer, class, now) {
             contacts.answered(party, peer, class);
+            return Seen::Before;
+        }
+    }
+    if seen == Seen::First && host.is_card() {
+        let by_itself = Party { identity: contacts.identity(Suspect::address(host.suspect.link, host.address)), ..party };
+        if by_itself != party && contacts.knows(by_itself, peer, class, now) {
+            if contacts.was_answered(by_itself, peer, class, now) {
+                contacts.answered(party, peer, class);
+            }
             return Seen::Before;
         }
     }
@@ -240,7 +297,7 @@ fn goes_on(host: &mut Host, contacts: &mut Contacts, peer: Address, now: Timesta
     }
     // Each round of some minutes counts its addresses anew.
     let rounds = now.secs() / ROUND.as_secs();
-    let again = Party { address: host.address, round: rounds.to_le_bytes().first().copied().unwrap_or(0) };
+    let again = Party { identity: host.identity, round: rounds.to_le_bytes().first().copied().unwrap_or(0) };
     if contacts.meet(again, peer, Class::Again, now) == Seen::First {
         host.lateral.push(now);
     }
@@ -250,38 +307,6 @@ fn goes_on(host: &mut Host, contacts: &mut Contacts, peer: Address, now: Timesta
 pub(super) fn remember(host: &mut Host, what: Try) {
     if what.class == Class::Lateral {
         host.remember(crate::evidence::Reached { destination: what.peer, port: what.port });
-    }
-}
-
-/// Is this the device that is acted on, under another address? Is an acted address another device's now? Only hardware
-/// addresses on attached segments tell: behind a router all hosts share the router's.
-fn device(settings: &Settings, shared: &Shared, host: &mut Host, now: Timestamp, events: &mut Vec<Event>) {
-    let acted_as = shared.devices.device(host.attachment.mac);
-    if (acted_as.is_none() && !host.acted) || now.since(host.moved_told) < MOVED {
-        return;
-    }
-    let here = host.attachment.interface;
-    let attached =
-        settings.attached.iter().any(|(interface, networks)| *interface == here && networks.contains(host.address));
-    if !attached || shared.addresses.is_router(host.attachment.mac, now) {
-        return;
-    }
-    let (address, attachment) = (host.address, host.attachment);
-    match acted_as {
-        Some(of) if !host.acted => {
-            host.moved_told = now;
-            events.push(Event::SameDevice { host: address, of, attachment, at: now });
-        }
-        None if host.device.is_some_and(|device| device != attachment.mac) => {
-            host.moved_told = now;
-            events.push(Event::OtherDevice { host: address, attachment, at: now });
-        }
-        None if host.device.is_none() => {
-            // It was acted on before its place was known.
-            host.device = Some(attachment.mac);
-            shared.devices.add(attachment.mac, address);
-        }
-        Some(_) | None => {}
     }
 }
 
@@ -317,15 +342,14 @@ pub(super) fn role_allows(role: &Role, what: Try) -> bool {
     }
 }
 
-/// Takes a token from the mirror of the kernel's fuse; says whether there was none.
-fn fused(settings: &Settings, host: &mut Host, now: Timestamp) -> bool {
+/// Takes a token from the mirror of the kernel's fuse; says whether there was none. Whoever is behind a forwarder has a
+/// bucket of its own, everybody else its card's.
+fn fused(settings: &Settings, shared: &Shared, buckets: &mut Buckets, host: &mut Host, now: Timestamp) -> bool {
     let Some(fuse) = settings.fuse else { return false };
-    let full = u64::from(fuse.burst) * 1000;
-    let gained = now.since(host.fuse_at).as_nanos() * u128::from(fuse.per_second) / 1_000_000;
-    let before = if host.fuse_at == Timestamp::ZERO { full } else { u64::from(host.fuse) };
-    let tokens = before.saturating_add(u64::try_from(gained).unwrap_or(u64::MAX)).min(full);
-    host.fuse_at = now;
-    let empty = tokens < 1000;
-    host.fuse = u32::try_from(if empty { tokens } else { tokens - 1000 }).unwrap_or(u32::MAX);
-    empty
+    let (link, card) = (host.suspect.link, host.attachment.mac);
+    if !host.is_card() && shared.addresses.is_forwarder(link, card, now) {
+        host.bucket.is_empty(fuse, now)
+    } else {
+        buckets.is_empty(link, card, fuse, now)
+    }
 }

@@ -10,14 +10,18 @@ use crate::detect::event::{Directive, Event};
 use crate::detect::outcome::Answer;
 use crate::detect::settings::{Capacities, Networks, Settings};
 use crate::detect::smb::{Inspector, Report};
-use crate::detect::verify::verify;
-use crate::evidence::{Detail, Score, Signal};
+use crate::detect::verify::identify;
+use crate::suspect::{Link, Suspect};
+use crate::evidence::{Detail, Reached, Score, Signal};
 use crate::time::Timestamp;
 use crate::track::attempts::Due;
 use crate::track::contacts::Seen;
+use crate::track::buckets::Buckets;
+use crate::track::hosts::Adopted;
+use crate::track::ports::Ports;
 use crate::track::{Addresses, Class, Contacts, Deadlines, Host, Hosts, Keys, Shared};
 use crate::wire::frame::{Arp, Datagram, Direction, Echo, IcmpError, Neighbour, Packet, Segment, Transport};
-use crate::wire::{Address, Frame};
+use crate::wire::{Address, Frame, Mac};
 
 /// A host that nobody answers for is not alarmed again for so long.
 const DOUBTED: Duration = Duration::from_secs(30);
@@ -34,6 +38,7 @@ pub struct Detector {
     pub(super) contacts: Contacts,
     pub(super) deadlines: Deadlines,
     pub(super) counters: Counters,
+    pub(super) buckets: Buckets,
     pub(super) inspector: Inspector,
     pub(super) reports: Vec<Report>,
     pub(super) events: Vec<Event>,
@@ -57,6 +62,7 @@ impl Detector {
             contacts: Contacts::new(share(capacities.contacts), settings.contact_memory, keys),
             deadlines: Deadlines::new(share(capacities.attempts), settings.answer_timeout),
             counters: Counters::default(),
+            buckets: Buckets::new(keys),
             inspector: Inspector::new(share(capacities.streams), keys),
             reports: Vec::with_capacity(32),
             events: Vec::with_capacity(16),
@@ -116,16 +122,16 @@ impl Detector {
             }
         } else if flags.is_syn_ack() {
             self.alive(source);
-            if self.settings.decoys.contains(source) {
-                self.bait(source, destination, source_port, segment.sequence.wrapping_add(1));
+            if self.settings.lateral.has_tcp(source_port) || self.settings.decoys.contains(source) {
+                self.offered(source, destination, source_port, segment.sequence.wrapping_add(1));
             }
             self.answer(destination, source, source_port, &[Class::Lateral, Class::Other], Answer::Open);
         } else if flags.is_rst() {
             self.alive(source);
             self.answer(destination, source, source_port, &[Class::Lateral, Class::Other], Answer::Refused);
         } else {
-            if frame.meta.direction == Direction::In && self.settings.decoys.contains(destination) {
-                self.decoy_completed(frame, segment);
+            if frame.meta.direction == Direction::In && flags.is_ack() {
+                self.acknowledged(frame, segment);
             }
             let (to, from) =
                 (self.settings.lateral.has_tcp(destination_port), self.settings.lateral.has_tcp(source_port));
@@ -149,7 +155,7 @@ impl Detector {
                 );
             }
         }
-        self.inspect(segment);
+        self.inspect(frame, segment);
     }
 
     fn udp(&mut self, frame: &Frame<'_>, datagram: Datagram) {
@@ -182,11 +188,14 @@ impl Detector {
         if !arp.request {
             if !own && arp.sender.is_unicast() {
                 self.alive(arp.sender);
-                self.shared.addresses.resolved(arp.sender, arp.sender_mac, self.now);
                 self.shared.questions.answered(arp.sender, arp.sender_mac);
+                self.owns(frame.link(), arp.sender_mac, arp.sender);
                 self.answer(arp.target, arp.sender, 0, &[Class::Arp], Answer::Open);
             }
             return;
+        }
+        if !own && arp.sender.is_unicast() {
+            self.shared.addresses.claimed(frame.link(), arp.sender, arp.sender_mac, self.now);
         }
         self.asked_for(frame, arp.sender, arp.target);
     }
@@ -194,12 +203,15 @@ impl Detector {
     fn neighbour(&mut self, frame: &Frame<'_>, neighbour: Neighbour) {
         let own = frame.meta.direction == Direction::Out;
         if neighbour.solicitation {
+            if let Some(card) = frame.mac_source.filter(|_| !own && neighbour.source.is_unicast()) {
+                self.shared.addresses.claimed(frame.link(), neighbour.source, card, self.now);
+            }
             self.asked_for(frame, neighbour.source, neighbour.target);
         } else if !own && neighbour.target.is_unicast() {
             self.alive(neighbour.target);
-            if let Some(mac) = frame.mac_source {
-                self.shared.addresses.resolved(neighbour.target, mac, self.now);
-                self.shared.questions.answered(neighbour.target, mac);
+            if let Some(card) = frame.mac_source {
+                self.shared.questions.answered(neighbour.target, card);
+                self.owns(frame.link(), card, neighbour.target);
             }
         }
     }
@@ -264,32 +276,93 @@ impl Detector {
         }
     }
 
-    /// A decoy answered `host`: whoever acknowledges that has seen it, and is who it says.
-    fn bait(&mut self, decoy: Address, host: Address, port: u16, number: u32) {
-        if let Some(host) = self.hosts.get_mut(host) {
-            host.bait = Some((decoy, port, number));
+    /// A server answered `host`: whoever acknowledges that has seen it, and is who it says.
+    fn offered(&mut self, server: Address, host: Address, port: u16, number: u32) {
+        if let Some(host) = self.hosts.get_mut_where(host, |host| host.attempts.awaits(server, port)) {
+            host.offered = Some((server, port, number));
         }
     }
 
-    fn decoy_completed(&mut self, frame: &Frame<'_>, segment: &Segment<'_>) {
-        let Segment { source, destination: decoy, destination_port: port, acknowledgement, .. } = *segment;
-        let (now, threshold, generation) = (self.now, self.threshold, self.generation);
-        let Detector { settings, shared, hosts, contacts, counters, events, .. } = self;
-        let Some(host) = hosts.get_mut(source).filter(|host| !host.acted && settings.protected.contains(source)) else {
-            return;
-        };
+    /// A client's segment: if it acknowledges what its server offered, the client is there.
+    fn acknowledged(&mut self, frame: &Frame<'_>, segment: &Segment<'_>) {
+        let Segment { source, destination, destination_port, acknowledgement, .. } = *segment;
+        let (link, now) = (frame.link(), self.now);
+        let card = frame.mac_source.unwrap_or_default();
+        let Some(slot) = self.hosts.sender(source, link, card) else { return };
+        let Some(host) = self.hosts.sending(slot, source) else { return };
         // Servers that speak first may have sent a little by the time that this is the first segment seen.
-        let acknowledges = host.bait.is_some_and(|(from, on, number)| {
-            from == decoy && on == port && acknowledgement.wrapping_sub(number) < 0x1_0000
+        let acknowledges = host.offered.is_some_and(|(server, port, number)| {
+            server == destination && port == destination_port && acknowledgement.wrapping_sub(number) < 0x1_0000
         });
         if !acknowledges {
             return;
         }
-        host.bait = None;
-        if let Err(reason) = verify(settings, shared, host, frame, now) {
-            counters.unverified(reason);
+        host.offered = None;
+        host.present = now;
+        let is_card = host.is_card();
+        if self.settings.decoys.contains(destination) {
+            self.decoy_completed(frame, segment);
+        }
+        if is_card || frame.mac_source.is_none() {
             return;
         }
+        let addresses = &self.shared.addresses;
+        if addresses.is_forwarder(link, card, now) {
+            return;
+        }
+        if self.settings.is_attached(link.interface, source) || addresses.resolution(link, source, now) == Some(card) {
+            self.owns(link, card, source);
+        } else if self.settings.protected.contains(source) {
+            addresses.forwards(link, card, now);
+            self.events.push(Event::Forwards { link, card });
+        }
+    }
+
+    /// `card` has proved on `link` that `address` is its own.
+    pub fn owns(&mut self, link: Link, card: Mac, address: Address) {
+        let now = self.now;
+        self.shared.addresses.resolved(link, address, card, now);
+        if let Some(host) = self.hosts.lose(link, card, address)
+            && host.acted
+        {
+            self.events.push(Event::Lost { suspect: host.suspect, address, to: card, at: now });
+        }
+        let to = Suspect::card(link, card);
+        let adopted = self.hosts.adopt(link, card, address, now, self.settings.decay);
+        let threshold = self.threshold;
+        let Detector { settings, shared, hosts, counters, events, .. } = self;
+        let Some(host) = hosts.suspect_mut(to) else { return };
+        match adopted {
+            Adopted::Nothing => {}
+            Adopted::Named => {
+                if host.acted {
+                    events.push(Event::Named { suspect: to, address, at: now });
+                }
+            }
+            Adopted::Moved(from) => {
+                if host.acted || host.alarmed.is_some() || host.round > 0 {
+                    events.push(Event::Identified { from, to, address, at: now });
+                }
+                Context { settings, shared, counters, events, now, threshold }.reconsider(host);
+            }
+        }
+    }
+
+    fn decoy_completed(&mut self, frame: &Frame<'_>, segment: &Segment<'_>) {
+        let Segment { source, destination: decoy, destination_port: port, .. } = *segment;
+        let (now, threshold, generation) = (self.now, self.threshold, self.generation);
+        let Detector { settings, shared, hosts, contacts, counters, events, .. } = self;
+        if !settings.protected.contains(source) {
+            return;
+        }
+        let host = match identify(settings, shared, hosts, frame, source, now) {
+            Ok((host, _)) if !host.acted => host,
+            Err(Some(doubt)) => {
+                counters.unverified(doubt.reason);
+                return;
+            }
+            Ok(_) | Err(None) => return,
+        };
         let transport = Transport::Tcp;
         let what = Try { host: source, peer: decoy, port, class: Class::Decoy, transport, running: false };
         if has_role(settings, host, generation, now, |role| role_allows(role, what)) {
@@ -337,36 +410,34 @@ impl Detector {
         !self.events.is_empty()
     }
 
-    /// Hears what was decided.
+    /// Hears what was decided. `mine` says whether this shard keeps an address.
     pub fn direct(&mut self, directive: &Directive, mine: impl Fn(Address) -> bool) {
         match directive {
-            Directive::Acted { host } if mine(*host) => {
-                if let Some(host) = self.hosts.get_or_insert(*host, self.now) {
+            Directive::Acted { suspect, addresses } => {
+                let first = addresses.first().copied().unwrap_or_default();
+                if self.hosts.suspect(*suspect).is_none() && !mine(first) {
+                    return;
+                }
+                for address in addresses.iter().rev() {
+                    self.hosts.find_or_insert(*suspect, *address, self.now);
+                }
+                if let Some(host) = self.hosts.get_or_insert(*suspect, first, self.now) {
                     host.acted = true;
                     host.attempts.clear();
-                    let (here, mac) = (host.attachment.interface, host.attachment.mac);
-                    let attached =
-                        |(interface, networks): &(u32, Networks)| *interface == here && networks.contains(host.address);
-                    if host.attached_at != Timestamp::ZERO
-                        && self.settings.attached.iter().any(attached)
-                        && !self.shared.addresses.is_router(mac, self.now)
-                    {
-                        host.device = Some(mac);
-                        self.shared.devices.add(mac, host.address);
-                    }
                     host.lateral.clear();
+                    host.ports = Ports::default();
                     host.dirty = true;
                 }
             }
-            Directive::Released { host } if mine(*host) => {
-                self.shared.devices.remove(*host);
-                if let Some(host) = self.hosts.get_mut(*host) {
+            Directive::Owns { link, card, address } => self.owns(*link, *card, *address),
+            Directive::Released { suspect } => {
+                if let Some(host) = self.hosts.suspect_mut(*suspect) {
                     host.acquit(self.now);
                 }
             }
-            Directive::Doubted { host, reason } if mine(*host) => {
-                self.counters.unverified(*reason);
-                if let Some(host) = self.hosts.get_mut(*host).filter(|host| !host.acted) {
+            Directive::Doubted { suspect, reason } => {
+                if let Some(host) = self.hosts.suspect_mut(*suspect).filter(|host| !host.acted) {
+                    self.counters.unverified(*reason);
                     host.acquit(self.now);
                     host.destinations = 0;
                     // Its place is learnt anew.
@@ -378,18 +449,21 @@ impl Detector {
                     }
                 }
             }
-            Directive::Acted { .. } | Directive::Released { .. } | Directive::Doubted { .. } => {}
             Directive::Contained { hosts } => {
                 self.contained = *hosts;
                 self.threshold = cooperative(&self.settings, *hosts);
             }
             Directive::Exposed { from, reached, at } => {
-                for reached in reached.iter().filter(|reached| mine(reached.destination)) {
-                    if self.settings.protected.contains(reached.destination)
-                        && let Some(host) = self.hosts.get_or_insert(reached.destination, self.now)
-                        && !host.acted
-                    {
-                        host.exposed = Some((*from, reached.port, *at));
+                for Reached { destination, port } in reached.iter().filter(|reached| mine(reached.destination)) {
+                    if !self.settings.protected.contains(*destination) {
+                        continue;
+                    }
+                    if self.hosts.get(*destination).is_none() {
+                        // Where it is shows when it first sends something.
+                        self.hosts.find_or_insert(Suspect::address(Link::default(), *destination), *destination, self.now);
+                    }
+                    if let Some(host) = self.hosts.get_mut(*destination).filter(|host| !host.acted) {
+                        host.exposed = Some((*from, *port, *at));
                         host.dirty = true;
                     }
                 }
@@ -411,7 +485,7 @@ impl Detector {
         &self.counters
     }
 
-    /// A host, if it is known.
+    /// The host that uses an address, if one is known; of several the one seen last.
     #[must_use]
     pub fn host(&self, address: Address) -> Option<&Host> {
         self.hosts.get(address)

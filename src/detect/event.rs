@@ -2,41 +2,67 @@
 
 use crate::detect::counters::Unverified;
 use crate::evidence::{Alarm, Attachment, Reached};
+use crate::suspect::{Link, Suspect};
 use crate::time::Timestamp;
-use crate::wire::Address;
 use crate::wire::smb::Dialect;
+use crate::wire::{Address, Mac};
 
 /// What a detector says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A host deserves a decision.
     Alarm(Box<Alarm>),
-    /// A host that is acted on goes on trying new destinations.
+    /// A suspect that is acted on still tries new destinations.
     Active {
-        /// The host.
-        host: Address,
+        /// The suspect.
+        suspect: Suspect,
         /// When it tried.
         at: Timestamp,
     },
-    /// The device of a host that is acted on also uses this address.
-    SameDevice {
+    /// A card that is acted on has one more address that is shown to be its own.
+    Named {
+        /// The card.
+        suspect: Suspect,
         /// The address.
-        host: Address,
-        /// The address that is acted on.
-        of: Address,
-        /// Where the device sits.
-        attachment: Attachment,
-        /// When it was seen.
+        address: Address,
+        /// When that was seen.
         at: Timestamp,
     },
-    /// An address that is acted on belongs to another device now.
-    OtherDevice {
+    /// An address of a card that is acted on belongs to another card now.
+    Lost {
+        /// The card that had it.
+        suspect: Suspect,
         /// The address.
-        host: Address,
-        /// Where the other device sits.
-        attachment: Attachment,
-        /// When the other device was seen.
+        address: Address,
+        /// Whose it is now.
+        to: Mac,
+        /// When that was seen.
         at: Timestamp,
+    },
+    /// What was an address by itself has turned out to be a card's.
+    Identified {
+        /// The address as it was known.
+        from: Suspect,
+        /// The card.
+        to: Suspect,
+        /// The address.
+        address: Address,
+        /// When that was seen.
+        at: Timestamp,
+    },
+    /// An address was seen whose card is not proved: its link should be asked who has it.
+    Unproved {
+        /// The address.
+        address: Address,
+        /// Where its frames come from.
+        attachment: Attachment,
+    },
+    /// A card forwards for others: somebody behind it completed a handshake through it.
+    Forwards {
+        /// Where.
+        link: Link,
+        /// The card.
+        card: Mac,
     },
     /// A host was heard agreeing on an SMB dialect, for the first time within the contact memory.
     Speaks {
@@ -56,20 +82,31 @@ pub enum Event {
 /// What a detector is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Directive {
-    /// This host is acted on: notice that it goes on, judge it no more.
+    /// This suspect is acted on: notice that it still tries, weigh only what is not shut yet.
     Acted {
-        /// The host.
-        host: Address,
+        /// The suspect.
+        suspect: Suspect,
+        /// Its addresses, the principal one first.
+        addresses: Vec<Address>,
     },
-    /// This host is no longer acted on; its score starts from zero.
+    /// A card on a link has proved that an address is its own (the kernel's neighbour table, an answer seen elsewhere).
+    Owns {
+        /// The link.
+        link: Link,
+        /// The card.
+        card: Mac,
+        /// The address.
+        address: Address,
+    },
+    /// This suspect is no longer acted on; its score starts from zero.
     Released {
-        /// The host.
-        host: Address,
+        /// The suspect.
+        suspect: Suspect,
     },
-    /// What was said of this host rests on frames that it did not send, as far as its segment knows: it is forgotten.
+    /// What was reported of this suspect rests on frames that it did not send, as far as its link knows: it is forgotten.
     Doubted {
-        /// The host.
-        host: Address,
+        /// The suspect.
+        suspect: Suspect,
         /// Why.
         reason: Unverified,
     },

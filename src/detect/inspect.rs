@@ -7,15 +7,18 @@ use crate::detect::detector::Detector;
 use crate::detect::event::Event;
 use crate::detect::smb::{Finding, Report, Spoken};
 use crate::evidence::{Grade, Score, Signal};
+use crate::detect::verify::attachment;
+use crate::suspect::{Link, Suspect};
+use crate::time::Timestamp;
 use crate::track::Class;
-use crate::track::contacts::Seen;
-use crate::wire::Address;
-use crate::wire::frame::Segment;
+use crate::track::contacts::{Party, Seen};
+use crate::wire::frame::{Direction, Segment};
+use crate::wire::{Address, Frame};
 use crate::wire::smb::dialect::Signing;
 
 impl Detector {
     /// Looks into a segment, and weighs what it shows.
-    pub(super) fn inspect(&mut self, segment: &Segment<'_>) {
+    pub(super) fn inspect(&mut self, frame: &Frame<'_>, segment: &Segment<'_>) {
         // A connection is followed from its server's answer on; most of what a scan sends ends here.
         if segment.flags.is_syn() || !self.settings.inspect_smb || !self.inspector.wants(segment) {
             return;
@@ -29,7 +32,7 @@ impl Detector {
         });
         for report in reports.drain(..) {
             match report {
-                Report::Finding(finding) => self.found(&finding),
+                Report::Finding(finding) => self.found(frame, segment, &finding),
                 Report::Spoken(spoken) => self.spoken(&spoken),
                 Report::Used { feature, .. } => self.counters.used(feature),
                 Report::Condition { condition, .. } => self.counters.condition(condition),
@@ -40,7 +43,7 @@ impl Detector {
         self.reports = reports;
     }
 
-    fn found(&mut self, finding: &Finding) {
+    fn found(&mut self, frame: &Frame<'_>, segment: &Segment<'_>, finding: &Finding) {
         let Finding { host: source, peer, port, signal, detail, verified, new_peer } = *finding;
         if !self.settings.protected.contains(source) || self.settings.own.contains(source) {
             return;
@@ -52,8 +55,23 @@ impl Detector {
         let (now, generation, threshold) = (self.now, self.generation, self.threshold);
         let Detector { settings, shared, hosts, counters, events, .. } = self;
         let settings = &**settings;
-        let Some(host) = hosts.get_or_insert(source, now) else { return };
+        // A completed handshake proves who it is; by which card it is, the frame shows where it is the host's own.
+        let own = segment.source == source && frame.meta.direction == Direction::In;
+        let slot = if own { hosts.sender(source, frame.link(), frame.mac_source.unwrap_or_default()) } else { None };
+        if slot.is_none() && hosts.get(source).is_none() {
+            let place = if own { frame.link() } else { Link::default() };
+            hosts.find_or_insert(Suspect::address(place, source), source, now);
+        }
+        let host = match slot {
+            Some(slot) => hosts.slot_mut(slot),
+            None => hosts.get_mut(source),
+        };
+        let Some(host) = host else { return };
         host.seen = now;
+        if own && host.attached_at == Timestamp::ZERO {
+            host.attachment = attachment(frame);
+            host.attached_at = now;
+        }
         let exempt = has_role(settings, host, generation, now, |role| match signal {
             Signal::Smb1 => role.smb1,
             Signal::RemoteExecution => role.remote_execution,
@@ -89,10 +107,11 @@ impl Detector {
         for (host, as_server) in [(client, false), (server, true)] {
             // The contact memory also remembers what was told of whom, so that it is told once.
             let mark = Address::from_bits(((dialect as u128) << 2) | u128::from(as_server));
+            let party = Party { identity: self.contacts.identity(Suspect::address(Link::default(), host)), round: 0 };
             if self.settings.protected.contains(host)
-                && self.contacts.meet(host, mark, Class::Spoken, self.now) == Seen::First
+                && self.contacts.meet(party, mark, Class::Spoken, self.now) == Seen::First
             {
-                self.contacts.answered(host, mark, Class::Spoken);
+                self.contacts.answered(party, mark, Class::Spoken);
                 let signing = signing == Signing::Required;
                 self.events.push(Event::Speaks { host, as_server, dialect, signing, encryption });
             }

@@ -35,7 +35,7 @@ impl Detector {
         let cooperative = self.threshold;
         let Detector { settings, shared, hosts, contacts, counters, events, .. } = self;
         let settings = &**settings;
-        let Some(host) = hosts.get_mut(host) else { return };
+        let Some(host) = hosts.get_mut_where(host, |host| host.attempts.awaits(peer, port)) else { return };
         let mut ctx = Context { settings, shared, counters, events, now, threshold: cooperative };
         let attempt = if let Some(attempt) = host.attempts.settle(peer, port, classes) {
             attempt
@@ -55,7 +55,7 @@ impl Detector {
             } else {
                 Class::Other
             };
-            Attempt { peer, port, class, at: now }
+            Attempt { peer, transport: Transport::Tcp, port, class, at: now }
         };
         match answer {
             Answer::Open => {
@@ -103,10 +103,12 @@ impl Detector {
     pub(super) fn judge(&mut self, due: Due) {
         let cooperative = self.threshold;
         let Detector { settings, shared, hosts, counters, events, now, .. } = self;
-        let Some(host) = hosts.get_mut(due.host) else { return };
         let mut ctx = Context { settings, shared, counters, events, now: due.at.min(*now), threshold: cooperative };
-        while let Some(attempt) = host.attempts.overdue(due.began) {
-            ctx.silent(host, attempt, false);
+        for slot in hosts.slots_of(due.host).into_iter().flatten() {
+            let Some(host) = hosts.slot_mut(slot) else { continue };
+            while let Some(attempt) = host.attempts.overdue(due.began) {
+                ctx.silent(host, attempt, false);
+            }
         }
     }
 }
@@ -207,6 +209,9 @@ impl Context<'_> {
         // The same address on another port is no further guess.
         if dark && class != Class::Arp && host.evidence.iter().any(|e| e.signal == Signal::Dark && e.peer == peer) {
             return;
+        }
+        if class == Class::Other && port != 0 && self.settings.protected.contains(peer) {
+            host.ports.add((attempt.transport, port), 2);
         }
         let weights = self.settings.weights;
         let (signal, weight) = match class {

@@ -258,6 +258,10 @@ pub struct Settings {
     pub reverse_path: bool,
     /// Whether a segment is asked who has an address before the address is acted on; never in a replay.
     pub ask_first: bool,
+    /// Whether links can be asked who has an address; never in a replay.
+    pub live: bool,
+    /// Whether an address that a card claims unasked is taken for its own: in a replay, where nobody can be asked.
+    pub believe_claims: bool,
     /// The kernel's fuse as the core mirrors it; `None` where nothing is dropped.
     pub fuse: Option<Fuse>,
 }
@@ -273,6 +277,14 @@ pub struct Fuse {
 
 /// The services worms spread over: DESIGN.md's table of words.
 pub const LATERAL_TCP: [u16; 11] = [22, 23, 135, 139, 445, 1433, 3389, 5900, 5985, 5986, 2323];
+
+impl Settings {
+    /// Whether `address` lies in a network attached to this interface.
+    #[must_use]
+    pub fn is_attached(&self, interface: u32, address: Address) -> bool {
+        self.attached.iter().any(|(index, networks)| *index == interface && networks.contains(address))
+    }
+}
 
 impl Default for Settings {
     fn default() -> Self {
@@ -311,6 +323,8 @@ impl Default for Settings {
             paths: Paths::default(),
             reverse_path: true,
             ask_first: true,
+            live: false,
+            believe_claims: false,
             fuse: None,
         }
     }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::ruleset::KEPT_SETS;
-use super::{Acted, Order};
+use super::{HostActed, HostOrder};
 use crate::respond::Verdict;
 use crate::sys::netlink::Error;
 use crate::sys::nftables::{Change, Element, Table};
@@ -57,12 +57,12 @@ fn verdict(element: &Element<'_>) -> Option<Verdict> {
     }
 }
 
-fn read(element: &Element<'_>) -> Option<Acted> {
-    Some(Acted { host: host(element.key)?, verdict: verdict(element)?, expires_in: element.expires_in })
+fn read(element: &Element<'_>) -> Option<HostActed> {
+    Some(HostActed { host: host(element.key)?, verdict: verdict(element)?, expires_in: element.expires_in })
 }
 
 /// Whom the kernel acts on.
-pub(super) fn acted(table: &mut Table) -> Result<Vec<Acted>, Error> {
+pub(super) fn acted(table: &mut Table) -> Result<Vec<HostActed>, Error> {
     let mut found = Vec::new();
     for places in [&V4, &V6] {
         found.append(&mut table.elements(places.acted, usize::MAX, |element| read(&element))?.0);
@@ -77,26 +77,26 @@ pub(super) fn throttled(table: &mut Table, set: &str, most: usize) -> Result<Vec
 
 /// Puts hosts in, given what is there for them: an element that is there is taken out in the same transaction, so that
 /// its new verdict and timeout hold on every kernel, and no packet sees it gone.
-pub(super) fn put(table: &mut Table, orders: &[Order], there: &HashMap<Address, Verdict>) -> Result<(), Error> {
+pub(super) fn put(table: &mut Table, orders: &[HostOrder], there: &HashMap<Address, Verdict>) -> Result<(), Error> {
     for orders in orders.chunks(ORDERS_A_TRANSACTION) {
         let mut changes = Vec::with_capacity(orders.len());
-        for Order { host, .. } in orders.iter().filter(|order| there.contains_key(&order.host)) {
+        for HostOrder { host, .. } in orders.iter().filter(|order| there.contains_key(&order.host)) {
             changes.push(Change::Remove { set: places(*host).acted, key: key(*host) });
         }
         let may_be_isolated =
-            |order: &&Order| order.verdict == Verdict::Isolate || there.get(&order.host) == Some(&Verdict::Isolate);
+            |order: &&HostOrder| order.verdict == Verdict::Isolate || there.get(&order.host) == Some(&Verdict::Isolate);
         // Whether such a set holds a host or not, adding first makes the removal right.
-        for Order { host, .. } in orders.iter().filter(may_be_isolated) {
+        for HostOrder { host, .. } in orders.iter().filter(may_be_isolated) {
             changes.push(Change::Put { set: places(*host).isolated, key: key(*host), jump: None, timeout: None });
         }
-        for Order { host, .. } in orders.iter().filter(may_be_isolated) {
+        for HostOrder { host, .. } in orders.iter().filter(may_be_isolated) {
             changes.push(Change::Remove { set: places(*host).isolated, key: key(*host) });
         }
-        for Order { host, timeout, .. } in orders.iter().filter(|order| order.verdict == Verdict::Isolate) {
+        for HostOrder { host, timeout, .. } in orders.iter().filter(|order| order.verdict == Verdict::Isolate) {
             let set = places(*host).isolated;
             changes.push(Change::Put { set, key: key(*host), jump: None, timeout: *timeout });
         }
-        for Order { host, verdict, timeout } in orders {
+        for HostOrder { host, verdict, timeout } in orders {
             let places = places(*host);
             let jump = Some(if *verdict == Verdict::Isolate { places.isolate } else { places.contain });
             changes.push(Change::Put { set: places.acted, key: key(*host), jump, timeout: *timeout });
@@ -107,7 +107,7 @@ pub(super) fn put(table: &mut Table, orders: &[Order], there: &HashMap<Address, 
 }
 
 /// Puts hosts in, whatever is there for them.
-pub(super) fn replace(table: &mut Table, orders: &[Order]) -> Result<(), Error> {
+pub(super) fn replace(table: &mut Table, orders: &[HostOrder]) -> Result<(), Error> {
     for attempt in 1.. {
         let mut there = HashMap::new();
         if orders.len() > 64 {
@@ -145,7 +145,7 @@ pub(super) fn lift(table: &mut Table, host: Address) -> Result<Option<Verdict>, 
     Ok(None)
 }
 
-fn find(table: &mut Table, host: Address) -> Result<Option<Acted>, Error> {
+fn find(table: &mut Table, host: Address) -> Result<Option<HostActed>, Error> {
     table.element(places(host).acted, &key(host), |element| read(&element))
 }
 

@@ -33,7 +33,7 @@ use crate::wire::Address;
 
 /// A host that the kernel acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Acted {
+pub struct HostActed {
     /// The host.
     pub host: Address,
     /// Contain or isolate.
@@ -44,13 +44,43 @@ pub struct Acted {
 
 /// A host to act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Order {
+pub struct HostOrder {
     /// The host.
     pub host: Address,
     /// Contain or isolate.
     pub verdict: Verdict,
     /// For how long; `None` is until lifted.
     pub timeout: Option<Duration>,
+}
+
+/// Shim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Where.
+    pub place: crate::suspect::Place,
+    /// What.
+    pub verdict: Verdict,
+    /// How long.
+    pub timeout: Option<Duration>,
+    /// Ports.
+    pub ports: Vec<(crate::wire::frame::Transport, u16)>,
+}
+
+/// Shim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acted {
+    /// Where.
+    pub place: crate::suspect::Place,
+    /// What.
+    pub verdict: Verdict,
+    /// How long.
+    pub expires_in: Option<Duration>,
+}
+
+impl From<HostActed> for Acted {
+    fn from(a: HostActed) -> Self {
+        Acted { place: crate::suspect::Place::anywhere(a.host), verdict: a.verdict, expires_in: a.expires_in }
+    }
 }
 
 /// What a [`Firewall::reconcile`] found and did.
@@ -78,9 +108,9 @@ impl Intent {
         self.until.is_none_or(|until| until > now)
     }
 
-    fn order(self, host: Address, now: Instant) -> Order {
+    fn order(self, host: Address, now: Instant) -> HostOrder {
         let timeout = self.until.map(|until| until.saturating_duration_since(now));
-        Order { host, verdict: self.verdict, timeout }
+        HostOrder { host, verdict: self.verdict, timeout }
     }
 }
 
@@ -166,13 +196,13 @@ impl Firewall {
         acted.retain(|acted| !exempt.contains(acted.host));
 
         let restored = self.restore(&mut acted, now)?;
-        Ok(Reconciled { loaded, restored, exempted, acted })
+        Ok(Reconciled { loaded, restored, exempted, acted: acted.into_iter().map(Into::into).collect() })
     }
 
     /// Puts back what was put before, and is gone or weaker than it was.
-    fn restore(&mut self, acted: &mut Vec<Acted>, now: Instant) -> Result<Vec<Address>, Error> {
+    fn restore(&mut self, acted: &mut Vec<HostActed>, now: Instant) -> Result<Vec<Address>, Error> {
         let there: HashMap<Address, Verdict> = acted.iter().map(|acted| (acted.host, acted.verdict)).collect();
-        let mut orders: Vec<Order> = self
+        let mut orders: Vec<HostOrder> = self
             .intents
             .iter()
             .filter(|(host, intent)| there.get(host) != Some(&intent.verdict))
@@ -181,7 +211,7 @@ impl Firewall {
         orders.sort_unstable_by_key(|order| order.host);
         elements::put(&mut self.table, &orders, &there)?;
         acted.retain(|acted| orders.binary_search_by_key(&acted.host, |order| order.host).is_err());
-        acted.extend(orders.iter().map(|o| Acted { host: o.host, verdict: o.verdict, expires_in: o.timeout }));
+        acted.extend(orders.iter().map(|o| HostActed { host: o.host, verdict: o.verdict, expires_in: o.timeout }));
         acted.sort_unstable_by_key(|acted| acted.host);
         Ok(orders.iter().map(|order| order.host).collect())
     }
@@ -239,14 +269,14 @@ impl Firewall {
     /// # Errors
     /// The host is exempt, the verdict is neither contain nor isolate, nothing is loaded, or the kernel refused.
     pub fn act(&mut self, host: Address, verdict: Verdict, timeout: Option<Duration>) -> Result<(), Error> {
-        self.act_many(&[Order { host, verdict, timeout }])
+        self.act_hosts(&[HostOrder { host, verdict, timeout }])
     }
 
     /// Acts on many hosts: checked first as a whole, then put in by transactions of up to a thousand elements.
     ///
     /// # Errors
     /// As for [`Firewall::act`]; after a refusal by the kernel the first transactions may stand.
-    pub fn act_many(&mut self, orders: &[Order]) -> Result<(), Error> {
+    fn act_hosts(&mut self, orders: &[HostOrder]) -> Result<(), Error> {
         let Some(skeleton) = &self.skeleton else { return Err(Error::NotLoaded) };
         for order in orders {
             if !matches!(order.verdict, Verdict::Contain | Verdict::Isolate) {
@@ -257,9 +287,9 @@ impl Firewall {
             }
         }
         // Of several orders for one host the last counts.
-        let mut last: HashMap<Address, Order> = HashMap::with_capacity(orders.len());
+        let mut last: HashMap<Address, HostOrder> = HashMap::with_capacity(orders.len());
         last.extend(orders.iter().map(|order| (order.host, *order)));
-        let orders: Vec<Order> = last.into_values().collect();
+        let orders: Vec<HostOrder> = last.into_values().collect();
         elements::replace(&mut self.table, &orders)?;
         let now = Instant::now();
         let mut isolation_concerned = false;
@@ -276,7 +306,7 @@ impl Firewall {
     ///
     /// # Errors
     /// The kernel refused.
-    pub fn lift(&mut self, host: Address) -> Result<bool, Error> {
+    fn lift_host(&mut self, host: Address) -> Result<bool, Error> {
         let there = elements::lift(&mut self.table, host)?;
         self.intents.remove(&host);
         if there == Some(Verdict::Isolate) {
@@ -309,11 +339,38 @@ impl Firewall {
         self.reconcile(&plan)
     }
 
+    /// Shim.
+    pub fn act_many(&mut self, orders: &[Order]) -> Result<(), Error> {
+        let hosts: Vec<HostOrder> = orders
+            .iter()
+            .filter_map(|order| match order.place.source {
+                crate::suspect::Who::Address(host) => {
+                    Some(HostOrder { host, verdict: order.verdict, timeout: order.timeout })
+                }
+                _ => None,
+            })
+            .collect();
+        self.act_hosts(&hosts)
+    }
+
+    /// Shim.
+    pub fn lift(&mut self, place: crate::suspect::Place) -> Result<bool, Error> {
+        match place.source {
+            crate::suspect::Who::Address(host) => self.lift_host(host),
+            _ => Ok(false),
+        }
+    }
+
+    /// Shim.
+    pub fn set_forwarders(&mut self, _: &[(crate::suspect::Link, crate::wire::Mac)]) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Whom the kernel acts on now.
     ///
     /// # Errors
     /// The kernel could not be asked.
-    pub fn acted(&mut self) -> Result<Vec<Acted>, Error> {
+    pub fn acted(&mut self) -> Result<Vec<HostActed>, Error> {
         let mut acted = elements::acted(&mut self.table)?;
         acted.sort_unstable_by_key(|acted| acted.host);
         Ok(acted)
@@ -353,6 +410,6 @@ impl Firewall {
     }
 }
 
-fn intent(acted: &Acted, now: Instant) -> Intent {
+fn intent(acted: &HostActed, now: Instant) -> Intent {
     Intent { verdict: acted.verdict, until: acted.expires_in.map(|left| now + left) }
 }

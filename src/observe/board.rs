@@ -198,6 +198,13 @@ impl Board {
         self.lines.get(&host).map(|line| line.value().clone())
     }
 
+    /// The address that a host is known by here, if `address` is one of its others. Looks at everybody: for the API.
+    #[must_use]
+    pub fn known_as(&self, address: Address) -> Option<Address> {
+        let uses = |line: &Line| line.facts.as_ref().is_some_and(|facts| facts.addresses.contains(&address));
+        self.lines.iter().find(|line| uses(line.value())).map(|line| *line.key())
+    }
+
     /// What is decided about one host.
     #[must_use]
     pub fn standing(&self, host: Address) -> Option<Standing> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::host::{Class, NearMiss, WindowFill};
 use crate::detect::Settings;
 use crate::evidence::{Attachment, Evidence, Score};
+use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::track::Host;
 use crate::wire::Address;
@@ -64,6 +65,10 @@ pub struct Facts {
     pub at: Timestamp,
     /// When the host last sent something of interest.
     pub seen: Timestamp,
+    /// Who it is.
+    pub suspect: Suspect,
+    /// Its addresses, where it has several.
+    pub addresses: Vec<Address>,
     /// Where it sits.
     pub attachment: Attachment,
     /// Its score then.
@@ -100,6 +105,8 @@ impl Facts {
         Facts {
             at: now,
             seen: host.seen,
+            suspect: host.suspect,
+            addresses: if host.others.is_empty() { Vec::new() } else { host.addresses().collect() },
             attachment: host.attachment,
             score: host.score_now(now, settings.decay),
             threshold,

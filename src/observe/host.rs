@@ -408,6 +408,11 @@ mod tests {
             reason: "three dark addresses".to_owned(),
             by: By::Firedoor,
             attachment: Attachment::default(),
+            suspect: crate::suspect::Suspect::default(),
+            link: String::new(),
+            card: None,
+            addresses: Vec::new(),
+            ports: Vec::new(),
             evidence: vec![Evidence {
                 signal: Signal::Dark,
                 at,

@@ -238,6 +238,11 @@ mod tests {
             reason: String::new(),
             by: By::Firedoor,
             attachment: Attachment::default(),
+            suspect: crate::suspect::Suspect::address(crate::suspect::Link::default(), host),
+            link: String::new(),
+            card: None,
+            addresses: Vec::new(),
+            ports: Vec::new(),
             evidence: Vec::new(),
         }
     }
@@ -263,7 +268,11 @@ mod tests {
         let live = Live::new(Arc::new(Config::default()));
         let host: Address = "10.0.0.7".parse().unwrap();
         let case = Case {
+            suspect: crate::suspect::Suspect::address(crate::suspect::Link::default(), host),
+            link: String::new(),
             host,
+            addresses: vec![host],
+            ports: Vec::new(),
             verdict: Verdict::Isolate,
             since: Timestamp::from_secs(1_700_000_000),
             until: None,

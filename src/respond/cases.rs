@@ -1,20 +1,31 @@
-//! Who is contained or isolated: one case a host, by host, by zone and by when it ends.
+//! Who is contained or isolated: one case a suspect, by suspect, by address, by zone and by when it ends.
 
 use std::collections::{BTreeSet, HashMap};
 
 use crate::evidence::{Attachment, Evidence, Grade, Score};
+use crate::respond::decision::Block;
 use crate::respond::{By, Decision, Verdict};
+use crate::suspect::{Place, Suspect, Who};
 use crate::time::Timestamp;
-use crate::wire::Address;
+use crate::wire::frame::Transport;
+use crate::wire::{Address, Mac};
 
 /// Most hosts acted on, by any hand.
 pub const MOST_CASES: usize = 65_536;
 
-/// A host that is contained or isolated.
+/// A suspect that is contained or isolated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
-    /// The host.
+    /// Who it is.
+    pub suspect: Suspect,
+    /// Its link by name; empty where it is not known.
+    pub link: String,
+    /// The address that it is called by.
     pub host: Address,
+    /// All its addresses, that one first.
+    pub addresses: Vec<Address>,
+    /// What is shut besides the lateral services.
+    pub ports: Vec<(Transport, u16)>,
     /// Contain or isolate.
     pub verdict: Verdict,
     /// Since when.
@@ -43,6 +54,38 @@ pub struct Case {
     pub evidence: Vec<Evidence>,
 }
 
+/// Most addresses of one suspect that the kernel is given.
+pub const MOST_ADDRESSES: usize = 64;
+
+/// Most ports that are shut for one suspect besides the lateral services.
+pub const MOST_PORTS: usize = 32;
+
+impl Case {
+    /// Where the kernel matches it: its card, and each of its addresses.
+    #[must_use]
+    pub fn places(&self) -> Vec<Place> {
+        let Suspect { link, who } = self.suspect;
+        let of = |address: &Address| Place::address(link, *address);
+        match who {
+            Who::Card(card) => std::iter::once(Place::card(link, card)).chain(self.addresses.iter().map(of)).collect(),
+            Who::Address(address) => vec![Place::address(link, address)],
+            Who::Network(_) => vec![Place { link, source: who }],
+        }
+    }
+
+    /// What the kernel is to drop.
+    #[must_use]
+    pub fn block(&self) -> Block {
+        Block {
+            host: self.host,
+            places: self.places(),
+            verdict: self.verdict,
+            until: self.until,
+            ports: self.ports.clone(),
+        }
+    }
+}
+
 /// The decision that a case rests on, as it is recorded.
 #[must_use]
 pub fn decision_of(case: &Case, enforced: bool) -> Decision {
@@ -60,16 +103,31 @@ pub fn decision_of(case: &Case, enforced: bool) -> Decision {
         reason: case.reason.clone(),
         by: case.by.clone(),
         attachment: case.attachment,
+        suspect: case.suspect,
+        link: case.link.clone(),
+        card: card_of(case.suspect),
+        addresses: if case.addresses.len() > 1 { case.addresses.clone() } else { Vec::new() },
+        ports: case.ports.clone(),
         evidence: case.evidence.clone(),
+    }
+}
+
+/// The card, if the suspect is one.
+#[must_use]
+pub fn card_of(suspect: Suspect) -> Option<Mac> {
+    match suspect.who {
+        Who::Card(card) => Some(card),
+        Who::Address(_) | Who::Network(_) => None,
     }
 }
 
 /// All cases.
 #[derive(Debug, Default)]
 pub(super) struct Cases {
-    by_host: HashMap<Address, Case>,
+    by_suspect: HashMap<Suspect, Case>,
+    by_address: HashMap<Address, Vec<Suspect>>,
     zones: HashMap<u128, u32>,
-    due: BTreeSet<(Timestamp, Address)>,
+    due: BTreeSet<(Timestamp, Suspect)>,
     automatic: u32,
 }
 
@@ -78,53 +136,72 @@ fn zone(host: Address) -> u128 {
 }
 
 impl Cases {
-    /// Puts a case in place of the host's former one, and keeps the indexes true.
+    /// Puts a case in place of the suspect's former one, and keeps the indexes true.
     pub fn put(&mut self, case: Case) {
-        self.take(case.host);
+        self.take(case.suspect);
         if let Some(until) = case.until {
-            self.due.insert((until, case.host));
+            self.due.insert((until, case.suspect));
         }
         self.automatic += u32::from(case.by == By::Firedoor);
         *self.zones.entry(zone(case.host)).or_default() += 1;
-        self.by_host.insert(case.host, case);
+        for address in std::iter::once(case.host).chain(case.addresses.iter().copied()) {
+            let suspects = self.by_address.entry(address).or_default();
+            if !suspects.contains(&case.suspect) {
+                suspects.push(case.suspect);
+            }
+        }
+        self.by_suspect.insert(case.suspect, case);
     }
 
-    /// Takes a host's case out.
-    pub fn take(&mut self, host: Address) -> Option<Case> {
-        let case = self.by_host.remove(&host)?;
+    /// Takes a suspect's case out.
+    pub fn take(&mut self, suspect: Suspect) -> Option<Case> {
+        let case = self.by_suspect.remove(&suspect)?;
         if let Some(until) = case.until {
-            self.due.remove(&(until, host));
+            self.due.remove(&(until, suspect));
         }
         self.automatic -= u32::from(case.by == By::Firedoor);
-        if let Some(count) = self.zones.get_mut(&zone(host)) {
+        for address in std::iter::once(case.host).chain(case.addresses.iter().copied()) {
+            if let Some(suspects) = self.by_address.get_mut(&address) {
+                suspects.retain(|other| *other != suspect);
+                if suspects.is_empty() {
+                    self.by_address.remove(&address);
+                }
+            }
+        }
+        if let Some(count) = self.zones.get_mut(&zone(case.host)) {
             *count -= 1;
             if *count == 0 {
-                self.zones.remove(&zone(host));
+                self.zones.remove(&zone(case.host));
             }
         }
         Some(case)
     }
 
-    /// The case of `host`.
-    pub fn get(&self, host: Address) -> Option<&Case> {
-        self.by_host.get(&host)
+    /// The case of a suspect.
+    pub fn get(&self, suspect: Suspect) -> Option<&Case> {
+        self.by_suspect.get(&suspect)
     }
 
-    /// Whether `host` has one.
-    pub fn contains(&self, host: Address) -> bool {
-        self.by_host.contains_key(&host)
+    /// The suspects with a case that use `address`.
+    pub fn of(&self, address: Address) -> &[Suspect] {
+        self.by_address.get(&address).map_or(&[], Vec::as_slice)
     }
 
-    /// Notes that `host`, if it has a case, still tried at `at`.
-    pub fn touch(&mut self, host: Address, at: Timestamp) {
-        if let Some(case) = self.by_host.get_mut(&host) {
+    /// Whether a suspect has a case.
+    pub fn contains(&self, suspect: Suspect) -> bool {
+        self.by_suspect.contains_key(&suspect)
+    }
+
+    /// Notes that a suspect, if it has a case, still tried at `at`.
+    pub fn touch(&mut self, suspect: Suspect, at: Timestamp) {
+        if let Some(case) = self.by_suspect.get_mut(&suspect) {
             case.active = case.active.max(at);
         }
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.by_host.len()
+        self.by_suspect.len()
     }
 
     /// How many in the zone of `host`.
@@ -138,12 +215,12 @@ impl Cases {
     }
 
     /// The case that ends next, and when.
-    pub fn next_due(&self) -> Option<(Timestamp, Address)> {
+    pub fn next_due(&self) -> Option<(Timestamp, Suspect)> {
         self.due.first().copied()
     }
 
     /// All, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = &Case> {
-        self.by_host.values()
+        self.by_suspect.values()
     }
 }

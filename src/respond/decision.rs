@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::detect::Directive;
 use crate::evidence::{Attachment, Evidence, Grade, Score};
+use crate::suspect::{Place, Suspect};
 use crate::time::Timestamp;
-use crate::wire::Address;
+use crate::wire::frame::Transport;
+use crate::wire::{Address, Mac};
 
 /// What is decided about a host: DESIGN.md's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,29 +117,80 @@ pub struct Decision {
     /// Where the host sits.
     #[serde(skip)]
     pub attachment: Attachment,
+    /// The suspect.
+    #[serde(skip)]
+    pub suspect: Suspect,
+    /// The suspect's link by name, such as `eth1.20`; empty where it is not known.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub link: String,
+    /// The suspect's card, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub card: Option<Mac>,
+    /// All addresses that the decision is about, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<Address>,
+    /// The ports that are shut besides the lateral services.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "services")]
+    pub ports: Vec<(Transport, u16)>,
     /// The evidence, oldest first.
     pub evidence: Vec<Evidence>,
+}
+
+/// `8080/tcp`, and so on.
+fn services<S: serde::Serializer>(ports: &[(Transport, u16)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(ports.iter().map(|service| service_name(*service)))
+}
+
+/// A service as it is written: `8080/tcp`.
+#[must_use]
+pub fn service_name((transport, port): (Transport, u16)) -> String {
+    match transport {
+        Transport::Udp => format!("{port}/udp"),
+        _ => format!("{port}/tcp"),
+    }
+}
+
+/// Reads a service as [`service_name`] writes it.
+#[must_use]
+pub fn service_of(name: &str) -> Option<(Transport, u16)> {
+    let (port, transport) = name.split_once('/')?;
+    let transport = match transport {
+        "udp" => Transport::Udp,
+        "tcp" => Transport::Tcp,
+        _ => return None,
+    };
+    Some((transport, port.parse().ok()?))
+}
+
+/// What the kernel is to drop of a suspect.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Block {
+    /// Whom it is about, for the log.
+    pub host: Address,
+    /// Where the kernel matches it.
+    pub places: Vec<Place>,
+    /// Contain or isolate.
+    pub verdict: Verdict,
+    /// When the kernel shall let go of it by itself; `None` is never.
+    pub until: Option<Timestamp>,
+    /// What is shut besides the lateral services.
+    pub ports: Vec<(Transport, u16)>,
 }
 
 /// What the responder wants done. The daemon carries these out in order; a replay only prints the records.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Put a host's verdict (contain or isolate) into the kernel, or change the one there.
-    Enforce {
-        /// The host.
-        host: Address,
-        /// Contain or isolate.
-        verdict: Verdict,
-        /// When the kernel shall drop the element by itself; `None` is never.
-        until: Option<Timestamp>,
-    },
-    /// Take a host's verdict out of the kernel.
+    /// Put a block into the kernel, or change the one there.
+    Enforce(Block),
+    /// Take places out of the kernel.
     Lift {
-        /// The host.
+        /// Whom they are about, for the log.
         host: Address,
+        /// The places.
+        places: Vec<Place>,
     },
-    /// Keep and tell this decision.
+    /// Keep and report this decision.
     Record(Box<Decision>),
-    /// Tell every shard.
+    /// Direct every shard.
     Direct(Directive),
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::detect::Event;
 use crate::evidence::{Attachment, Grade};
+use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::track::questions::{Question, Questions};
 use crate::wire::{Address, Mac};
@@ -67,7 +68,9 @@ pub enum Silence {
 pub struct Inquiry {
     /// What was said.
     pub event: Event,
-    /// Of which address.
+    /// Of whom.
+    pub suspect: Suspect,
+    /// By which address.
     pub host: Address,
     /// Where its frames came from.
     pub attachment: Attachment,
@@ -92,16 +95,21 @@ pub struct Inquiries {
     open: Vec<Inquiry>,
 }
 
-/// Whom an event accuses, and where the frames came from that it rests on; nothing where a completed handshake proves who
-/// the sender is, or where nothing would be done.
+/// Whom an event accuses, by which address, and where the frames came from that it rests on; nothing where a completed
+/// handshake proves who the sender is, or where nothing would be done.
 #[must_use]
-pub fn accused(event: &Event) -> Option<(Address, Attachment)> {
+pub fn accused(event: &Event) -> Option<(Suspect, Address, Attachment)> {
     match event {
-        Event::Alarm(alarm) => (alarm.grade == Grade::Scan).then_some((alarm.host, alarm.attachment)),
-        Event::SameDevice { host, attachment, .. } | Event::OtherDevice { host, attachment, .. } => {
-            Some((*host, *attachment))
+        Event::Alarm(alarm) => {
+            (alarm.grade == Grade::Scan).then_some((alarm.suspect, alarm.host, alarm.attachment))
         }
-        Event::Active { .. } | Event::Speaks { .. } => None,
+        Event::Active { .. }
+        | Event::Named { .. }
+        | Event::Lost { .. }
+        | Event::Identified { .. }
+        | Event::Unproved { .. }
+        | Event::Forwards { .. }
+        | Event::Speaks { .. } => None,
     }
 }
 
@@ -113,13 +121,13 @@ impl Inquiries {
     pub fn begin(
         &mut self,
         event: Event,
-        (host, attachment): (Address, Attachment),
+        (suspect, host, attachment): (Suspect, Address, Attachment),
         silence: Silence,
         questions: &Questions,
         now: Timestamp,
     ) -> Result<(), Event> {
         let Some(question) = questions.open(host, attachment.mac) else { return Err(event) };
-        self.open.push(Inquiry { event, host, attachment, silence, question, begun: now, asked: now });
+        self.open.push(Inquiry { event, suspect, host, attachment, silence, question, begun: now, asked: now });
         Ok(())
     }
 
@@ -178,14 +186,15 @@ mod tests {
     const HOST: Address = Address::v4([10, 0, 1, 5]);
     const CARD: Mac = Mac([2, 0, 0, 0, 0, 5]);
     const OTHER: Mac = Mac([2, 0, 0, 0, 0, 66]);
-    const PLACE: Attachment = Attachment { interface: 1, vlan: 0, mac: CARD };
+    const PLACE: Attachment = Attachment { interface: 1, vlan: 0, inner_vlan: 0, mac: CARD };
+    const SUSPECT: Suspect = Suspect::address(PLACE.link(), HOST);
 
     fn at(ms: u64) -> Timestamp {
         Timestamp::from_secs(1_000_000) + Duration::from_millis(ms)
     }
 
     fn event() -> Event {
-        Event::OtherDevice { host: HOST, attachment: PLACE, at: at(0) }
+        Event::Active { suspect: SUSPECT, at: at(0) }
     }
 
     struct Scene {
@@ -197,7 +206,7 @@ mod tests {
     impl Scene {
         fn begun(silence: Silence) -> Self {
             let mut scene = Scene { inquiries: Inquiries::default(), questions: Questions::default(), asked: 0 };
-            scene.inquiries.begin(event(), (HOST, PLACE), silence, &scene.questions, at(0)).unwrap();
+            scene.inquiries.begin(event(), (SUSPECT, HOST, PLACE), silence, &scene.questions, at(0)).unwrap();
             scene
         }
 
@@ -260,7 +269,7 @@ mod tests {
         let mut scene = Scene::begun(Silence::IsAbsence);
         let begin = |scene: &mut Scene, n: u8| {
             let host = Address::v4([10, 0, 2, n]);
-            scene.inquiries.begin(event(), (host, PLACE), Silence::IsAbsence, &scene.questions, at(0))
+            scene.inquiries.begin(event(), (SUSPECT, host, PLACE), Silence::IsAbsence, &scene.questions, at(0))
         };
         let begun = (0..200).take_while(|n| begin(&mut scene, *n).is_ok()).count();
         assert_eq!(begun, 63);

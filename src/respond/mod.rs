@@ -16,9 +16,9 @@ pub mod waiting;
 
 pub use crate::detect::Directive;
 pub use cases::Case;
-pub use decision::{Action, By, Decision, Mode, Verdict};
+pub use decision::{Action, Block, By, Decision, Mode, Verdict, service_name, service_of};
 pub use exempt::Exemption;
-pub use orders::{Ordered, Refused};
+pub use orders::{Known, Ordered, Refused};
 pub use responder::Responder;
 pub use settings::Settings;
 pub use waiting::Held;

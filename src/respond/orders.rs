@@ -6,20 +6,33 @@ use ipnetwork::IpNetwork;
 
 use crate::detect::Directive;
 use crate::evidence::{Alarm, Attachment, Score};
-use crate::respond::cases::{Case, MOST_CASES};
-use crate::respond::responder::record;
+use crate::respond::cases::{Case, MOST_ADDRESSES, MOST_CASES};
 use crate::respond::{Action, By, Exemption, Responder, Verdict};
+use crate::suspect::{Link, Suspect};
 use crate::time::Timestamp;
 use crate::wire::Address;
 
 /// Most entries on the never-contain list by command.
 pub const MOST_BY_COMMAND: usize = 1024;
 
+/// Who a host is, as far as it was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The suspect.
+    pub suspect: Suspect,
+    /// Where it sits.
+    pub attachment: Attachment,
+    /// Its addresses.
+    pub addresses: Vec<Address>,
+}
+
 /// What an engineer wants done about a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ordered<'a> {
     /// The host.
     pub host: Address,
+    /// Who that is, where it is known.
+    pub known: Option<&'a Known>,
     /// Contain or isolate.
     pub verdict: Verdict,
     /// For how long; `None` is until released.
@@ -54,17 +67,26 @@ impl Responder {
         now: Timestamp,
         actions: &mut Vec<Action>,
     ) -> Result<(), Refused> {
-        let Ordered { host, verdict, duration, reason } = *order;
+        let Ordered { host, known, verdict, duration, reason } = *order;
+        let suspect = known.map_or(Suspect::address(Link::default(), host), |known| known.suspect);
         if let Some(exemption) = self.exemption(host) {
             return Err(Refused::Exempt(host, exemption));
         }
-        if self.cases.len() >= MOST_CASES && !self.cases.contains(host) {
+        if self.cases.len() >= MOST_CASES && !self.cases.contains(suspect) {
             return Err(Refused::Full);
         }
-        self.past.unpardon(host);
+        self.past.unpardon(suspect);
+        let mut addresses = vec![host];
+        let others = known.map_or(&[][..], |known| &known.addresses);
+        let open = others.iter().filter(|address| **address != host && self.exemption(**address).is_none());
+        addresses.extend(open.take(MOST_ADDRESSES - 1));
         self.open(
             Case {
+                suspect,
+                link: self.settings.link_name(suspect.link),
                 host,
+                addresses,
+                ports: Vec::new(),
                 verdict,
                 since: now,
                 until: duration.map(|length| now + length),
@@ -73,7 +95,7 @@ impl Responder {
                 grade: None,
                 by,
                 reason: reason.to_owned(),
-                attachment: Attachment::default(),
+                attachment: known.map_or_else(Attachment::default, |known| known.attachment),
                 score: Score(0),
                 threshold: Score(0),
                 destinations: 0,
@@ -93,11 +115,14 @@ impl Responder {
         now: Timestamp,
         actions: &mut Vec<Action>,
     ) -> Result<(), Refused> {
-        if !self.cases.contains(host) {
+        let suspects = self.cases.of(host).to_vec();
+        if suspects.is_empty() {
             return Err(Refused::NotActedOn(host));
         }
-        self.past.forgive(host, now, &self.settings);
-        self.close(host, reason.to_owned(), by, now, actions);
+        for suspect in suspects {
+            self.past.forgive(suspect, now, &self.settings);
+            self.close(suspect, reason.to_owned(), by.clone(), now, actions);
+        }
         Ok(())
     }
 
@@ -108,7 +133,7 @@ impl Responder {
         if let Some(exemption) = self.exemption(host) {
             return Err(Refused::Exempt(host, exemption));
         }
-        let step = self.next_step(host, now);
+        let step = self.next_step(held.alarm.suspect, now);
         let alarm = Alarm { at: now, ..held.alarm };
         let reason = format!("held decision confirmed: {}", alarm.signal);
         self.act(&alarm, held.verdict, step, reason, by, actions);
@@ -118,17 +143,17 @@ impl Responder {
     /// An engineer discards a held decision; the host is then only watched for the pardon's time.
     pub fn order_discard(&mut self, id: u64, by: By, now: Timestamp, actions: &mut Vec<Action>) -> Result<(), Refused> {
         let held = self.waiting.take(id).ok_or(Refused::NotHeld(id))?;
-        let until = self.past.forgive(held.alarm.host, now, &self.settings);
+        let until = self.past.forgive(held.alarm.suspect, now, &self.settings);
         let alarm = Alarm { at: now, ..held.alarm };
         let Action::Record(mut decision) =
-            record(&alarm, Verdict::Release, until, 0, false, "held decision discarded".to_owned())
+            self.record(&alarm, Verdict::Release, until, 0, false, "held decision discarded".to_owned())
         else {
             return Ok(());
         };
         decision.by = by;
         decision.evidence.clear();
         actions.push(Action::Record(decision));
-        actions.push(Action::Direct(Directive::Released { host: alarm.host }));
+        actions.push(Action::Direct(Directive::Released { suspect: alarm.suspect }));
         Ok(())
     }
 

@@ -1,21 +1,23 @@
 //! The responder: alarms, orders and time in, actions out.
 //!
-//! One case for each host that is contained or isolated. The ladder says for how long; at its end a host that still
+//! One case for each suspect that is contained or isolated. The ladder says for how long; at its end a host that still
 //! tries is renewed a step further, and a quiet one is released. Engineers' orders pass the breaker, never the
 //! exemptions. Bounded: cases by the breaker and [`MOST_CASES`], what is remembered of hosts by the settings.
 
 use ipnetwork::IpNetwork;
 
 use crate::detect::{Directive, Event};
-use crate::evidence::{Alarm, Attachment, Grade};
+use crate::evidence::{Alarm, Grade};
 use crate::respond::breaker::{Breaker, Load};
-use crate::respond::cases::{Case, Cases, MOST_CASES, decision_of};
+use crate::respond::cases::{Case, Cases, MOST_ADDRESSES, MOST_PORTS, card_of, decision_of};
+use crate::respond::decision::service_name;
 use crate::respond::exempt::{Exemption, exemption};
 use crate::respond::past::Past;
 use crate::respond::waiting::{Held, Waiting};
 use crate::respond::{Action, By, Decision, Mode, Settings, Verdict};
+use crate::suspect::{Place, Suspect, Who};
 use crate::time::Timestamp;
-use crate::wire::Address;
+use crate::wire::{Address, Mac};
 
 /// The responder.
 pub struct Responder {
@@ -45,72 +47,113 @@ impl Responder {
     pub fn event(&mut self, event: &Event, actions: &mut Vec<Action>) {
         match event {
             Event::Alarm(alarm) => self.alarm(alarm, actions),
-            Event::Active { host, at } => self.cases.touch(*host, *at),
-            Event::SameDevice { host, of, attachment, at } => self.same_device(*host, *of, *attachment, *at, actions),
-            Event::OtherDevice { host, at, .. } => {
-                if self.cases.get(*host).is_some_and(|case| case.by == By::Firedoor) {
-                    let reason = "the address belongs to another device now".to_owned();
-                    self.close(*host, reason, By::Firedoor, *at, actions);
-                }
-            }
-            Event::Speaks { .. } => {}
+            Event::Active { suspect, at } => self.cases.touch(*suspect, *at),
+            Event::Named { suspect, address, at } => self.named(*suspect, *address, *at, actions),
+            Event::Lost { suspect, address, to, at } => self.lost(*suspect, *address, *to, *at, actions),
+            Event::Identified { from, to, address, at } => self.identified(*from, *to, *address, *at, actions),
+            Event::Speaks { .. } | Event::Unproved { .. } | Event::Forwards { .. } => {}
         }
     }
 
-    /// The device that is acted on as `of` also uses `host`: the decision follows it, for as long as it lasts.
-    fn same_device(
-        &mut self,
-        host: Address,
-        of: Address,
-        attachment: Attachment,
-        at: Timestamp,
-        actions: &mut Vec<Action>,
-    ) {
-        let exempt = self.exemption(host).is_some() || self.past.pardon(host).is_some_and(|until| at < until);
-        if exempt || self.cases.contains(host) || self.cases.len() >= MOST_CASES {
+    /// A card that is acted on has one more address: the block covers it too, for as long as it lasts.
+    fn named(&mut self, suspect: Suspect, address: Address, at: Timestamp, actions: &mut Vec<Action>) {
+        let Some(case) = self.cases.get(suspect) else { return };
+        let full = case.addresses.len() >= MOST_ADDRESSES;
+        if full || case.addresses.contains(&address) || self.exemption(address).is_some() {
             return;
         }
-        let Some(case) = self.cases.get(of) else { return };
-        let reason = format!("the same device as {of} ({}): {}", attachment.mac, case.reason);
-        self.open(Case { host, since: at, active: at, attachment, reason, ..case.clone() }, actions);
+        let mut case = case.clone();
+        case.addresses.push(address);
+        case.active = case.active.max(at);
+        actions.push(Action::Enforce(case.block()));
+        actions.push(Action::Record(Box::new(Decision {
+            at,
+            reason: format!("the same device also uses {address}: {}", case.reason),
+            ..decision_of(&case, self.settings.mode == Mode::Enforce)
+        })));
+        self.cases.put(case);
+    }
+
+    /// Another card answers for an address of a card that is acted on: the block leaves it, and stays with the card.
+    fn lost(&mut self, suspect: Suspect, address: Address, to: Mac, at: Timestamp, actions: &mut Vec<Action>) {
+        let Some(case) = self.cases.get(suspect).filter(|case| case.addresses.contains(&address)) else { return };
+        let mut case = case.clone();
+        case.addresses.retain(|other| *other != address);
+        if let Some(first) = case.addresses.first().filter(|_| case.host == address) {
+            case.host = *first;
+        }
+        actions.push(Action::Lift { host: address, places: vec![Place::address(suspect.link, address)] });
+        actions.push(Action::Record(Box::new(Decision {
+            at,
+            reason: format!("{address} belongs to {to} now; the card itself stays shut: {}", case.reason),
+            ..decision_of(&case, self.settings.mode == Mode::Enforce)
+        })));
+        self.cases.put(case);
+    }
+
+    /// What was decided about an address by itself is about its card.
+    fn identified(&mut self, from: Suspect, to: Suspect, address: Address, at: Timestamp, actions: &mut Vec<Action>) {
+        self.past.identified(from, to);
+        let Some(case) = self.cases.take(from) else { return };
+        let addresses = match self.cases.get(to) {
+            Some(known) => {
+                let mut addresses = known.addresses.clone();
+                if !addresses.contains(&address) && addresses.len() < MOST_ADDRESSES {
+                    addresses.push(address);
+                }
+                addresses
+            }
+            None => vec![address],
+        };
+        let known = self.cases.get(to);
+        let longer = known.is_none_or(|known| case.verdict > known.verdict);
+        let base = if longer { case.clone() } else { known.cloned().unwrap_or_else(|| case.clone()) };
+        let reason = match to.who {
+            Who::Card(card) => format!("{address} is {card}'s, and the block covers the card: {}", base.reason),
+            Who::Address(_) | Who::Network(_) => base.reason.clone(),
+        };
+        let case = Case { suspect: to, addresses, since: at, active: at.max(base.active), reason, ..base };
+        self.open(case, actions);
     }
 
     fn alarm(&mut self, alarm: &Alarm, actions: &mut Vec<Action>) {
         let now = alarm.at;
-        let host = alarm.host;
+        let suspect = alarm.suspect;
         if alarm.grade == Grade::Watch {
-            if !self.cases.contains(host) {
+            if !self.cases.contains(suspect) {
                 let reason = format!("half way to an alarm: {}", alarm.signal);
-                actions.push(record(alarm, Verdict::Watch, None, 0, false, reason));
+                actions.push(self.record(alarm, Verdict::Watch, None, 0, false, reason));
             }
             return;
         }
-        let verdict_now = self.cases.get(host).map(|case| case.verdict);
+        let verdict_now = self.cases.get(suspect).map(|case| case.verdict);
         if verdict_now == Some(Verdict::Isolate)
             || verdict_now.is_some() && (alarm.grade < Grade::Exploit || !self.settings.isolate_on_exploit)
         {
-            self.cases.touch(host, now);
+            self.cases.touch(suspect, now);
+            self.shut_further(alarm, actions);
             return;
         }
-        if let Some(exemption) = self.exemption(host) {
+        let alarm = &self.without_exempt(alarm);
+        if let Some(exemption) = self.exemption(alarm.host) {
             let reason = format!("{}, but the host is {exemption}: nothing is dropped", alarm.signal);
-            actions.push(record(alarm, Verdict::Watch, None, 0, false, reason));
+            actions.push(self.record(alarm, Verdict::Watch, None, 0, false, reason));
             return;
         }
-        if let Some(until) = self.past.pardon(host) {
+        if let Some(until) = self.past.pardon(suspect) {
             if now < until {
                 let reason = format!("{}, but an engineer released the host: only watched until {until}", alarm.signal);
-                actions.push(record(alarm, Verdict::Watch, None, 0, false, reason));
+                actions.push(self.record(alarm, Verdict::Watch, None, 0, false, reason));
                 return;
             }
-            self.past.unpardon(host);
+            self.past.unpardon(suspect);
         }
-        let step = self.next_step(host, now);
+        let step = self.next_step(suspect, now);
         let verdict = self.settings.verdict(alarm.grade, step);
         let passes = alarm.grade == Grade::Exploit && self.settings.breaker.exploit_passes;
         if verdict_now.is_none() && !passes {
             let limits = self.settings.breaker;
-            let load = self.load(host, alarm.zone_hosts);
+            let load = self.load(alarm.host, alarm.zone_hosts);
             if !self.breaker.admits(&limits, load, now) {
                 self.hold(alarm, verdict, actions);
                 return;
@@ -118,6 +161,39 @@ impl Responder {
         }
         let reason = format!("spreads like a worm: {}", alarm.signal);
         self.act(alarm, verdict, step, reason, By::Firedoor, actions);
+    }
+
+    /// A contained suspect spreads over ports that are not shut for it: now they are.
+    fn shut_further(&mut self, alarm: &Alarm, actions: &mut Vec<Action>) {
+        let Some(case) = self.cases.get(alarm.suspect).filter(|case| case.verdict == Verdict::Contain) else { return };
+        let new: Vec<_> = alarm.ports.iter().filter(|service| !case.ports.contains(service)).copied().collect();
+        if new.is_empty() || case.ports.len() + new.len() > MOST_PORTS {
+            return;
+        }
+        let mut case = case.clone();
+        let names: Vec<String> = new.iter().map(|service| service_name(*service)).collect();
+        case.ports.extend(new);
+        case.evidence.clone_from(&alarm.evidence);
+        case.reason = format!("spreads over {} too: shut as well", names.join(", "));
+        actions.push(Action::Enforce(case.block()));
+        let enforced = self.settings.mode == Mode::Enforce;
+        actions.push(Action::Record(Box::new(Decision { at: alarm.at, ..decision_of(&case, enforced) })));
+        self.cases.put(case);
+    }
+
+    /// The same alarm about those of its addresses that may be dropped; all of them if none may.
+    fn without_exempt(&self, alarm: &Alarm) -> Alarm {
+        let mut alarm = alarm.clone();
+        let mut open: Vec<Address> =
+            alarm.addresses.iter().filter(|address| self.exemption(**address).is_none()).copied().collect();
+        if let Some(first) = open.first() {
+            if self.exemption(alarm.host).is_some() {
+                alarm.host = *first;
+            }
+            open.truncate(MOST_ADDRESSES);
+            alarm.addresses = open;
+        }
+        alarm
     }
 
     fn load(&self, host: Address, zone_hosts: u32) -> Load {
@@ -128,16 +204,16 @@ impl Responder {
         }
     }
 
-    /// The rung that a decision about `host` would stand on.
+    /// The rung that a decision about a suspect would stand on.
     #[must_use]
-    pub fn next_step(&self, host: Address, now: Timestamp) -> u8 {
-        self.past.next_step(host, now, &self.settings)
+    pub fn next_step(&self, suspect: Suspect, now: Timestamp) -> u8 {
+        self.past.next_step(suspect, now, &self.settings)
     }
 
     fn hold(&mut self, alarm: &Alarm, verdict: Verdict, actions: &mut Vec<Action>) {
         let why = self.breaker.tripped().map_or("", |(_, why)| why).to_owned();
         let reason = format!("would {verdict}: {}; held, because the breaker tripped: {why}", alarm.signal);
-        actions.push(record(alarm, Verdict::Hold, None, 0, false, reason.clone()));
+        actions.push(self.record(alarm, Verdict::Hold, None, 0, false, reason.clone()));
         self.waiting.add(verdict, reason, alarm.clone(), self.settings.most_held);
     }
 
@@ -152,8 +228,13 @@ impl Responder {
     ) {
         let now = alarm.at;
         let until = self.settings.rung(step).map(|length| now + length);
+        let addresses = if alarm.addresses.is_empty() { vec![alarm.host] } else { alarm.addresses.clone() };
         let case = Case {
+            suspect: alarm.suspect,
+            link: self.settings.link_name(alarm.suspect.link),
             host: alarm.host,
+            addresses,
+            ports: alarm.ports.clone(),
             verdict,
             since: now,
             until,
@@ -169,7 +250,7 @@ impl Responder {
             evidence: alarm.evidence.clone(),
         };
         self.breaker.count(now);
-        self.past.note_step(alarm.host, step, now, &self.settings);
+        self.past.note_step(alarm.suspect, step, now, &self.settings);
         self.open(case, actions);
         if !alarm.reached.is_empty() {
             let directive = Directive::Exposed { from: alarm.host, reached: alarm.reached.clone(), at: now };
@@ -178,14 +259,24 @@ impl Responder {
     }
 
     /// Begins or changes a case: the kernel first, then the record, then the shards.
-    pub(super) fn open(&mut self, case: Case, actions: &mut Vec<Action>) {
-        let host = case.host;
+    pub(super) fn open(&mut self, mut case: Case, actions: &mut Vec<Action>) {
+        let suspect = case.suspect;
         let enforced = self.settings.mode == Mode::Enforce;
+        if let Some(before) = self.cases.get(suspect) {
+            // What was shut stays shut while the block lasts.
+            let ports = before.ports.iter().filter(|service| !case.ports.contains(service)).copied();
+            let ports: Vec<_> = case.ports.iter().copied().chain(ports).take(MOST_PORTS).collect();
+            let gone: Vec<Place> = before.places().into_iter().filter(|place| !case.places().contains(place)).collect();
+            case.ports = ports;
+            if !gone.is_empty() {
+                actions.push(Action::Lift { host: case.host, places: gone });
+            }
+        }
         // In monitor mode too: the kernel's rules then count what they would drop.
-        actions.push(Action::Enforce { host, verdict: case.verdict, until: case.until });
+        actions.push(Action::Enforce(case.block()));
         actions.push(Action::Record(Box::new(decision_of(&case, enforced))));
-        self.waiting.take_of(host);
-        actions.push(Action::Direct(Directive::Acted { host }));
+        self.waiting.take_of(suspect);
+        actions.push(Action::Direct(Directive::Acted { suspect, addresses: case.addresses.clone() }));
         self.cases.put(case);
         self.tell_contained(actions);
     }
@@ -196,20 +287,20 @@ impl Responder {
     }
 
     /// Ends a case. A pardon is recorded with the release, so that whoever remembers one remembers the other.
-    pub(super) fn close(&mut self, host: Address, reason: String, by: By, now: Timestamp, actions: &mut Vec<Action>) {
-        let Some(case) = self.cases.take(host) else { return };
+    pub(super) fn close(&mut self, suspect: Suspect, reason: String, by: By, now: Timestamp, actions: &mut Vec<Action>) {
+        let Some(case) = self.cases.take(suspect) else { return };
         let enforced = self.settings.mode == Mode::Enforce;
-        actions.push(Action::Lift { host });
+        actions.push(Action::Lift { host: case.host, places: case.places() });
         actions.push(Action::Record(Box::new(Decision {
             at: now,
             decision: Verdict::Release,
-            until: self.past.pardon(host).filter(|until| now < *until),
+            until: self.past.pardon(suspect).filter(|until| now < *until),
             reason,
             by,
             evidence: Vec::new(),
             ..decision_of(&case, enforced)
         })));
-        actions.push(Action::Direct(Directive::Released { host }));
+        actions.push(Action::Direct(Directive::Released { suspect }));
         self.tell_contained(actions);
     }
 
@@ -217,10 +308,10 @@ impl Responder {
     pub fn tick(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         let limits = self.settings.breaker;
         self.breaker.tick(&limits, now);
-        while let Some((due, host)) = self.cases.next_due()
+        while let Some((due, suspect)) = self.cases.next_due()
             && due <= now
         {
-            self.expire(host, due, actions);
+            self.expire(suspect, due, actions);
         }
         self.past.forget_pardons(now);
     }
@@ -231,12 +322,12 @@ impl Responder {
         self.cases.next_due().map(|(at, _)| at)
     }
 
-    fn expire(&mut self, host: Address, at: Timestamp, actions: &mut Vec<Action>) {
-        let Some(case) = self.cases.get(host) else { return };
+    fn expire(&mut self, suspect: Suspect, at: Timestamp, actions: &mut Vec<Action>) {
+        let Some(case) = self.cases.get(suspect) else { return };
         let quiet = at.since(case.active) >= self.settings.quiet_before_release.min(at.since(case.since) / 2);
         if quiet || case.grade.is_none() {
             let reason = if case.grade.is_none() { "the order has run out" } else { "quiet since" };
-            self.close(host, reason.to_owned(), By::Firedoor, at, actions);
+            self.close(suspect, reason.to_owned(), By::Firedoor, at, actions);
             return;
         }
         let mut case = case.clone();
@@ -249,16 +340,22 @@ impl Responder {
         case.reason = format!("still tries new destinations (last {}): renewed", case.active);
         case.until = self.settings.rung(case.step).map(|length| at + length);
         case.since = at;
-        self.past.note_step(host, case.step, at, &self.settings);
+        self.past.note_step(suspect, case.step, at, &self.settings);
         self.open(case, actions);
     }
 
     pub(super) fn release_exempt(&mut self, by: &By, now: Timestamp, actions: &mut Vec<Action>) {
-        let mut covered: Vec<_> =
-            self.cases.iter().filter_map(|case| Some((case.host, self.exemption(case.host)?))).collect();
-        covered.sort_unstable_by_key(|(host, _)| *host);
-        for (host, exemption) in covered {
-            self.close(host, format!("now {exemption}"), by.clone(), now, actions);
+        // A card may keep its block for addresses that are not exempt; the kernel lets the exempt ones pass.
+        let covers = |case: &Case| case.addresses.iter().all(|address| self.exemption(*address).is_some());
+        let mut covered: Vec<_> = self
+            .cases
+            .iter()
+            .filter(|case| covers(case))
+            .filter_map(|case| Some((case.suspect, self.exemption(case.host)?)))
+            .collect();
+        covered.sort_unstable_by_key(|(suspect, _)| *suspect);
+        for (suspect, exemption) in covered {
+            self.close(suspect, format!("now {exemption}"), by.clone(), now, actions);
         }
     }
 
@@ -268,11 +365,11 @@ impl Responder {
     /// to drop with the switch. A host that still spreads is found again at once.
     pub fn reconfigure(&mut self, settings: Settings, now: Timestamp, actions: &mut Vec<Action>) {
         if self.settings.mode == Mode::Monitor && settings.mode == Mode::Enforce {
-            let mut counted: Vec<_> = self.cases.iter().map(|case| case.host).collect();
+            let mut counted: Vec<_> = self.cases.iter().map(|case| case.suspect).collect();
             counted.sort_unstable();
-            for host in counted {
+            for suspect in counted {
                 let reason = "monitor mode ends: what was only counted does not become a block".to_owned();
-                self.close(host, reason, By::Firedoor, now, actions);
+                self.close(suspect, reason, By::Firedoor, now, actions);
             }
         }
         self.settings = settings;
@@ -282,32 +379,32 @@ impl Responder {
     /// Takes over a case that was found in the kernel or in the history at start. No record is made of it; the kernel
     /// is told (it may have lost it), and the shards are.
     pub fn restore(&mut self, case: Case, actions: &mut Vec<Action>) {
-        let host = case.host;
+        let suspect = case.suspect;
         if case.step > 0 {
-            self.past.note_step(host, case.step, case.since, &self.settings);
+            self.past.note_step(suspect, case.step, case.since, &self.settings);
         }
-        if self.exemption(host).is_none() {
-            actions.push(Action::Enforce { host, verdict: case.verdict, until: case.until });
+        if self.exemption(case.host).is_none() {
+            actions.push(Action::Enforce(case.block()));
         }
-        actions.push(Action::Direct(Directive::Acted { host }));
+        actions.push(Action::Direct(Directive::Acted { suspect, addresses: case.addresses.clone() }));
         self.cases.put(case);
         self.tell_contained(actions);
     }
 
     /// Takes over a held decision from before the start, under its old number.
     pub fn restore_held(&mut self, held: Held) {
-        let acted = self.cases.contains(held.alarm.host);
+        let acted = self.cases.contains(held.alarm.suspect);
         self.waiting.restore(held, acted, self.settings.most_held);
     }
 
     /// Remembers from before the start until when an engineer's release protects a host.
-    pub fn restore_pardon(&mut self, host: Address, until: Timestamp) {
-        self.past.pardon_until(host, until, &self.settings);
+    pub fn restore_pardon(&mut self, suspect: Suspect, until: Timestamp) {
+        self.past.pardon_until(suspect, until, &self.settings);
     }
 
     /// Remembers a step of the ladder from before the start.
-    pub fn restore_step(&mut self, host: Address, step: u8, at: Timestamp) {
-        self.past.note_step(host, step, at, &self.settings);
+    pub fn restore_step(&mut self, suspect: Suspect, step: u8, at: Timestamp) {
+        self.past.note_step(suspect, step, at, &self.settings);
     }
 
     /// Why `host` may not be dropped, if so.
@@ -316,10 +413,21 @@ impl Responder {
         exemption(&self.settings, &self.by_command, host)
     }
 
-    /// The case of `host`.
+    /// A case of a suspect that uses `address`.
     #[must_use]
-    pub fn case(&self, host: Address) -> Option<&Case> {
-        self.cases.get(host)
+    pub fn case(&self, address: Address) -> Option<&Case> {
+        self.cases_of(address).next()
+    }
+
+    /// All cases of suspects that use `address`: several where several links have it.
+    pub fn cases_of(&self, address: Address) -> impl Iterator<Item = &Case> {
+        self.cases.of(address).iter().filter_map(|suspect| self.cases.get(*suspect))
+    }
+
+    /// The case of a suspect.
+    #[must_use]
+    pub fn case_of(&self, suspect: Suspect) -> Option<&Case> {
+        self.cases.get(suspect)
     }
 
     /// All cases, in no order that means anything.
@@ -332,10 +440,10 @@ impl Responder {
         self.waiting.iter()
     }
 
-    /// Until when an engineer's release protects `host`.
+    /// Until when an engineer's release protects a suspect.
     #[must_use]
-    pub fn pardon(&self, host: Address) -> Option<Timestamp> {
-        self.past.pardon(host)
+    pub fn pardon(&self, suspect: Suspect) -> Option<Timestamp> {
+        self.past.pardon(suspect)
     }
 
     /// What engineers put on the never-contain list by command.
@@ -355,38 +463,44 @@ impl Responder {
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
-}
 
-/// The record that a host's segment denied what was said of it: watched, and nothing dropped.
-#[must_use]
-pub fn doubted(alarm: &Alarm, reason: String) -> Action {
-    record(alarm, Verdict::Watch, None, 0, false, reason)
-}
+    /// The record that a suspect's link denied what was reported of it: watched, and nothing dropped.
+    #[must_use]
+    pub fn doubted(&self, alarm: &Alarm, reason: String) -> Action {
+        self.record(alarm, Verdict::Watch, None, 0, false, reason)
+    }
 
-pub(super) fn record(
-    alarm: &Alarm,
-    decision: Verdict,
-    until: Option<Timestamp>,
-    step: u8,
-    enforced: bool,
-    reason: String,
-) -> Action {
-    Action::Record(Box::new(Decision {
-        at: alarm.at,
-        host: alarm.host,
-        decision,
-        score: alarm.score,
-        threshold: alarm.threshold,
-        destinations: alarm.destinations,
-        grade: Some(alarm.grade),
-        until,
-        step,
-        enforced,
-        reason,
-        by: By::Firedoor,
-        attachment: alarm.attachment,
-        evidence: alarm.evidence.clone(),
-    }))
+    pub(super) fn record(
+        &self,
+        alarm: &Alarm,
+        decision: Verdict,
+        until: Option<Timestamp>,
+        step: u8,
+        enforced: bool,
+        reason: String,
+    ) -> Action {
+        Action::Record(Box::new(Decision {
+            at: alarm.at,
+            host: alarm.host,
+            decision,
+            score: alarm.score,
+            threshold: alarm.threshold,
+            destinations: alarm.destinations,
+            grade: Some(alarm.grade),
+            until,
+            step,
+            enforced,
+            reason,
+            by: By::Firedoor,
+            attachment: alarm.attachment,
+            suspect: alarm.suspect,
+            link: self.settings.link_name(alarm.suspect.link),
+            card: card_of(alarm.suspect),
+            addresses: if alarm.addresses.len() > 1 { alarm.addresses.clone() } else { Vec::new() },
+            ports: alarm.ports.clone(),
+            evidence: alarm.evidence.clone(),
+        }))
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::detect::settings::Networks;
 use crate::evidence::Grade;
+use crate::suspect::Link;
 use crate::respond::decision::{Mode, Verdict};
 
 /// One rung of the ladder: how long a decision lasts. `None` is until released by hand.
@@ -71,9 +72,25 @@ pub struct Settings {
     pub most_held: usize,
     /// Most hosts the responder keeps a history of steps for.
     pub remembered_hosts: usize,
+    /// The machine's interfaces by index, for the names of links; empty in a replay.
+    pub interfaces: Vec<(u32, String)>,
 }
 
 impl Settings {
+    /// A link by name, such as `eth1.20`; empty where its interface is not known.
+    #[must_use]
+    pub fn link_name(&self, link: Link) -> String {
+        let Some((_, name)) = self.interfaces.iter().find(|(index, _)| *index == link.interface) else {
+            return String::new();
+        };
+        let mut text = name.clone();
+        for tag in [link.outer, link.inner].into_iter().filter(|tag| *tag != 0) {
+            text.push('.');
+            text.push_str(&tag.to_string());
+        }
+        text
+    }
+
     /// How long a rung of the ladder lasts, counted from 1; `None` is until released. The last rung repeats.
     #[must_use]
     pub fn rung(&self, step: u8) -> Rung {
@@ -110,6 +127,7 @@ impl Default for Settings {
             breaker: Breaker::default(),
             most_held: 1024,
             remembered_hosts: 65_536,
+            interfaces: Vec::new(),
         }
     }
 }

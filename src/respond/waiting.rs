@@ -1,10 +1,11 @@
-//! Decisions that wait for an engineer because the breaker tripped: one a host, each with its number.
+//! Decisions that wait for an engineer because the breaker tripped: one a suspect, each with its number.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::evidence::Alarm;
 use crate::respond::Verdict;
-use crate::wire::Address;
+use crate::suspect::Suspect;
+
 
 /// A decision that waits for an engineer.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,22 +25,22 @@ pub struct Held {
 pub(super) struct Waiting {
     by_id: BTreeMap<u64, Held>,
     /// Which of them is about whom.
-    of_host: HashMap<Address, u64>,
+    of_suspect: HashMap<Suspect, u64>,
     last_id: u64,
 }
 
 impl Waiting {
-    /// Adds one under the next number, in place of the host's former one. At `most` the oldest gives way.
+    /// Adds one under the next number, in place of the suspect's former one. At `most` the oldest gives way.
     pub fn add(&mut self, verdict: Verdict, reason: String, alarm: Alarm, most: usize) {
         self.last_id += 1;
         let id = self.last_id;
-        self.take_of(alarm.host);
+        self.take_of(alarm.suspect);
         while self.by_id.len() >= most.max(1) {
             if let Some((_, oldest)) = self.by_id.pop_first() {
-                self.of_host.remove(&oldest.alarm.host);
+                self.of_suspect.remove(&oldest.alarm.suspect);
             }
         }
-        self.of_host.insert(alarm.host, id);
+        self.of_suspect.insert(alarm.suspect, id);
         self.by_id.insert(id, Held { id, verdict, reason, alarm });
     }
 
@@ -47,7 +48,7 @@ impl Waiting {
     pub fn restore(&mut self, held: Held, acted: bool, most: usize) {
         self.last_id = self.last_id.max(held.id);
         if self.by_id.len() < most.max(1) && !acted {
-            self.of_host.insert(held.alarm.host, held.id);
+            self.of_suspect.insert(held.alarm.suspect, held.id);
             self.by_id.insert(held.id, held);
         }
     }
@@ -55,13 +56,13 @@ impl Waiting {
     /// Takes the one with this number out.
     pub fn take(&mut self, id: u64) -> Option<Held> {
         let held = self.by_id.remove(&id)?;
-        self.of_host.remove(&held.alarm.host);
+        self.of_suspect.remove(&held.alarm.suspect);
         Some(held)
     }
 
-    /// Takes the one about `host` out.
-    pub fn take_of(&mut self, host: Address) {
-        if let Some(id) = self.of_host.remove(&host) {
+    /// Takes the one about a suspect out.
+    pub fn take_of(&mut self, suspect: Suspect) {
+        if let Some(id) = self.of_suspect.remove(&suspect) {
             self.by_id.remove(&id);
         }
     }

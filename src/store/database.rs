@@ -11,6 +11,7 @@ use super::schema::{migrate, version};
 use crate::evidence::Attachment;
 use crate::observe::host::{ActView, Exempted, HeldView};
 use crate::respond::{Case, Decision, Verdict};
+use crate::suspect::key;
 use crate::time::Timestamp;
 use crate::wire::Address;
 
@@ -116,16 +117,17 @@ impl Store {
     fn follow(&self, decision: &Decision) -> Result<(), Fault> {
         if let Some(case) = rows::case_of(decision) {
             rows::put_case(&self.db, &case)?;
-            self.unpardon(case.host)?;
+            self.unpardon(&key(&case.link, case.suspect.who))?;
         } else if decision.decision == Verdict::Release {
-            self.forget(decision.host)?;
+            self.forget(&key(&decision.link, decision.suspect.who))?;
             rows::pardon_of(decision).map_or(Ok(()), |pardon| self.put_pardon(&pardon))?;
         }
         Ok(())
     }
 
-    pub(super) fn forget(&self, host: Address) -> Result<(), Fault> {
-        self.db.prepare_cached("DELETE FROM acted WHERE host = ?")?.execute([Text(host)])?;
+    /// Takes a suspect, by [`key`], off those acted on.
+    pub(super) fn forget(&self, suspect: &str) -> Result<(), Fault> {
+        self.db.prepare_cached("DELETE FROM acted WHERE suspect = ?")?.execute([suspect])?;
         Ok(())
     }
 
@@ -133,8 +135,8 @@ impl Store {
         Ok(rows::put_pardon(&self.db, pardon)?)
     }
 
-    pub(super) fn unpardon(&self, host: Address) -> Result<(), Fault> {
-        self.db.prepare_cached("DELETE FROM pardoned WHERE host = ?")?.execute([Text(host)])?;
+    pub(super) fn unpardon(&self, suspect: &str) -> Result<(), Fault> {
+        self.db.prepare_cached("DELETE FROM pardoned WHERE suspect = ?")?.execute([suspect])?;
         Ok(())
     }
 
@@ -209,9 +211,9 @@ impl Store {
     pub fn steps(&self, since: Timestamp, most: u32) -> Result<Vec<Step>, Fault> {
         // SQLite takes the bare columns from the row that holds the maximum.
         let mut statement = self.db.prepare_cached(
-            "SELECT host, step, max(at) AS at FROM decisions
-             WHERE at >= ? AND step > 0 AND decision IN ('contain', 'isolate')
-             GROUP BY host ORDER BY max(at) DESC LIMIT ?",
+            "SELECT host, CASE suspect WHEN '' THEN '- ' || host ELSE suspect END AS suspect, step, max(at) AS at
+             FROM decisions WHERE at >= ? AND step > 0 AND decision IN ('contain', 'isolate')
+             GROUP BY 2 ORDER BY max(at) DESC LIMIT ?",
         )?;
         let rows = statement.query_map(params![Text(since), most], rows::step)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -233,7 +235,7 @@ impl Store {
         let which = "FROM decisions WHERE host = ?2 AND at = ?3 AND decision = 'hold' ORDER BY id DESC LIMIT ?1";
         let parameters = params![1, Text(host), Text(at)];
         let act = self.decisions(&format!("SELECT * {which}"), parameters)?.pop();
-        let place = format!("SELECT interface, vlan, mac {which}");
+        let place = format!("SELECT interface, vlan, inner_vlan, mac {which}");
         let place = self.db.prepare_cached(&place)?.query_row(parameters, rows::attachment).optional()?;
         Ok(act.zip(place))
     }

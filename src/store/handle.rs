@@ -16,7 +16,6 @@ use super::{OrderRow, Store};
 use crate::observe::host::{Exempted, HeldView};
 use crate::observe::snapshot::StoreView;
 use crate::respond::Decision;
-use crate::wire::Address;
 
 /// Records that may wait in the queue, and as many more beside a disk that refuses.
 pub const QUEUE: usize = 4096;
@@ -98,7 +97,7 @@ pub(super) enum Message {
     Record(Record, Option<oneshot::Sender<bool>>),
     Held(Vec<HeldView>),
     Exempted(Vec<Exempted>),
-    Forget(Address),
+    Forget(String),
     Limits(Limits),
     Stop,
 }
@@ -179,8 +178,8 @@ impl StoreHandle {
     }
 
     /// Takes a host off the table of acted hosts without a decision: its time ran out while nobody looked.
-    pub fn forget(&self, host: Address) {
-        self.send(Message::Forget(host));
+    pub fn forget(&self, suspect: String) {
+        self.send(Message::Forget(suspect));
     }
 
     /// Takes new limits, after a reload.

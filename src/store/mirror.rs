@@ -8,7 +8,7 @@ use super::rows::{case_of, pardon_of};
 use super::{Fault, Pardon, Store};
 use crate::observe::host::{Exempted, HeldView};
 use crate::respond::{Case, Decision, Verdict};
-use crate::wire::Address;
+use crate::suspect::key;
 
 /// Pardons beyond which those that have run out are looked for. How many are in force is bounded by the responder.
 const PARDONS: usize = 1024;
@@ -16,8 +16,8 @@ const PARDONS: usize = 1024;
 /// The state that tables must agree with, whatever was lost.
 #[derive(Debug)]
 pub(super) struct Mirror {
-    acted: BTreeMap<Address, Case>,
-    pardoned: BTreeMap<Address, Pardon>,
+    acted: BTreeMap<String, Case>,
+    pardoned: BTreeMap<String, Pardon>,
     held: Vec<HeldView>,
     exempted: Vec<Exempted>,
     /// Set until the file has been read once.
@@ -27,8 +27,8 @@ pub(super) struct Mirror {
 /// What a file that could not be opened at start may hold, and what has happened since that its tables do not know.
 #[derive(Debug, Default)]
 struct Unread {
-    released: BTreeSet<Address>,
-    unpardoned: BTreeSet<Address>,
+    released: BTreeSet<String>,
+    unpardoned: BTreeSet<String>,
     held: bool,
     exempted: bool,
 }
@@ -51,13 +51,15 @@ impl Mirror {
         let Some(store) = store else { return };
         let Some(unread) = self.unread.take() else { return };
         for case in store.acted().unwrap_or_default() {
-            if !unread.released.contains(&case.host) {
-                self.acted.entry(case.host).or_insert(case);
+            let key = key(&case.link, case.suspect.who);
+            if !unread.released.contains(&key) {
+                self.acted.entry(key).or_insert(case);
             }
         }
         for pardon in store.pardons().unwrap_or_default() {
-            if !unread.unpardoned.contains(&pardon.host) {
-                self.pardoned.entry(pardon.host).or_insert(pardon);
+            let key = key(&pardon.link, pardon.suspect.who);
+            if !unread.unpardoned.contains(&key) {
+                self.pardoned.entry(key).or_insert(pardon);
             }
         }
         if !unread.held {
@@ -70,29 +72,30 @@ impl Mirror {
 
     /// Goes where a decision puts its host.
     pub fn follow(&mut self, decision: &Decision) {
+        let key = key(&decision.link, decision.suspect.who);
         if let Some(case) = case_of(decision) {
             if let Some(unread) = &mut self.unread {
-                unread.released.remove(&case.host);
-                unread.unpardoned.insert(case.host);
+                unread.released.remove(&key);
+                unread.unpardoned.insert(key.clone());
             }
-            self.pardoned.remove(&case.host);
-            self.acted.insert(case.host, case);
+            self.pardoned.remove(&key);
+            self.acted.insert(key, case);
         } else if decision.decision == Verdict::Release {
-            self.release(decision.host);
+            self.release(key.clone());
             if let Some(pardon) = pardon_of(decision) {
                 if self.pardoned.len() >= PARDONS {
                     self.pardoned.retain(|_, pardon| decision.at < pardon.until);
                 }
-                self.pardoned.insert(pardon.host, pardon);
+                self.pardoned.insert(key, pardon);
             }
         }
     }
 
     /// Takes a host off those acted on.
-    pub fn release(&mut self, host: Address) {
-        self.acted.remove(&host);
+    pub fn release(&mut self, suspect: String) {
+        self.acted.remove(&suspect);
         if let Some(unread) = &mut self.unread {
-            unread.released.insert(host);
+            unread.released.insert(suspect);
         }
     }
 
@@ -123,15 +126,15 @@ impl Mirror {
     }
 
     /// Writes what holds of one host, after a record about it.
-    pub fn write_of(&self, host: Address, store: &Store) -> Result<(), Fault> {
+    pub fn write_of(&self, suspect: &str, store: &Store) -> Result<(), Fault> {
         // The mirror may be ahead of this record by others of the same batch, never behind it.
-        match self.acted.get(&host) {
+        match self.acted.get(suspect) {
             Some(case) => store.put_case(case)?,
-            None => store.forget(host)?,
+            None => store.forget(suspect)?,
         }
-        match self.pardoned.get(&host) {
+        match self.pardoned.get(suspect) {
             Some(pardon) => store.put_pardon(pardon)?,
-            None => store.unpardon(host)?,
+            None => store.unpardon(suspect)?,
         }
         Ok(())
     }

@@ -10,8 +10,10 @@ use serde::de::DeserializeOwned;
 
 use crate::evidence::{Attachment, Evidence, Score};
 use crate::observe::host::{ActView, EvidenceView, Exempted, HeldView};
-use crate::respond::{By, Case, Decision, Verdict};
+use crate::respond::{By, Case, Decision, Verdict, service_name, service_of};
+use crate::suspect::{Link, Suspect, Who, key, read_key};
 use crate::time::Timestamp;
+use crate::wire::frame::Transport;
 use crate::wire::{Address, Mac};
 
 /// An order by an engineer, carried out or refused.
@@ -34,10 +36,12 @@ pub struct OrderRow {
 }
 
 /// A host's latest place on the ladder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The host.
-    pub host: Address,
+    /// The suspect; its link is to be found by name.
+    pub suspect: Suspect,
+    /// The link's name.
+    pub link: String,
     /// The rung, from 1.
     pub step: u8,
     /// When it was decided.
@@ -47,7 +51,11 @@ pub struct Step {
 /// An engineer's release that still protects a host: until then it is only watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pardon {
-    /// The host.
+    /// The suspect; its link is to be found by name.
+    pub suspect: Suspect,
+    /// The link's name.
+    pub link: String,
+    /// The address that it is called by.
     pub host: Address,
     /// Until when.
     pub until: Timestamp,
@@ -118,10 +126,40 @@ fn mac(text: &str) -> Mac {
     Mac(mac)
 }
 
+/// Addresses, a space between them.
+fn joined(addresses: &[Address]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn addresses(row: &Row<'_>) -> rusqlite::Result<Vec<Address>> {
+    let text: String = row.get("addresses")?;
+    Ok(text.split_whitespace().filter_map(|address| address.parse().ok()).collect())
+}
+
+fn ports_text(ports: &[(Transport, u16)]) -> String {
+    ports.iter().map(|service| service_name(*service)).collect::<Vec<_>>().join(" ")
+}
+
+fn ports(row: &Row<'_>) -> rusqlite::Result<Vec<(Transport, u16)>> {
+    let text: String = row.get("ports")?;
+    Ok(text.split_whitespace().filter_map(service_of).collect())
+}
+
+/// The suspect of a row, and its link's name; one without is about its host, wherever it is.
+fn suspect(row: &Row<'_>, host: Address) -> rusqlite::Result<(String, Suspect)> {
+    let text: String = row.get("suspect")?;
+    let (link, who) = read_key(&text).unwrap_or((String::new(), Who::Address(host)));
+    Ok((link, Suspect { link: Link::default(), who }))
+}
+
 /// The case that a decision opens; `None` for those that open none.
 pub(super) fn case_of(decision: &Decision) -> Option<Case> {
     matches!(decision.decision, Verdict::Contain | Verdict::Isolate).then(|| Case {
+        suspect: decision.suspect,
+        link: decision.link.clone(),
         host: decision.host,
+        addresses: if decision.addresses.is_empty() { vec![decision.host] } else { decision.addresses.clone() },
+        ports: decision.ports.clone(),
         verdict: decision.decision,
         since: decision.at,
         until: decision.until,
@@ -141,15 +179,15 @@ pub(super) fn case_of(decision: &Decision) -> Option<Case> {
 /// The pardon that goes with a release, if one does.
 pub(super) fn pardon_of(decision: &Decision) -> Option<Pardon> {
     let until = decision.until.filter(|_| decision.decision == Verdict::Release)?;
-    let Decision { at, host, ref by, ref reason, .. } = *decision;
-    Some(Pardon { host, until, at, by: by.clone(), reason: reason.clone() })
+    let Decision { at, host, suspect, ref link, ref by, ref reason, .. } = *decision;
+    Some(Pardon { suspect, link: link.clone(), host, until, at, by: by.clone(), reason: reason.clone() })
 }
 
 pub(super) fn insert_decision(db: &Connection, decision: &Decision) -> rusqlite::Result<()> {
     let mut insert = db.prepare_cached(
         "INSERT INTO decisions (at, host, decision, score, threshold, destinations, grade, until, step, enforced,
-                                reason, operator, interface, vlan, mac)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                                reason, operator, interface, vlan, mac, inner_vlan, suspect, addresses, ports)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?;
     let id = insert.insert(params![
         Text(decision.at),
@@ -167,6 +205,10 @@ pub(super) fn insert_decision(db: &Connection, decision: &Decision) -> rusqlite:
         decision.attachment.interface,
         decision.attachment.vlan,
         Text(decision.attachment.mac),
+        decision.attachment.inner_vlan,
+        key(&decision.link, decision.suspect.who),
+        joined(&decision.addresses),
+        ports_text(&decision.ports),
     ])?;
     for (place, evidence) in decision.evidence.iter().enumerate() {
         insert_evidence(db, id, place, evidence)?;
@@ -193,12 +235,15 @@ fn insert_evidence(db: &Connection, decision: i64, place: usize, evidence: &Evid
 
 pub(super) fn put_case(db: &Connection, case: &Case) -> rusqlite::Result<()> {
     let mut put = db.prepare_cached(
-        "INSERT OR REPLACE INTO acted (host, verdict, since, until, step, grade, operator, reason, score, threshold,
-                                       destinations, interface, vlan, mac)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO acted (suspect, host, addresses, ports, verdict, since, until, step, grade, operator, reason,
+                                       score, threshold, destinations, interface, vlan, mac, inner_vlan)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?;
     put.execute(params![
+        key(&case.link, case.suspect.who),
         Text(case.host),
+        joined(&case.addresses),
+        ports_text(&case.ports),
         case.verdict.label(),
         Text(case.since),
         case.until.map(Text),
@@ -212,14 +257,25 @@ pub(super) fn put_case(db: &Connection, case: &Case) -> rusqlite::Result<()> {
         case.attachment.interface,
         case.attachment.vlan,
         Text(case.attachment.mac),
+        case.attachment.inner_vlan,
     ])?;
     Ok(())
 }
 
 pub(super) fn case(row: &Row<'_>) -> rusqlite::Result<Case> {
     let since = row.get::<_, Text<Timestamp>>("since")?.0;
+    let host = row.get::<_, Text<Address>>("host")?.0;
+    let (link, suspect) = suspect(row, host)?;
+    let mut addresses = addresses(row)?;
+    if addresses.is_empty() {
+        addresses.push(host);
+    }
     Ok(Case {
-        host: row.get::<_, Text<Address>>("host")?.0,
+        suspect,
+        link,
+        host,
+        addresses,
+        ports: ports(row)?,
         verdict: row.get::<_, Word<Verdict>>("verdict")?.0,
         since,
         until: row.get::<_, Option<Text<Timestamp>>>("until")?.map(|until| until.0),
@@ -238,15 +294,21 @@ pub(super) fn case(row: &Row<'_>) -> rusqlite::Result<Case> {
 
 pub(super) fn put_pardon(db: &Connection, pardon: &Pardon) -> rusqlite::Result<()> {
     let mut put = db
-        .prepare_cached("INSERT OR REPLACE INTO pardoned (host, until, at, operator, reason) VALUES (?, ?, ?, ?, ?)")?;
-    let Pardon { host, until, at, by, reason } = pardon;
-    put.execute(params![Text(*host), Text(*until), Text(*at), operator(by), reason])?;
+        .prepare_cached(
+            "INSERT OR REPLACE INTO pardoned (suspect, host, until, at, operator, reason) VALUES (?, ?, ?, ?, ?, ?)",
+        )?;
+    let Pardon { suspect, link, host, until, at, by, reason } = pardon;
+    put.execute(params![key(link, suspect.who), Text(*host), Text(*until), Text(*at), operator(by), reason])?;
     Ok(())
 }
 
 pub(super) fn pardon(row: &Row<'_>) -> rusqlite::Result<Pardon> {
+    let host = row.get::<_, Text<_>>("host")?.0;
+    let (link, suspect) = suspect(row, host)?;
     Ok(Pardon {
-        host: row.get::<_, Text<_>>("host")?.0,
+        suspect,
+        link,
+        host,
         until: row.get::<_, Text<_>>("until")?.0,
         at: row.get::<_, Text<_>>("at")?.0,
         by: by(row.get("operator")?),
@@ -256,7 +318,12 @@ pub(super) fn pardon(row: &Row<'_>) -> rusqlite::Result<Pardon> {
 
 /// Where the host of a decision sat then.
 pub(super) fn attachment(row: &Row<'_>) -> rusqlite::Result<Attachment> {
-    Ok(Attachment { interface: row.get("interface")?, vlan: row.get("vlan")?, mac: mac(&row.get::<_, String>("mac")?) })
+    Ok(Attachment {
+        interface: row.get("interface")?,
+        vlan: row.get("vlan")?,
+        inner_vlan: row.get("inner_vlan")?,
+        mac: mac(&row.get::<_, String>("mac")?),
+    })
 }
 
 /// A decision, without its evidence.
@@ -290,7 +357,8 @@ pub(super) fn evidence(row: &Row<'_>) -> rusqlite::Result<EvidenceView> {
 }
 
 pub(super) fn step(row: &Row<'_>) -> rusqlite::Result<Step> {
-    Ok(Step { host: row.get::<_, Text<_>>("host")?.0, step: row.get("step")?, at: row.get::<_, Text<_>>("at")?.0 })
+    let (link, suspect) = suspect(row, row.get::<_, Text<_>>("host")?.0)?;
+    Ok(Step { suspect, link, step: row.get("step")?, at: row.get::<_, Text<_>>("at")?.0 })
 }
 
 pub(super) fn insert_order(db: &Connection, order: &OrderRow) -> rusqlite::Result<()> {

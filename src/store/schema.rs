@@ -11,7 +11,7 @@ use super::Fault;
 const APPLICATION_ID: i32 = 0x6664_6f72;
 
 /// Each step takes the database from the version of its position to the next.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     // 1
     "
     CREATE TABLE decisions (
@@ -119,6 +119,53 @@ const STEPS: [&str; 3] = [
         boot TEXT NOT NULL,             -- the machine's boot
         zero TEXT NOT NULL              -- what it showed when that boot's monotonic clock was at zero
     );
+    ",
+    // 4: decisions are about suspects: a card on its link, or an address on a link
+    "
+    ALTER TABLE decisions ADD COLUMN suspect TEXT NOT NULL DEFAULT '';   -- link, then card or address; '' before this version
+    ALTER TABLE decisions ADD COLUMN addresses TEXT NOT NULL DEFAULT ''; -- all of them, where there are several
+    ALTER TABLE decisions ADD COLUMN ports TEXT NOT NULL DEFAULT '';     -- shut besides the lateral services
+    ALTER TABLE decisions ADD COLUMN inner_vlan INTEGER NOT NULL DEFAULT 0;
+
+    CREATE TABLE now_acted (            -- who is contained or isolated now
+        suspect      TEXT PRIMARY KEY,  -- link (or -), then card or address
+        host         TEXT NOT NULL,
+        addresses    TEXT NOT NULL,
+        ports        TEXT NOT NULL,
+        verdict      TEXT NOT NULL,
+        since        TEXT NOT NULL,
+        until        TEXT,
+        step         INTEGER NOT NULL,
+        grade        TEXT,
+        operator     TEXT,
+        reason       TEXT NOT NULL,
+        score        REAL NOT NULL,
+        threshold    REAL NOT NULL,
+        destinations INTEGER NOT NULL,
+        interface    INTEGER NOT NULL,
+        vlan         INTEGER NOT NULL,
+        inner_vlan   INTEGER NOT NULL,
+        mac          TEXT NOT NULL
+    );
+    INSERT INTO now_acted SELECT '- ' || host, host, '', '', verdict, since, until, step, grade, operator, reason, score,
+                                 threshold, destinations, interface, vlan, 0, mac FROM acted;
+    DROP TABLE acted;
+    ALTER TABLE now_acted RENAME TO acted;
+
+    CREATE TABLE now_pardoned (         -- whom an engineer's release protects: until then it is only watched
+        suspect  TEXT PRIMARY KEY,
+        host     TEXT NOT NULL,
+        until    TEXT NOT NULL,
+        at       TEXT NOT NULL,
+        operator TEXT,
+        reason   TEXT NOT NULL
+    );
+    INSERT INTO now_pardoned SELECT '- ' || host, host, until, at, operator, reason FROM pardoned;
+    DROP TABLE pardoned;
+    ALTER TABLE now_pardoned RENAME TO pardoned;
+
+    ALTER TABLE held ADD COLUMN suspect TEXT NOT NULL DEFAULT '';
+    ALTER TABLE held ADD COLUMN addresses TEXT NOT NULL DEFAULT '';
     ",
 ];
 

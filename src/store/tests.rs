@@ -42,7 +42,12 @@ fn decision(seconds: u64, host: &str, verdict: Verdict) -> Decision {
         enforced: acts,
         reason: "spreads like a worm: dark".into(),
         by: if verdict == Verdict::Release { By::Operator("alice".into()) } else { By::Firedoor },
-        attachment: Attachment { interface: 7, vlan: 12, mac: Mac([2, 0, 0, 0, 0xab, 9]) },
+        suspect: crate::suspect::Suspect::address(crate::suspect::Link::default(), host.parse().unwrap()),
+        link: String::new(),
+        card: None,
+        addresses: Vec::new(),
+        ports: Vec::new(),
+        attachment: Attachment { interface: 7, vlan: 12, inner_vlan: 0, mac: Mac([2, 0, 0, 0, 0xab, 9]) },
         evidence: if acts { (1..=3).map(evidence).collect() } else { Vec::new() },
     }
 }
@@ -234,7 +239,7 @@ fn each_hosts_latest_step_within_the_time_is_found() {
     }
     let steps = |since| -> Vec<(String, u8, u64)> {
         let steps = store.steps(at(since), 100).unwrap();
-        steps.iter().map(|s| (s.host.to_string(), s.step, s.at.since(at(0)).as_secs())).collect()
+        steps.iter().map(|s| (s.suspect.who.text(), s.step, s.at.since(at(0)).as_secs())).collect()
     };
     assert_eq!(steps(0), [("10.1.0.5".into(), 2, 700), ("10.1.0.6".into(), 1, 20)]);
     assert_eq!(steps(100), [("10.1.0.5".into(), 2, 700)]);

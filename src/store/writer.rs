@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 use super::handle::{Limits, Message, QUEUE, Record, Shown};
 use super::mirror::Mirror;
 use super::{Fault, Store};
+use crate::suspect::key;
 use crate::respond::Verdict;
 
 /// Records that one transaction carries at most.
@@ -125,8 +126,8 @@ impl Writer {
                 self.mirror.set_exempted(exempted);
                 self.once(Record::Exempted)
             }
-            Message::Forget(host) => {
-                self.mirror.release(host);
+            Message::Forget(suspect) => {
+                self.mirror.release(suspect);
                 self.stale = true;
                 None
             }
@@ -247,7 +248,7 @@ impl Writer {
                 match record {
                     Record::Decision(decision) => {
                         store.add(decision)?;
-                        mirror.write_of(decision.host, store)?;
+                        mirror.write_of(&key(&decision.link, decision.suspect.who), store)?;
                     }
                     Record::Order(order) => store.record_order(order)?,
                     Record::Held => held = true,

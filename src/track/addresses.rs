@@ -11,6 +11,7 @@ mod table;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use crate::suspect::Link;
 use crate::time::Timestamp;
 use crate::track::Keys;
 use crate::track::addresses::table::{Entry, Table};
@@ -30,8 +31,8 @@ fn seconds(at: Timestamp) -> u32 {
 
 const FAILING_FOR: u32 = 600;
 
-/// From so many distinct IPv4 source addresses on within [`PERIOD`] to twice that, a hardware address belongs to a
-/// router (or to a forger).
+/// From so many distinct IPv4 source addresses on that a card does not own, within [`PERIOD`] to twice that, it belongs to
+/// a router (or to a forger).
 pub const ROUTER_ADDRESSES: u32 = 4;
 
 /// The same for IPv6, of which every host has several (RFC 8981).
@@ -206,14 +207,14 @@ impl Addresses {
         self.table.pressed_until() > seconds(now)
     }
 
-    fn mac_key(&self, mac: Mac, v4: bool) -> u64 {
-        self.keys.mac(mac).rotate_left(if v4 { 0 } else { 32 }) | 1
+    fn card_key(&self, link: Link, card: Mac, v4: bool) -> u64 {
+        self.keys.on(link, self.keys.mac(card)).rotate_left(if v4 { 0 } else { 32 }) | 1
     }
 
-    /// `mac` sent a packet of source `address`. To be told of each address at least once a [`PERIOD`].
-    pub fn sent_by(&self, mac: Mac, address: Address, now: Timestamp) {
+    /// `card` sent a packet whose source it is not known to own. To be reported for each address at least once a [`PERIOD`].
+    pub fn carried(&self, link: Link, card: Mac, address: Address, now: Timestamp) {
         let now = seconds(now);
-        let Some(entry) = self.table.find_or_insert(self.mac_key(mac, address.is_v4()), now) else { return };
+        let Some(entry) = self.table.find_or_insert(self.card_key(link, card, address.is_v4()), now) else { return };
         entry.seen.store(now, Relaxed);
         let period = now / PERIOD;
         let last = entry.failing_at.swap(period, Relaxed);
@@ -227,10 +228,11 @@ impl Addresses {
         }
     }
 
-    /// How many distinct source addresses of one family `mac` has shown of late (a sketch's estimate, up to 64).
+    /// How many distinct addresses of one family `card` has sent from of late without being known to own them (a sketch's
+    /// estimate, up to 64).
     #[must_use]
-    pub fn addresses_of(&self, mac: Mac, v4: bool, now: Timestamp) -> u32 {
-        self.table.find(self.mac_key(mac, v4)).map_or(0, |entry| {
+    pub fn carries(&self, link: Link, card: Mac, v4: bool, now: Timestamp) -> u32 {
+        self.table.find(self.card_key(link, card, v4)).map_or(0, |entry| {
             let age = (seconds(now) / PERIOD).saturating_sub(entry.failing_at.load(Relaxed));
             let (late, before) = (entry.others.load(Relaxed), entry.failing.load(Relaxed));
             match age {
@@ -242,56 +244,84 @@ impl Addresses {
         })
     }
 
-    /// Whether `mac` shows more source addresses of one family than one host has.
+    /// Whether `card` sends from more addresses of one family than a host has that it does not own: a router, or a forger.
     #[must_use]
-    pub fn shows_many(&self, mac: Mac, v4: bool, now: Timestamp) -> bool {
-        self.addresses_of(mac, v4, now) >= if v4 { ROUTER_ADDRESSES } else { ROUTER_ADDRESSES_V6 }
+    pub fn carries_many(&self, link: Link, card: Mac, v4: bool, now: Timestamp) -> bool {
+        self.carries(link, card, v4, now) >= if v4 { ROUTER_ADDRESSES } else { ROUTER_ADDRESSES_V6 }
     }
 
-    /// Whether `mac` shows more source addresses than one host has, of either family.
-    #[must_use]
-    pub fn is_router(&self, mac: Mac, now: Timestamp) -> bool {
-        self.shows_many(mac, true, now) || self.shows_many(mac, false, now)
-    }
-
-    /// The link layer itself says that `address` is at `mac`: somebody asked, and the device answered.
-    pub fn resolved(&self, address: Address, mac: Mac, now: Timestamp) {
-        self.note_mac(address, mac, ANSWERED, seconds(now));
-    }
-
-    /// Somebody at `mac` claims `address` unasked, and the kernel's neighbour table believes it. Weighs less than what was
-    /// answered within [`RESOLUTION`].
-    pub fn claimed(&self, address: Address, mac: Mac, now: Timestamp) {
-        if self.answered_from(address, now).is_none() {
-            self.note_mac(address, mac, CLAIMED, seconds(now));
+    /// `card` forwards for others: the kernel's routes or neighbour table say so, or somebody behind it completed a
+    /// handshake through it.
+    pub fn forwards(&self, link: Link, card: Mac, now: Timestamp) {
+        let now = seconds(now);
+        if let Some(entry) = self.table.find_or_insert(self.card_key(link, card, true), now) {
+            entry.seen.store(now, Relaxed);
+            entry.served.store(now, Relaxed);
         }
     }
 
-    fn note_mac(&self, address: Address, mac: Mac, how: u8, now: u32) {
-        if let Some(entry) = self.table.find_or_insert(self.key(address), now) {
-            let [a, b, c, d, e, f] = mac.0;
+    /// Whether `card` is known to forward for others.
+    #[must_use]
+    pub fn is_forwarder(&self, link: Link, card: Mac, now: Timestamp) -> bool {
+        self.table.find(self.card_key(link, card, true)).is_some_and(|entry| {
+            let at = entry.served.load(Relaxed);
+            at != 0 && seconds(now).saturating_sub(at) <= self.memory
+        })
+    }
+
+    /// Whether `card` is a router as far as can be seen: known to forward, or sending from many addresses that it does not
+    /// own. The latter a forger can bring about: never a reason to let something pass.
+    #[must_use]
+    pub fn is_router(&self, link: Link, card: Mac, now: Timestamp) -> bool {
+        self.is_forwarder(link, card, now)
+            || self.carries_many(link, card, true, now)
+            || self.carries_many(link, card, false, now)
+    }
+
+    /// The owner's entry of an address is apart from what is known of the address itself: each link has its own.
+    fn owner_key(&self, link: Link, address: Address) -> u64 {
+        self.keys.on(link, self.keys.address(address)) | 1
+    }
+
+    /// The link itself says that `address` is at `card`: somebody asked, and the card answered; or the card completed a
+    /// handshake from it.
+    pub fn resolved(&self, link: Link, address: Address, card: Mac, now: Timestamp) {
+        self.note_owner(link, address, card, ANSWERED, seconds(now));
+    }
+
+    /// Somebody at `card` claims `address` unasked. Weighs less than what was answered within [`RESOLUTION`].
+    pub fn claimed(&self, link: Link, address: Address, card: Mac, now: Timestamp) {
+        if self.answered_from(link, address, now).is_none() {
+            self.note_owner(link, address, card, CLAIMED, seconds(now));
+        }
+    }
+
+    fn note_owner(&self, link: Link, address: Address, card: Mac, how: u8, now: u32) {
+        if let Some(entry) = self.table.find_or_insert(self.owner_key(link, address), now) {
+            let [a, b, c, d, e, f] = card.0;
             entry.mac.store(u64::from_be_bytes([0, how, a, b, c, d, e, f]), Relaxed);
             entry.mac_at.store(now, Relaxed);
+            entry.seen.store(now, Relaxed);
         }
     }
 
-    fn noted_mac(&self, address: Address, now: Timestamp) -> Option<(Mac, u8)> {
-        let entry = self.table.find(self.key(address))?;
+    fn owner(&self, link: Link, address: Address, now: Timestamp) -> Option<(Mac, u8)> {
+        let entry = self.table.find(self.owner_key(link, address))?;
         let [_, how, a, b, c, d, e, f] = entry.mac.load(Relaxed).to_be_bytes();
         let fresh = seconds(now).saturating_sub(entry.mac_at.load(Relaxed)) <= RESOLUTION;
         (how != 0 && fresh).then_some((Mac([a, b, c, d, e, f]), how))
     }
 
-    /// Where the link layer says `address` is, if it said so within [`RESOLUTION`]: as answered, or else as claimed.
+    /// Where the link says `address` is, if it said so within [`RESOLUTION`]: as answered, or else as claimed.
     #[must_use]
-    pub fn resolution(&self, address: Address, now: Timestamp) -> Option<Mac> {
-        self.noted_mac(address, now).map(|(mac, _)| mac)
+    pub fn resolution(&self, link: Link, address: Address, now: Timestamp) -> Option<Mac> {
+        self.owner(link, address, now).map(|(card, _)| card)
     }
 
-    /// The device that answered for `address` within [`RESOLUTION`].
+    /// The card that answered for `address` within [`RESOLUTION`].
     #[must_use]
-    pub fn answered_from(&self, address: Address, now: Timestamp) -> Option<Mac> {
-        self.noted_mac(address, now).filter(|(_, how)| *how == ANSWERED).map(|(mac, _)| mac)
+    pub fn answered_from(&self, link: Link, address: Address, now: Timestamp) -> Option<Mac> {
+        self.owner(link, address, now).filter(|(_, how)| *how == ANSWERED).map(|(card, _)| card)
     }
 
     /// Entries in use and entries there are.

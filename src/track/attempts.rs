@@ -9,12 +9,15 @@ use std::time::Duration;
 use crate::time::Timestamp;
 use crate::track::Class;
 use crate::wire::Address;
+use crate::wire::frame::Transport;
 
 /// One pending first contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
     /// Whom it tries.
     pub peer: Address,
+    /// By which transport.
+    pub transport: Transport,
     /// On which port; 0 for ARP and echo.
     pub port: u16,
     /// Which kind of contact.
@@ -57,6 +60,12 @@ impl Attempts {
             attempt.peer == peer && (port == 0 || attempt.port == port) && classes.contains(&attempt.class)
         })?;
         self.take_at(at)
+    }
+
+    /// Whether an attempt on this service of `peer` is pending.
+    #[must_use]
+    pub fn awaits(&self, peer: Address, port: u16) -> bool {
+        self.held.iter().flatten().any(|attempt| attempt.peer == peer && (port == 0 || attempt.port == port))
     }
 
     /// Takes the oldest attempt if it began at or before `then`.
@@ -166,7 +175,7 @@ mod tests {
     use super::*;
 
     fn attempt(n: u8, at: u64) -> Attempt {
-        Attempt { peer: Address::v4([10, 0, 0, n]), port: 445, class: Class::Lateral, at: Timestamp::from_secs(at) }
+        Attempt { transport: Transport::Tcp, peer: Address::v4([10, 0, 0, n]), port: 445, class: Class::Lateral, at: Timestamp::from_secs(at) }
     }
 
     #[test]

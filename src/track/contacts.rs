@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::track::Keys;
 use crate::wire::Address;
@@ -32,16 +33,10 @@ pub enum Class {
 /// Who makes contact: a host, in one of its rounds. A released host begins a new round with an empty memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Party {
-    /// The host.
-    pub address: Address,
+    /// The host, by [`Keys::suspect`].
+    pub identity: u64,
     /// Which round it is in.
     pub round: u8,
-}
-
-impl From<Address> for Party {
-    fn from(address: Address) -> Self {
-        Party { address, round: 0 }
-    }
 }
 
 /// What the memory knew of a pair before this look.
@@ -91,15 +86,21 @@ impl Contacts {
         (if sets == 0 { 1 } else { sets }).next_power_of_two()
     }
 
+    /// As whom a suspect is remembered, see [`Party`].
+    #[must_use]
+    pub const fn identity(&self, suspect: Suspect) -> u64 {
+        self.keys.suspect(suspect)
+    }
+
     fn locate(&self, from: Party, to: Address, class: Class) -> (usize, u64) {
-        let hash = self.keys.pair(from.address, to, class as u64 | u64::from(from.round) << 8) | 1;
+        let hash = self.keys.meeting(from.identity, to, class as u64 | u64::from(from.round) << 8) | 1;
         let set = (hash >> 32) as usize & (self.sets.len() - 1);
         (set, hash)
     }
 
     /// Notes that `from` tries `to` now, and says whether that is new.
-    pub fn meet(&mut self, from: impl Into<Party>, to: Address, class: Class, now: Timestamp) -> Seen {
-        let (set, fingerprint) = self.locate(from.into(), to, class);
+    pub fn meet(&mut self, from: Party, to: Address, class: Class, now: Timestamp) -> Seen {
+        let (set, fingerprint) = self.locate(from, to, class);
         let now = Self::seconds(now);
         let memory = self.memory;
         let Some(slots) = self.sets.get_mut(set) else { return Seen::First };
@@ -141,22 +142,22 @@ impl Contacts {
 
     /// Whether the pair has met, without noting anything.
     #[must_use]
-    pub fn knows(&self, from: impl Into<Party>, to: Address, class: Class, now: Timestamp) -> bool {
+    pub fn knows(&self, from: Party, to: Address, class: Class, now: Timestamp) -> bool {
         let now = Self::seconds(now);
-        self.find(from.into(), to, class).is_some_and(|slot| now.saturating_sub(slot.at) <= self.memory)
+        self.find(from, to, class).is_some_and(|slot| now.saturating_sub(slot.at) <= self.memory)
     }
 
     /// Whether the pair's attempt was answered within the memory.
     #[must_use]
-    pub fn was_answered(&self, from: impl Into<Party>, to: Address, class: Class, now: Timestamp) -> bool {
+    pub fn was_answered(&self, from: Party, to: Address, class: Class, now: Timestamp) -> bool {
         let now = Self::seconds(now);
-        let slot = self.find(from.into(), to, class);
+        let slot = self.find(from, to, class);
         slot.is_some_and(|slot| slot.answered && now.saturating_sub(slot.at) <= self.memory)
     }
 
     /// Notes that the pair's attempt was answered; such pairs are the last to be forgotten.
-    pub fn answered(&mut self, from: impl Into<Party>, to: Address, class: Class) {
-        if let Some(slot) = self.find_mut(from.into(), to, class) {
+    pub fn answered(&mut self, from: Party, to: Address, class: Class) {
+        if let Some(slot) = self.find_mut(from, to, class) {
             slot.answered = true;
         }
     }
@@ -165,13 +166,12 @@ impl Contacts {
     /// Times are kept in whole seconds: a copy of the same question in the same second is not taken for a second one.
     pub fn asks_again(
         &mut self,
-        from: impl Into<Party>,
+        from: Party,
         to: Address,
         class: Class,
         patience: u32,
         now: Timestamp,
     ) -> bool {
-        let from = from.into();
         let last = self.find(from, to, class).filter(|slot| !slot.answered).map(|slot| slot.at);
         let again = last.is_some_and(|last| (1..=patience).contains(&Self::seconds(now).saturating_sub(last)));
         if self.meet(from, to, class, now) == Seen::Before && again {
@@ -181,8 +181,8 @@ impl Contacts {
     }
 
     /// Forgets a pair, so that its next attempt is a first contact again.
-    pub fn forget(&mut self, from: impl Into<Party>, to: Address, class: Class) {
-        if let Some(slot) = self.find_mut(from.into(), to, class) {
+    pub fn forget(&mut self, from: Party, to: Address, class: Class) {
+        if let Some(slot) = self.find_mut(from, to, class) {
             *slot = Slot::default();
             self.used = self.used.saturating_sub(1);
         }
@@ -209,7 +209,12 @@ impl Contacts {
 mod tests {
     use super::*;
 
-    const HOST: Address = Address::v4([10, 0, 0, 1]);
+    const HOST: Party = Party { identity: 1, round: 0 };
+    const HOST_ADDRESS: Address = Address::v4([10, 0, 0, 1]);
+
+    fn party(n: u32) -> Party {
+        Party { identity: u64::from(n) << 20, round: 0 }
+    }
 
     fn peer(n: u32) -> Address {
         Address::v4((0x0a01_0000 + n).to_be_bytes())
@@ -222,7 +227,7 @@ mod tests {
         assert_eq!(contacts.meet(HOST, peer(1), Class::Lateral, at(10)), Seen::First);
         assert_eq!(contacts.meet(HOST, peer(1), Class::Lateral, at(20)), Seen::Before);
         assert_eq!(contacts.meet(HOST, peer(1), Class::Other, at(20)), Seen::First);
-        assert_eq!(contacts.meet(peer(1), HOST, Class::Lateral, at(20)), Seen::First);
+        assert_eq!(contacts.meet(party(1), HOST_ADDRESS, Class::Lateral, at(20)), Seen::First);
         assert_eq!(contacts.meet(HOST, peer(1), Class::Lateral, at(121)), Seen::First);
         assert_eq!(contacts.meet(HOST, peer(1), Class::Lateral, at(122)), Seen::Before);
     }
@@ -233,7 +238,7 @@ mod tests {
         let now = Timestamp::from_secs(10);
         contacts.meet(HOST, peer(1), Class::Lateral, now);
         contacts.answered(HOST, peer(1), Class::Lateral);
-        let next = Party { address: HOST, round: 1 };
+        let next = Party { round: 1, ..HOST };
         assert!(contacts.was_answered(HOST, peer(1), Class::Lateral, now));
         assert!(!contacts.was_answered(next, peer(1), Class::Lateral, now));
         assert_eq!(contacts.meet(next, peer(1), Class::Lateral, now), Seen::First);
@@ -267,7 +272,7 @@ mod tests {
             contacts.answered(HOST, peer(n), Class::Lateral);
         }
         for n in 0..100_000 {
-            contacts.meet(peer(n), HOST, Class::Lateral, Timestamp::from_secs(2 + u64::from(n) / 1000));
+            contacts.meet(party(n), HOST_ADDRESS, Class::Lateral, Timestamp::from_secs(2 + u64::from(n) / 1000));
         }
         let known = (0..50)
             .filter(|&n| contacts.meet(HOST, peer(n), Class::Lateral, Timestamp::from_secs(200)) == Seen::Before)

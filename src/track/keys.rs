@@ -1,5 +1,6 @@
 //! Keyed hashing: table positions that an attacker who chooses the addresses cannot choose.
 
+use crate::suspect::{Link, Suspect, Who};
 use crate::wire::{Address, Mac};
 
 /// A hash key. Live it is random for each start; in a replay it is fixed, so that runs can be compared.
@@ -40,6 +41,30 @@ impl Keys {
     #[must_use]
     pub const fn pair(&self, from: Address, to: Address, tag: u64) -> u64 {
         fold(self.address(from).rotate_left(17) ^ self.address(to), self.b ^ tag.wrapping_mul(GOLDEN))
+    }
+
+    /// Hash of a suspect; never 0, which stands for nobody.
+    #[must_use]
+    pub const fn suspect(&self, suspect: Suspect) -> u64 {
+        let who = match suspect.who {
+            Who::Card(card) => self.mac(card),
+            Who::Address(address) => self.address(address),
+            Who::Network(network) => self.address(network).rotate_left(9),
+        };
+        self.on(suspect.link, who) | 1
+    }
+
+    /// A hash as it is on one link.
+    #[must_use]
+    pub const fn on(&self, link: Link, hash: u64) -> u64 {
+        let link = (link.interface as u64) << 32 | (link.outer as u64) << 16 | link.inner as u64;
+        fold(hash ^ GOLDEN, fold(link ^ self.b, self.a) | 1)
+    }
+
+    /// Hash of somebody known by `identity`, somebody it meets, and a tag.
+    #[must_use]
+    pub const fn meeting(&self, identity: u64, to: Address, tag: u64) -> u64 {
+        fold(identity.rotate_left(17) ^ self.address(to), self.b ^ tag.wrapping_mul(GOLDEN))
     }
 
     /// Hash of a hardware address; never that of an IP address by construction of its input.

@@ -1,17 +1,15 @@
-//! What the shards of one daemon share: addresses, devices that are acted on, open questions, and how far their own sight can be trusted.
+//! What the shards of one daemon share: addresses, open questions, and how far their own sight can be trusted.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::time::Timestamp;
-use crate::track::{Addresses, Devices, Keys, Questions};
+use crate::track::{Addresses, Keys, Questions};
 
 /// What the shards of one daemon share.
 pub struct Shared {
     /// Addresses, segments and hardware addresses.
     pub addresses: Addresses,
-    /// Devices that are acted on.
-    pub devices: Devices,
     /// What the gateway asks the segments.
     pub questions: Questions,
     /// Until when silence proves nothing, because the ring lost packets; nanoseconds.
@@ -28,7 +26,6 @@ impl Shared {
     pub fn new(capacity: usize, memory: Duration, keys: Keys) -> Self {
         Shared {
             addresses: Addresses::new(capacity, memory, keys),
-            devices: Devices::default(),
             questions: Questions::default(),
             lossy_until: AtomicU64::new(0),
             answers: AtomicU64::new(0),

@@ -73,6 +73,35 @@ impl Recent {
         self.times.get(at).is_some_and(|&time| ticks(now).wrapping_sub(time) < ticks(Timestamp::ZERO + length))
     }
 
+    /// Takes over another's events, in the order of their times.
+    pub fn merge(&mut self, other: &Recent) {
+        let before = self.clone();
+        let (mut mine, mut theirs) = (before.latest().peekable(), other.latest().peekable());
+        let mut merged = [0; Self::MOST];
+        let mut count = 0usize;
+        // From the latest back: of two times the later is the one that is less long before the other (modulo 2^32).
+        for slot in merged.iter_mut().rev() {
+            let next = match (mine.peek(), theirs.peek()) {
+                (Some(&a), Some(&b)) if a.wrapping_sub(b) < u32::MAX / 2 => mine.next(),
+                (_, Some(_)) => theirs.next(),
+                (_, None) => mine.next(),
+            };
+            let Some(time) = next else { break };
+            *slot = time;
+            count += 1;
+        }
+        merged.rotate_right(count);
+        self.times = merged;
+        // Times lie at their number modulo MOST, the oldest first.
+        self.total = u32::try_from(count).unwrap_or(u32::MAX);
+    }
+
+    /// The times held, latest first.
+    fn latest(&self) -> impl Iterator<Item = u32> {
+        let (times, total) = (self.times, self.total as usize);
+        (1..=total.min(Self::MOST)).filter_map(move |back| times.get(total.wrapping_sub(back) % Self::MOST).copied())
+    }
+
     /// Forgets all.
     pub fn clear(&mut self) {
         self.total = 0;
@@ -130,6 +159,26 @@ impl Bins {
         turned.sum()
     }
 
+    /// Takes over another's counts, of the same window.
+    pub fn merge(&mut self, other: &Bins) {
+        let newest = self.newest.max(other.newest);
+        let mut merged = Bins { counts: [0; SLOTS], newest };
+        for from in [&*self, other] {
+            for back in 0..SLOTS as u64 {
+                let Some(bin) = from.newest.checked_sub(back) else { break };
+                if newest - bin >= SLOTS as u64 {
+                    break;
+                }
+                #[expect(clippy::cast_possible_truncation, reason = "taken modulo 11")]
+                let at = (bin % SLOTS as u64) as usize;
+                if let (Some(to), Some(count)) = (merged.counts.get_mut(at), from.counts.get(at)) {
+                    *to = to.saturating_add(*count);
+                }
+            }
+        }
+        *self = merged;
+    }
+
     fn sum(&self) -> u32 {
         self.counts.iter().map(|&count| u32::from(count)).sum()
     }
@@ -167,6 +216,35 @@ mod tests {
         assert!(!recent.reached(120, Duration::from_secs(119), now));
         assert_eq!(recent.within(Duration::from_secs(10_000), now), 128);
         assert!(!recent.reached(129, Duration::from_secs(10_000), now));
+    }
+
+    #[test]
+    fn merged_windows_hold_the_latest_of_both_in_order() {
+        let (mut odd, mut even) = (Recent::default(), Recent::default());
+        for n in 0..100u64 {
+            (if n % 2 == 0 { &mut even } else { &mut odd }).push(Timestamp::from_secs(n));
+        }
+        let at = Timestamp::from_secs(100);
+        odd.merge(&even);
+        for seconds in [1, 10, 60, 200] {
+            let length = Duration::from_millis(seconds * 1000 + 500);
+            assert_eq!(u64::from(odd.within(length, at)), seconds.min(100), "{seconds} s");
+        }
+        odd.push(at);
+        assert_eq!(odd.within(Duration::from_millis(1500), at), 2);
+        let mut full = Recent::default();
+        (0..1000).for_each(|n| full.push(Timestamp::from_secs(n)));
+        full.merge(&odd);
+        assert_eq!(full.within(Duration::from_secs(10_000), Timestamp::from_secs(1000)), 128);
+        assert!(full.reached(128, Duration::from_secs(130), Timestamp::from_secs(1000)));
+
+        let length = Duration::from_secs(60);
+        let (mut mine, mut theirs) = (Bins::default(), Bins::default());
+        for n in 0..50 {
+            (if n % 3 == 0 { &mut mine } else { &mut theirs }).push(length, Timestamp::from_secs(n));
+        }
+        mine.merge(&theirs);
+        assert_eq!(mine.within(length, Timestamp::from_secs(50)), 50);
     }
 
     #[test]

@@ -121,7 +121,7 @@ fn facts(at: Timestamp, score: i32, n: u8) -> Facts {
     Facts {
         at,
         seen: at,
-        attachment: Attachment { interface: 2, vlan: 12, mac: Mac([2, 0, 0, 0, 0, n]) },
+        attachment: Attachment { interface: 2, vlan: 12, inner_vlan: 0, mac: Mac([2, 0, 0, 0, 0, n]) },
         score: Score(score),
         threshold: Score(9900),
         destinations: 4,
@@ -169,6 +169,11 @@ pub fn outbreak(live: &Live) {
         enforced,
         reason: reason.to_owned(),
         by: By::Firedoor,
+        suspect: firedoor::suspect::Suspect::address(firedoor::suspect::Link::default(), host),
+        link: String::new(),
+        card: None,
+        addresses: Vec::new(),
+        ports: Vec::new(),
         attachment: Attachment::default(),
         evidence: vec![evidence(now, 40)],
     };

@@ -4,7 +4,10 @@ use super::*;
 use crate::detect::settings::Networks;
 use crate::evidence::Score;
 use crate::evidence::Signal;
-use crate::respond::{Ordered, Refused};
+use crate::evidence::Attachment;
+use crate::respond::{Block, Ordered, Refused};
+use crate::suspect::Link;
+use crate::wire::frame::Transport;
 
 const HOST: Address = Address::v4([10, 0, 0, 7]);
 
@@ -16,11 +19,28 @@ fn host(n: u8) -> Address {
     Address::v4([10, 0, 1, n])
 }
 
+const LINK: Link = Link::untagged(2);
+
+fn suspect(host: Address) -> Suspect {
+    Suspect::address(LINK, host)
+}
+
+fn block(host: Address, verdict: Verdict, until: Option<Timestamp>) -> Action {
+    Action::Enforce(Block { host, places: vec![Place::address(LINK, host)], verdict, until, ports: Vec::new() })
+}
+
+fn lift(host: Address) -> Action {
+    Action::Lift { host, places: vec![Place::address(LINK, host)] }
+}
+
 fn alarm(host: Address, grade: Grade, secs: u64) -> Event {
     let signal = if grade == Grade::Exploit { Signal::EternalBlue } else { Signal::FanoutLateral };
     Event::Alarm(Box::new(Alarm {
         at: at(secs),
+        suspect: suspect(host),
         host,
+        addresses: vec![host],
+        ports: Vec::new(),
         attachment: Attachment::default(),
         grade,
         signal,
@@ -62,7 +82,7 @@ fn ticked(responder: &mut Responder, secs: u64) -> Vec<Action> {
 #[test]
 fn the_kernel_is_told_first_and_monitor_mode_decides_the_same() {
     let actions = said(&mut enforcing(), &alarm(HOST, Grade::Scan, 0));
-    assert_eq!(actions.first(), Some(&Action::Enforce { host: HOST, verdict: Verdict::Contain, until: Some(at(600)) }));
+    assert_eq!(actions.first(), Some(&block(HOST, Verdict::Contain, Some(at(600)))));
     assert_eq!(verdicts(&actions), [Verdict::Contain]);
     let mut monitor = Responder::new(Settings::default());
     let actions = said(&mut monitor, &alarm(HOST, Grade::Scan, 0));
@@ -80,16 +100,16 @@ fn a_quiet_host_is_released_and_a_busy_one_climbs_the_ladder() {
     assert!(ticked(&mut responder, 599).is_empty());
     let actions = ticked(&mut responder, 600);
     assert_eq!(verdicts(&actions), [Verdict::Release]);
-    assert!(actions.contains(&Action::Lift { host: HOST }));
+    assert!(actions.contains(&lift(HOST)));
 
     said(&mut responder, &alarm(HOST, Grade::Scan, 1000));
     assert_eq!(responder.case(HOST).unwrap().step, 2);
     assert_eq!(responder.case(HOST).unwrap().until, Some(at(1000 + 3600)));
-    said(&mut responder, &Event::Active { host: HOST, at: at(4500) });
+    said(&mut responder, &Event::Active { suspect: suspect(HOST), at: at(4500) });
     let actions = ticked(&mut responder, 4600);
     assert_eq!(verdicts(&actions), [Verdict::Isolate], "the third step isolates");
     assert_eq!(responder.case(HOST).unwrap().until, Some(at(4600 + 86_400)));
-    said(&mut responder, &Event::Active { host: HOST, at: at(4600 + 86_399) });
+    said(&mut responder, &Event::Active { suspect: suspect(HOST), at: at(4600 + 86_399) });
     ticked(&mut responder, 4600 + 86_400);
     assert_eq!(responder.case(HOST).unwrap().until, None, "until released");
     assert_eq!(responder.next_expiry(), None);
@@ -127,7 +147,7 @@ fn the_exempt_are_only_ever_watched() {
         let actions = said(&mut responder, &alarm(exempt, Grade::Exploit, 0));
         assert_eq!(verdicts(&actions), [Verdict::Watch], "{exempt}");
         let mut actions = Vec::new();
-        let order = Ordered { host: exempt, verdict: Verdict::Contain, duration: None, reason: "" };
+        let order = Ordered { host: exempt, known: None, verdict: Verdict::Contain, duration: None, reason: "" };
         let refused = responder.order_act(&order, By::Firedoor, at(0), &mut actions).unwrap_err();
         assert!(matches!(refused, Refused::Exempt(..)) && actions.is_empty());
     }
@@ -141,7 +161,7 @@ fn a_never_contain_entry_works_backwards() {
     let by = By::Operator("anna".to_owned());
     responder.order_exempt("10.0.0.0/24".parse().unwrap(), &by, at(5), &mut actions).unwrap();
     assert_eq!(verdicts(&actions), [Verdict::Release]);
-    assert!(actions.contains(&Action::Lift { host: HOST }));
+    assert!(actions.contains(&lift(HOST)));
     assert_eq!(verdicts(&said(&mut responder, &alarm(HOST, Grade::Exploit, 6))), [Verdict::Watch]);
     assert!(responder.order_unexempt("10.0.0.0/24".parse().unwrap()));
     assert_eq!(verdicts(&said(&mut responder, &alarm(HOST, Grade::Exploit, 7))), [Verdict::Isolate]);
@@ -167,7 +187,7 @@ fn a_released_host_stays_released_for_the_pardon() {
     assert_eq!(recorded, Some(at(10 + 3600)), "the record says until when");
     assert_eq!(verdicts(&said(&mut responder, &alarm(HOST, Grade::Scan, 20))), [Verdict::Watch]);
     let mut next = enforcing();
-    next.restore_pardon(HOST, at(10 + 3600));
+    next.restore_pardon(suspect(HOST), at(10 + 3600));
     assert_eq!(verdicts(&said(&mut next, &alarm(HOST, Grade::Exploit, 30))), [Verdict::Watch], "over a restart too");
     for responder in [&mut responder, &mut next] {
         assert_eq!(verdicts(&said(responder, &alarm(HOST, Grade::Scan, 10 + 3600))), [Verdict::Contain]);
@@ -202,20 +222,106 @@ fn a_tripped_breaker_holds_and_an_engineer_decides() {
     assert!(responder.order_rearm());
 }
 
+const CARD: Mac = Mac([2, 0, 0, 0, 0, 7]);
+const OTHER: Mac = Mac([2, 0, 0, 0, 0, 8]);
+
+fn of_card(addresses: &[Address], secs: u64) -> Event {
+    let Event::Alarm(alarm) = alarm(addresses[0], Grade::Scan, secs) else { unreachable!() };
+    Event::Alarm(Box::new(Alarm { suspect: Suspect::card(LINK, CARD), addresses: addresses.to_vec(), ..*alarm }))
+}
+
+fn places(actions: &[Action]) -> Vec<Place> {
+    let of = |action: &Action| match action {
+        Action::Enforce(block) => Some(block.places.clone()),
+        _ => None,
+    };
+    actions.iter().find_map(of).unwrap_or_default()
+}
+
 #[test]
-fn a_decision_follows_the_device_and_leaves_the_address() {
+fn a_card_is_shut_with_all_its_addresses_and_each_new_one() {
+    let mut responder = enforcing();
+    let actions = said(&mut responder, &of_card(&[HOST, host(2)], 0));
+    let mut shut =
+        vec![Place::card(LINK, CARD), Place::address(LINK, HOST), Place::address(LINK, host(2))];
+    assert_eq!(places(&actions), shut);
+    let named = Event::Named { suspect: Suspect::card(LINK, CARD), address: host(3), at: at(5) };
+    shut.push(Place::address(LINK, host(3)));
+    assert_eq!(places(&said(&mut responder, &named)), shut);
+    assert!(said(&mut responder, &named).is_empty(), "once");
+    assert_eq!(responder.case(host(3)).unwrap().until, Some(at(600)), "for as long as the first lasts");
+    assert_eq!(responder.cases().count(), 1, "one suspect, one case");
+    let actions = ticked(&mut responder, 600);
+    let lifted = actions.iter().find_map(|action| match action {
+        Action::Lift { places, .. } => Some(places.len()),
+        _ => None,
+    });
+    assert_eq!(lifted, Some(4), "the card and its three addresses");
+}
+
+#[test]
+fn an_address_that_is_another_cards_is_let_go_and_the_card_stays_shut() {
+    let mut responder = enforcing();
+    said(&mut responder, &of_card(&[HOST], 0));
+    let lost = Event::Lost { suspect: Suspect::card(LINK, CARD), address: HOST, to: OTHER, at: at(200) };
+    let actions = said(&mut responder, &lost);
+    assert_eq!(actions.first(), Some(&lift(HOST)), "the next device with the lease is not punished");
+    assert!(responder.case_of(Suspect::card(LINK, CARD)).is_some());
+    assert!(responder.case(HOST).is_none());
+}
+
+#[test]
+fn what_was_decided_about_an_address_is_about_its_card_once_that_is_known() {
     let mut responder = enforcing();
     said(&mut responder, &alarm(HOST, Grade::Scan, 0));
-    let moved = Event::SameDevice { host: host(50), of: HOST, attachment: Attachment::default(), at: at(100) };
-    let actions = said(&mut responder, &moved);
-    assert_eq!(verdicts(&actions), [Verdict::Contain]);
-    assert_eq!(responder.case(host(50)).unwrap().until, Some(at(600)), "for as long as the first lasts");
-    assert!(said(&mut responder, &moved).is_empty());
-    let actions =
-        said(&mut responder, &Event::OtherDevice { host: HOST, attachment: Attachment::default(), at: at(200) });
-    assert_eq!(verdicts(&actions), [Verdict::Release], "the next device with the lease is not punished");
-    let unknown = Event::SameDevice { host: host(51), of: host(99), attachment: Attachment::default(), at: at(100) };
-    assert!(said(&mut responder, &unknown).is_empty());
+    let card = Suspect::card(LINK, CARD);
+    let identified = Event::Identified { from: suspect(HOST), to: card, address: HOST, at: at(10) };
+    let actions = said(&mut responder, &identified);
+    assert_eq!(places(&actions), [Place::card(LINK, CARD), Place::address(LINK, HOST)]);
+    assert_eq!(responder.cases().count(), 1);
+    assert_eq!(responder.case(HOST).unwrap().until, Some(at(600)));
+    assert_eq!(responder.next_step(card, at(700)), 2, "the ladder knows it too");
+}
+
+#[test]
+fn the_same_address_on_two_links_has_two_fates() {
+    let mut responder = enforcing();
+    said(&mut responder, &alarm(HOST, Grade::Scan, 0));
+    let elsewhere = Suspect::address(Link { outer: 20, ..LINK }, HOST);
+    let Event::Alarm(other) = alarm(HOST, Grade::Scan, 1) else { unreachable!() };
+    let actions = said(&mut responder, &Event::Alarm(Box::new(Alarm { suspect: elsewhere, ..*other })));
+    assert_eq!(places(&actions), [Place::address(elsewhere.link, HOST)]);
+    assert_eq!(responder.cases_of(HOST).count(), 2);
+    let mut actions = Vec::new();
+    responder.order_release(HOST, "", By::Operator("anna".to_owned()), at(2), &mut actions).unwrap();
+    assert_eq!(responder.cases().count(), 0, "an engineer who names the address means both");
+}
+
+#[test]
+fn a_contained_card_that_spreads_over_another_port_loses_that_too() {
+    let mut responder = enforcing();
+    said(&mut responder, &alarm(HOST, Grade::Scan, 0));
+    let Event::Alarm(further) = alarm(HOST, Grade::Scan, 20) else { unreachable!() };
+    let further = Event::Alarm(Box::new(Alarm { ports: vec![(Transport::Tcp, 8080)], ..*further }));
+    let actions = said(&mut responder, &further);
+    let Some(Action::Enforce(block)) = actions.first() else { panic!("{actions:?}") };
+    assert_eq!(block.ports, [(Transport::Tcp, 8080)]);
+    assert_eq!(block.until, Some(at(600)), "no longer than it was");
+    assert!(said(&mut responder, &further).is_empty(), "shut already");
+}
+
+#[test]
+fn an_exempt_address_of_a_card_does_not_free_the_card() {
+    let mut responder = enforcing();
+    let never = crate::detect::settings::Networks::new(vec!["10.0.1.2/32".parse().unwrap()]);
+    responder.reconfigure(
+        Settings { never_contain: never, ..responder.settings().clone() },
+        at(0),
+        &mut Vec::new(),
+    );
+    let actions = said(&mut responder, &of_card(&[host(2), HOST], 1));
+    assert_eq!(places(&actions), [Place::card(LINK, CARD), Place::address(LINK, HOST)]);
+    assert_eq!(responder.case(HOST).unwrap().host, HOST);
 }
 
 #[test]
@@ -237,17 +343,23 @@ fn an_engineers_order_runs_out_when_it_says() {
     let mut actions = Vec::new();
     let hour = Some(Duration::from_secs(3600));
     let by = By::Operator("anna".to_owned());
-    let order = Ordered { host: HOST, verdict: Verdict::Isolate, duration: hour, reason: "ransom note" };
+    let order = Ordered { host: HOST, known: None, verdict: Verdict::Isolate, duration: hour, reason: "ransom note" };
     responder.order_act(&order, by, at(0), &mut actions).unwrap();
     assert_eq!(
         actions.first(),
-        Some(&Action::Enforce { host: HOST, verdict: Verdict::Isolate, until: Some(at(3600)) })
+        Some(&Action::Enforce(Block {
+            host: HOST,
+            places: vec![Place::anywhere(HOST)],
+            verdict: Verdict::Isolate,
+            until: Some(at(3600)),
+            ports: Vec::new()
+        }))
     );
     assert!(
         actions.contains(&Action::Direct(Directive::Contained { hosts: 0 })),
         "an order says nothing about what spreads"
     );
-    said(&mut responder, &Event::Active { host: HOST, at: at(3599) });
+    said(&mut responder, &Event::Active { suspect: Suspect::address(Link::default(), HOST), at: at(3599) });
     assert_eq!(verdicts(&ticked(&mut responder, 3600)), [Verdict::Release], "orders are not renewed");
 }
 
@@ -261,7 +373,7 @@ fn a_case_is_taken_over_without_a_new_record() {
     after.restore(case.clone(), &mut actions);
     assert!(verdicts(&actions).is_empty());
     assert_eq!(after.case(HOST), Some(&case));
-    assert_eq!(after.next_step(HOST, at(700)), 2);
+    assert_eq!(after.next_step(suspect(HOST), at(700)), 2);
 }
 
 #[test]

@@ -93,24 +93,51 @@ fn a_zones_hosts_are_estimated() {
     assert!((60..=100).contains(&estimate), "{estimate}");
 }
 
+const LINK: Link = Link::untagged(2);
+const CARD: Mac = Mac([2, 0, 0, 0, 0, 1]);
+const OTHER: Mac = Mac([2, 0, 0, 0, 0, 2]);
+
 #[test]
-fn a_router_shows_many_addresses_all_the_time() {
+fn a_card_that_sends_from_many_addresses_that_it_does_not_own_looks_like_a_router() {
     let table = table(256);
-    let (router, host) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
     for n in 0..30u8 {
-        table.sent_by(router, Address::v4([10, 3, n, 1]), at(0));
-        table.sent_by(host, A, at(0));
-        table.sent_by(host, Address::v6([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n % 8]), at(0));
+        table.carried(LINK, CARD, Address::v4([10, 3, n, 1]), at(0));
+        table.carried(LINK, OTHER, A, at(0));
+        table.carried(LINK, OTHER, Address::v6([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n % 8]), at(0));
     }
-    assert!(table.is_router(router, at(0)));
-    assert_eq!(table.addresses_of(host, true, at(0)), 1);
-    assert!(!table.is_router(host, at(0)), "several IPv6 addresses are nothing odd");
+    assert!(table.is_router(LINK, CARD, at(0)));
+    assert!(!table.is_forwarder(LINK, CARD, at(0)), "that is no proof that it is one");
+    assert!(!table.is_router(Link { outer: 7, ..LINK }, CARD, at(0)), "on that link");
+    assert_eq!(table.carries(LINK, OTHER, true, at(0)), 1);
+    assert!(!table.is_router(LINK, OTHER, at(0)), "several IPv6 addresses are nothing odd");
     // A lease a day, for a year.
     for day in 0..365u64 {
-        table.sent_by(host, Address::v4([10, 0, 7, u8::try_from(day % 250).unwrap()]), at(86_400 * day));
-        assert!(!table.is_router(host, at(86_400 * day)));
+        table.carried(LINK, OTHER, Address::v4([10, 0, 7, u8::try_from(day % 250).unwrap()]), at(86_400 * day));
+        assert!(!table.is_router(LINK, OTHER, at(86_400 * day)));
     }
-    assert!(!table.is_router(router, at(7200)), "nor is a router what stopped to be one");
+    assert!(!table.is_router(LINK, CARD, at(7200)), "nor is a router what stopped to be one");
+}
+
+#[test]
+fn a_forwarder_is_one_for_the_memory() {
+    let table = table(256);
+    table.forwards(LINK, CARD, at(0));
+    assert!(table.is_forwarder(LINK, CARD, at(86_000)));
+    assert!(!table.is_forwarder(LINK, CARD, at(90_000)));
+    assert!(!table.is_forwarder(LINK, OTHER, at(0)));
+}
+
+#[test]
+fn an_answer_is_better_than_a_claim_and_each_link_has_its_own() {
+    let table = table(256);
+    let other_link = Link { outer: 20, ..LINK };
+    table.claimed(LINK, A, OTHER, at(0));
+    assert_eq!((table.resolution(LINK, A, at(0)), table.answered_from(LINK, A, at(0))), (Some(OTHER), None));
+    table.resolved(LINK, A, CARD, at(1));
+    table.claimed(LINK, A, OTHER, at(2));
+    assert_eq!(table.answered_from(LINK, A, at(2)), Some(CARD));
+    assert_eq!(table.resolution(other_link, A, at(2)), None);
+    assert_eq!(table.answered_from(LINK, A, at(302)), None, "an old answer");
 }
 
 #[test]
