@@ -11,7 +11,7 @@ use crate::detect::outcome::Answer;
 use crate::detect::settings::{Capacities, Networks, Settings};
 use crate::detect::smb::{Inspector, Report};
 use crate::detect::verify::identify;
-use crate::suspect::{Link, Suspect};
+use crate::suspect::{Link, Suspect, Who};
 use crate::evidence::{Detail, Reached, Score, Signal};
 use crate::time::Timestamp;
 use crate::track::attempts::Due;
@@ -421,7 +421,8 @@ impl Detector {
                 for address in addresses.iter().rev() {
                     self.hosts.find_or_insert(*suspect, *address, self.now);
                 }
-                if let Some(host) = self.hosts.get_or_insert(*suspect, first, self.now) {
+                for slot in self.meant(*suspect) {
+                    let Some(host) = self.hosts.slot_mut(slot) else { continue };
                     host.acted = true;
                     host.attempts.clear();
                     host.lateral.clear();
@@ -431,8 +432,10 @@ impl Detector {
             }
             Directive::Owns { link, card, address } => self.owns(*link, *card, *address),
             Directive::Released { suspect } => {
-                if let Some(host) = self.hosts.suspect_mut(*suspect) {
-                    host.acquit(self.now);
+                for slot in self.meant(*suspect) {
+                    if let Some(host) = self.hosts.slot_mut(slot) {
+                        host.acquit(self.now);
+                    }
                 }
             }
             Directive::Doubted { suspect, reason } => {
@@ -468,6 +471,17 @@ impl Detector {
                     }
                 }
             }
+        }
+    }
+
+    /// The slots that a directive is about: the suspect's; for an address whose place is not known, those of everybody who
+    /// uses it.
+    fn meant(&self, suspect: Suspect) -> Vec<usize> {
+        match suspect {
+            Suspect { link, who: Who::Address(address) } if link == Link::default() => {
+                self.hosts.slots_of(address).into_iter().flatten().collect()
+            }
+            _ => self.hosts.slot_of(suspect).into_iter().collect(),
         }
     }
 

@@ -169,6 +169,10 @@ const STEPS: [&str; 4] = [
     ",
 ];
 
+/// The first version's tables, for tests of the way from there.
+#[cfg(test)]
+pub(super) const FIRST: &str = STEPS[0];
+
 /// The version this program writes.
 pub(super) const VERSION: usize = STEPS.len();
 

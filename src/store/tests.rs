@@ -175,14 +175,22 @@ fn a_file_that_is_deleted_while_it_runs_is_begun_anew_with_who_is_pardoned() {
 fn a_file_of_an_older_version_is_brought_to_this_one_with_all_it_holds() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("history.db");
-    let mut store = open(&path);
-    store.record(&decision(0, "10.1.0.5", Verdict::Contain)).unwrap();
-    drop(store);
     let db = rusqlite::Connection::open(&path).unwrap();
-    db.execute_batch("DROP TABLE pardoned; DROP TABLE clock; PRAGMA user_version = 1").unwrap();
+    db.execute_batch(super::schema::FIRST).unwrap();
+    db.execute_batch(
+        "INSERT INTO decisions VALUES (1, '2027-01-15T08:00:00.000Z', '10.1.0.5', 'contain', 9.9, 9.9, 3, 'scan',
+                                       '2027-01-15T08:10:00.000Z', 1, 1, 'dark', NULL, 7, 12, '02:00:00:00:ab:09');
+         INSERT INTO acted VALUES ('10.1.0.5', 'contain', '2027-01-15T08:00:00.000Z', '2027-01-15T08:10:00.000Z', 1, 'scan',
+                                   NULL, 'dark', 9.9, 9.9, 3, 7, 12, '02:00:00:00:ab:09');
+         PRAGMA user_version = 1",
+    )
+    .unwrap();
     drop(db);
     let mut store = open(&path);
     assert_eq!((store.acted().unwrap().len(), store.recent(10).unwrap().len()), (1, 1));
+    let case = store.acted().unwrap().remove(0);
+    assert_eq!((case.addresses, case.link.as_str()), (vec![case.host], ""), "wherever it is");
+    assert_eq!(store.steps(at(0), 10).unwrap().len(), 1);
     store.record(&Decision { until: Some(at(60)), ..decision(9, "10.1.0.5", Verdict::Release) }).unwrap();
     assert_eq!(pardoned(&store), [("10.1.0.5".into(), 60)]);
 }

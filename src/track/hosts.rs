@@ -358,6 +358,12 @@ impl Hosts {
         self.keys.suspect(suspect)
     }
 
+    /// The slot of a suspect, if it is known.
+    #[must_use]
+    pub fn slot_of(&self, suspect: Suspect) -> Option<usize> {
+        self.position(suspect)
+    }
+
     fn position(&self, suspect: Suspect) -> Option<usize> {
         let slots = &self.slots;
         self.index
