@@ -41,7 +41,10 @@ mod store {
             reason: "spreads like a worm: dark".into(),
             by: By::Firedoor,
             attachment: Attachment::default(),
-            suspect: firedoor::suspect::Suspect::address(firedoor::suspect::Link::default(), host),
+            suspect: firedoor::suspect::Suspect::address(
+                firedoor::suspect::Link::default(),
+                Address::v4([10, b, c, d]),
+            ),
             link: String::new(),
             card: None,
             addresses: Vec::new(),

@@ -10,6 +10,7 @@ use ipnetwork::IpNetwork;
 use super::output::{BAD, DIM, GOOD, HEADING, NOTE};
 use super::{Global, Output, captures};
 use crate::config::Config;
+use crate::detect;
 use crate::detect::settings::Networks;
 use crate::replay::{Lockstep, Summary};
 use crate::respond::{Decision, Verdict};
@@ -84,7 +85,9 @@ fn read(
     shards: usize,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let fresh = || Lockstep::new(config.detect.clone(), config.respond.clone(), shards);
+    // Nobody can be asked who has an address.
+    let detect = detect::Settings { believe_claims: true, ..config.detect.clone() };
+    let fresh = || Lockstep::new(detect.clone(), config.respond.clone(), shards);
     let mut begun = false;
     let mut packets = total.packets;
     let outcome = captures::read(path, &mut packets, |at, frame| {

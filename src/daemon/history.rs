@@ -386,7 +386,10 @@ mod tests {
         let live = Live::new(std::sync::Arc::new(Config::default()));
         let now = NOW + Duration::from_mins(60);
         take_over(&[], &Machine::default(), Some(&store), &mut responder, &live, now, &mut Vec::new());
-        assert_eq!([over, lasting].map(|host| responder.pardon(Suspect::address(Link::default(), host)).is_some()), [false, true]);
+        assert_eq!(
+            [over, lasting].map(|host| responder.pardon(Suspect::address(Link::default(), host)).is_some()),
+            [false, true]
+        );
         assert_eq!([over, lasting].map(|host| live.pardoned(host).is_some()), [false, true]);
     }
 }

@@ -133,8 +133,7 @@ impl Machine {
                 return vec![suspect::Link { interface: below, outer, inner: 0 }];
             }
             let ports = self.ports.iter().filter(|(port, bridge)| *bridge == below && is_watched(port));
-            let links: Vec<_> =
-                ports.map(|(port, _)| suspect::Link { interface: *port, outer, inner: 0 }).collect();
+            let links: Vec<_> = ports.map(|(port, _)| suspect::Link { interface: *port, outer, inner: 0 }).collect();
             if !links.is_empty() || outer != 0 {
                 return links;
             }

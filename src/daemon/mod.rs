@@ -125,7 +125,8 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
     if let Some(store) = &mut opened {
         history::follow_clock(store, clock);
     }
-    let ended = history::take_over(&found.acted, &machine, opened.as_ref(), &mut responder, &live, started, &mut actions);
+    let ended =
+        history::take_over(&found.acted, &machine, opened.as_ref(), &mut responder, &live, started, &mut actions);
     let shards = match config.capture.backend {
         Backend::Ring => config.capture.shards.max(1),
         Backend::Pnet => 1,

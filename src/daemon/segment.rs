@@ -59,8 +59,7 @@ impl Asked {
         if self.second != now.secs() {
             (self.second, self.count) = (now.secs(), 0);
         }
-        if self.count >= Self::PACE
-            || self.lately.get(&(address, link)).is_some_and(|at| now.since(*at) < Self::AGAIN)
+        if self.count >= Self::PACE || self.lately.get(&(address, link)).is_some_and(|at| now.since(*at) < Self::AGAIN)
         {
             return false;
         }

@@ -58,9 +58,9 @@ impl Control {
                 reason: format!("the fuse {verb} its first contacts to lateral services ({packets} packets so far)"),
                 by: By::Firedoor,
                 suspect: line.as_ref().map_or(Suspect::address(Link::default(), host), |facts| facts.suspect),
-                link: line.as_ref().map_or_else(String::new, |facts| {
-                    self.responder.settings().link_name(facts.suspect.link)
-                }),
+                link: line
+                    .as_ref()
+                    .map_or_else(String::new, |facts| self.responder.settings().link_name(facts.suspect.link)),
                 card: line.as_ref().and_then(|facts| card_of(facts.suspect)),
                 addresses: Vec::new(),
                 ports: Vec::new(),

@@ -150,7 +150,10 @@ impl Context<'_> {
         let detail = Detail::Further { points };
         self.counters.evidence(signal);
         self.counters.alarm(signal);
-        host.add(Evidence { signal, at: self.now, peer, port: service.1, weight: Score(0), detail }, self.settings.decay);
+        host.add(
+            Evidence { signal, at: self.now, peer, port: service.1, weight: Score(0), detail },
+            self.settings.decay,
+        );
         let alarm = self.alarm_of(host, Grade::Scan, signal, vec![service]);
         self.events.push(Event::Alarm(Box::new(alarm)));
     }

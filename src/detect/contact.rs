@@ -261,8 +261,7 @@ impl Detector {
 }
 
 /// Notes a contact, and says whether it is new. After a release whoever answered before is still known, and whoever never
-/// did is new again: a worm that tries again knocks on its old doors. What a card's address met before its card was proved,
-/// the card knows.
+/// did is new again: a worm that tries again knocks on its old doors.
 fn meet(host: &Host, contacts: &mut Contacts, peer: Address, class: Class, now: Timestamp) -> Seen {
     let party = host.party();
     let seen = contacts.meet(party, peer, class, now);
@@ -270,15 +269,6 @@ fn meet(host: &Host, contacts: &mut Contacts, peer: Address, class: Class, now: 
         let before = Party { round: host.round - 1, ..party };
         if contacts.was_answered(before, peer, class, now) {
             contacts.answered(party, peer, class);
-            return Seen::Before;
-        }
-    }
-    if seen == Seen::First && host.is_card() {
-        let by_itself = Party { identity: contacts.identity(Suspect::address(host.suspect.link, host.address)), ..party };
-        if by_itself != party && contacts.knows(by_itself, peer, class, now) {
-            if contacts.was_answered(by_itself, peer, class, now) {
-                contacts.answered(party, peer, class);
-            }
             return Seen::Before;
         }
     }

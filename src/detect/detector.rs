@@ -11,12 +11,12 @@ use crate::detect::outcome::Answer;
 use crate::detect::settings::{Capacities, Networks, Settings};
 use crate::detect::smb::{Inspector, Report};
 use crate::detect::verify::identify;
-use crate::suspect::{Link, Suspect, Who};
 use crate::evidence::{Detail, Reached, Score, Signal};
+use crate::suspect::{Link, Suspect, Who};
 use crate::time::Timestamp;
 use crate::track::attempts::Due;
-use crate::track::contacts::Seen;
 use crate::track::buckets::Buckets;
+use crate::track::contacts::Seen;
 use crate::track::hosts::Adopted;
 use crate::track::ports::Ports;
 use crate::track::{Addresses, Class, Contacts, Deadlines, Host, Hosts, Keys, Shared};
@@ -463,7 +463,11 @@ impl Detector {
                     }
                     if self.hosts.get(*destination).is_none() {
                         // Where it is shows when it first sends something.
-                        self.hosts.find_or_insert(Suspect::address(Link::default(), *destination), *destination, self.now);
+                        self.hosts.find_or_insert(
+                            Suspect::address(Link::default(), *destination),
+                            *destination,
+                            self.now,
+                        );
                     }
                     if let Some(host) = self.hosts.get_mut(*destination).filter(|host| !host.acted) {
                         host.exposed = Some((*from, *port, *at));

@@ -6,15 +6,15 @@ use crate::detect::counters::Unverified;
 use crate::detect::detector::Detector;
 use crate::detect::event::Event;
 use crate::detect::smb::{Finding, Report, Spoken};
-use crate::evidence::{Grade, Score, Signal};
 use crate::detect::verify::attachment;
+use crate::evidence::{Grade, Score, Signal};
 use crate::suspect::{Link, Suspect};
 use crate::time::Timestamp;
 use crate::track::Class;
 use crate::track::contacts::{Party, Seen};
 use crate::wire::frame::{Direction, Segment};
-use crate::wire::{Address, Frame};
 use crate::wire::smb::dialect::Signing;
+use crate::wire::{Address, Frame};
 
 impl Detector {
     /// Looks into a segment, and weighs what it shows.

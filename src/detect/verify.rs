@@ -157,7 +157,9 @@ fn verify(
     if !host.is_card() && (!known || here != host.attachment) {
         let routed = frame.mac_source.is_some_and(|card| addresses.is_router(link, card, now));
         let owner = addresses.resolution(link, source, now);
-        if frame.mac_source.is_some() && !routed && owner.is_some_and(|owner| owner != here.mac && !addresses.is_router(link, owner, now))
+        if frame.mac_source.is_some()
+            && !routed
+            && owner.is_some_and(|owner| owner != here.mac && !addresses.is_router(link, owner, now))
         {
             return Err(Unverified::Mac.into());
         }

@@ -14,6 +14,7 @@ use crate::config::model::Config;
 use crate::detect::settings::Role;
 use crate::evidence::{Grade, Score};
 use crate::respond::{Mode, Verdict, exempt};
+use crate::suspect::Who;
 use crate::time::Timestamp;
 use crate::wire::Address;
 use crate::wire::frame::Transport;
@@ -31,6 +32,12 @@ pub fn host(address: Address, line: &Line, live: &Live) -> HostView {
 #[must_use]
 pub fn why(address: Address, live: &Live) -> WhyView {
     let (config, status) = (live.config(), live.status());
+    // An address that is one of several is answered for the host that has it.
+    let asked = address;
+    let address = match live.board.get(asked) {
+        Some(_) => asked,
+        None => live.board.known_as(asked).unwrap_or(asked),
+    };
     let mut line = live.board.get(address);
     if let Some(facts) = line.as_mut().and_then(|line| line.facts.as_mut()) {
         *facts = facts.aged(status.at, config.detect.decay);
@@ -49,13 +56,18 @@ pub fn why(address: Address, live: &Live) -> WhyView {
     let next = (!forbidden).then(|| next_step(standing_step.max(remembered), &config.respond));
     let facts = line.as_ref().and_then(|line| line.facts.as_ref());
     let evidence = facts.map(|facts| facts.evidence.iter().map(EvidenceView::from).collect()).unwrap_or_default();
-    let summary = summary(address, line.as_ref(), &exemptions, next.as_ref(), held.as_ref(), status.mode);
+    let shut = history
+        .iter()
+        .find(|act| matches!(act.decision, Verdict::Contain | Verdict::Isolate))
+        .map_or(&[][..], |act| act.ports.as_slice());
+    let summary = summary(address, line.as_ref(), &exemptions, next.as_ref(), held.as_ref(), (status.mode, shut));
+    let summary = if asked == address { summary } else { format!("{asked} is {address}'s device. {summary}") };
     let summary = match pardon {
         Some(until) => format!("{summary} An engineer released it: until {until} it is only watched."),
         None => summary,
     };
     WhyView {
-        address,
+        address: asked,
         at: status.at,
         mode: status.mode,
         summary,
@@ -94,6 +106,8 @@ fn view(address: Address, line: &Line, config: &Config, status: &Status, exempti
     };
     HostView {
         address,
+        addresses: facts.addresses,
+        is_card: matches!(facts.suspect.who, Who::Card(_)),
         attachment,
         score: facts.score,
         threshold: facts.threshold,
@@ -190,7 +204,7 @@ fn summary(
     exemptions: &[Exemption],
     next: Option<&NextStep>,
     held: Option<&HeldView>,
-    mode: Mode,
+    (mode, shut): (Mode, &[String]),
 ) -> String {
     if let Some(held) = held {
         return format!(
@@ -205,8 +219,10 @@ fn summary(
         let until = standing.until.map_or_else(|| "until it is released".to_owned(), |until| format!("until {until}"));
         match (standing.verdict, standing.enforced) {
             (Verdict::Contain, true) => {
+                let further = if shut.is_empty() { String::new() } else { format!(", and to {}", shut.join(", ")) };
                 return format!(
-                    "{address} is contained {until}: its traffic to lateral services is dropped, everything else flows."
+                    "{address} is contained {until}: its traffic to lateral services{further}, from its own lateral \
+                     services, and in tunnels is dropped, everything else flows."
                 );
             }
             (Verdict::Isolate, true) => {

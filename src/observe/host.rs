@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Attachment, Evidence, Grade, Score, Signal};
-use crate::respond::{By, Decision, Held, Verdict};
+use crate::respond::{By, Decision, Held, Verdict, service_name};
 use crate::time::Timestamp;
 use crate::wire::{Address, Mac};
 
@@ -17,6 +17,9 @@ pub struct AttachmentView {
     pub interface: String,
     /// VLAN id, 0 for untagged.
     pub vlan: u16,
+    /// The second VLAN id, 0 for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub inner_vlan: u16,
     /// Hardware address of the host, or of the router it is behind.
     pub mac: Mac,
 }
@@ -27,9 +30,15 @@ impl AttachmentView {
         AttachmentView {
             interface: name_of(attachment.interface).unwrap_or_else(|| format!("if {}", attachment.interface)),
             vlan: attachment.vlan,
+            inner_vlan: attachment.inner_vlan,
             mac: attachment.mac,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+const fn is_zero(number: &u16) -> bool {
+    *number == 0
 }
 
 /// One piece of evidence, worded.
@@ -91,6 +100,18 @@ pub struct ActView {
     pub reason: String,
     /// Who decided.
     pub by: By,
+    /// The link by name, such as `eth1.20`; empty where it is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub link: String,
+    /// The card, where the suspect is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<Mac>,
+    /// All addresses that the decision is about, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<Address>,
+    /// The ports that are shut besides the lateral services, such as `8080/tcp`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<String>,
     /// The evidence, oldest first.
     pub evidence: Vec<EvidenceView>,
 }
@@ -110,6 +131,10 @@ impl From<&Decision> for ActView {
             enforced: decision.enforced,
             reason: decision.reason.clone(),
             by: decision.by.clone(),
+            link: decision.link.clone(),
+            card: decision.card,
+            addresses: decision.addresses.clone(),
+            ports: decision.ports.iter().map(|service| service_name(*service)).collect(),
             evidence: decision.evidence.iter().map(EvidenceView::from).collect(),
         }
     }
@@ -220,8 +245,14 @@ pub struct NearMiss {
 /// A host as `hosts` lists it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HostView {
-    /// Its address.
+    /// The address it last used.
     pub address: Address,
+    /// All its addresses, where it has several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<Address>,
+    /// Whether it is judged as a card, with all its addresses; otherwise as this address on its link.
+    #[serde(default)]
+    pub is_card: bool,
     /// Where it sits.
     pub attachment: AttachmentView,
     /// Its score in nats.

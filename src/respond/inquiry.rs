@@ -100,9 +100,7 @@ pub struct Inquiries {
 #[must_use]
 pub fn accused(event: &Event) -> Option<(Suspect, Address, Attachment)> {
     match event {
-        Event::Alarm(alarm) => {
-            (alarm.grade == Grade::Scan).then_some((alarm.suspect, alarm.host, alarm.attachment))
-        }
+        Event::Alarm(alarm) => (alarm.grade == Grade::Scan).then_some((alarm.suspect, alarm.host, alarm.attachment)),
         Event::Active { .. }
         | Event::Named { .. }
         | Event::Lost { .. }

@@ -287,7 +287,14 @@ impl Responder {
     }
 
     /// Ends a case. A pardon is recorded with the release, so that whoever remembers one remembers the other.
-    pub(super) fn close(&mut self, suspect: Suspect, reason: String, by: By, now: Timestamp, actions: &mut Vec<Action>) {
+    pub(super) fn close(
+        &mut self,
+        suspect: Suspect,
+        reason: String,
+        by: By,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) {
         let Some(case) = self.cases.take(suspect) else { return };
         let enforced = self.settings.mode == Mode::Enforce;
         actions.push(Action::Lift { host: case.host, places: case.places() });

@@ -6,7 +6,6 @@ use crate::evidence::Alarm;
 use crate::respond::Verdict;
 use crate::suspect::Suspect;
 
-
 /// A decision that waits for an engineer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Held {

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::evidence::{Attachment, Evidence, Score};
 use crate::observe::host::{ActView, EvidenceView, Exempted, HeldView};
+use crate::respond::cases::card_of;
 use crate::respond::{By, Case, Decision, Verdict, service_name, service_of};
 use crate::suspect::{Link, Suspect, Who, key, read_key};
 use crate::time::Timestamp;
@@ -293,10 +294,9 @@ pub(super) fn case(row: &Row<'_>) -> rusqlite::Result<Case> {
 }
 
 pub(super) fn put_pardon(db: &Connection, pardon: &Pardon) -> rusqlite::Result<()> {
-    let mut put = db
-        .prepare_cached(
-            "INSERT OR REPLACE INTO pardoned (suspect, host, until, at, operator, reason) VALUES (?, ?, ?, ?, ?, ?)",
-        )?;
+    let mut put = db.prepare_cached(
+        "INSERT OR REPLACE INTO pardoned (suspect, host, until, at, operator, reason) VALUES (?, ?, ?, ?, ?, ?)",
+    )?;
     let Pardon { suspect, link, host, until, at, by, reason } = pardon;
     put.execute(params![key(link, suspect.who), Text(*host), Text(*until), Text(*at), operator(by), reason])?;
     Ok(())
@@ -328,7 +328,12 @@ pub(super) fn attachment(row: &Row<'_>) -> rusqlite::Result<Attachment> {
 
 /// A decision, without its evidence.
 pub(super) fn act(row: &Row<'_>) -> rusqlite::Result<ActView> {
+    let (link, suspect) = suspect(row, row.get::<_, Text<_>>("host")?.0)?;
     Ok(ActView {
+        link,
+        card: card_of(suspect),
+        addresses: addresses(row)?,
+        ports: ports(row)?.into_iter().map(service_name).collect(),
         at: row.get::<_, Text<_>>("at")?.0,
         host: row.get::<_, Text<_>>("host")?.0,
         decision: row.get::<_, Word<_>>("decision")?.0,

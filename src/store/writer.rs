@@ -19,8 +19,8 @@ use tracing::{error, info, warn};
 use super::handle::{Limits, Message, QUEUE, Record, Shown};
 use super::mirror::Mirror;
 use super::{Fault, Store};
-use crate::suspect::key;
 use crate::respond::Verdict;
+use crate::suspect::key;
 
 /// Records that one transaction carries at most.
 const BATCH: usize = 256;

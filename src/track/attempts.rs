@@ -175,7 +175,13 @@ mod tests {
     use super::*;
 
     fn attempt(n: u8, at: u64) -> Attempt {
-        Attempt { transport: Transport::Tcp, peer: Address::v4([10, 0, 0, n]), port: 445, class: Class::Lateral, at: Timestamp::from_secs(at) }
+        Attempt {
+            transport: Transport::Tcp,
+            peer: Address::v4([10, 0, 0, n]),
+            port: 445,
+            class: Class::Lateral,
+            at: Timestamp::from_secs(at),
+        }
     }
 
     #[test]

@@ -164,14 +164,7 @@ impl Contacts {
 
     /// Notes a question, and says whether it is one asked again within `patience`, because no answer came; once a pair.
     /// Times are kept in whole seconds: a copy of the same question in the same second is not taken for a second one.
-    pub fn asks_again(
-        &mut self,
-        from: Party,
-        to: Address,
-        class: Class,
-        patience: u32,
-        now: Timestamp,
-    ) -> bool {
+    pub fn asks_again(&mut self, from: Party, to: Address, class: Class, patience: u32, now: Timestamp) -> bool {
         let last = self.find(from, to, class).filter(|slot| !slot.answered).map(|slot| slot.at);
         let again = last.is_some_and(|last| (1..=patience).contains(&Self::seconds(now).saturating_sub(last)));
         if self.meet(from, to, class, now) == Seen::Before && again {

@@ -659,7 +659,8 @@ impl Hosts {
     /// Another card than its own has proved that `address` is its: gives the card on this link that had it.
     pub fn lose(&mut self, link: Link, card: Mac, address: Address) -> Option<&mut Host> {
         let slots = &self.slots;
-        let another = |host: &Host| host.suspect.link == link && matches!(host.suspect.who, Who::Card(own) if own != card);
+        let another =
+            |host: &Host| host.suspect.link == link && matches!(host.suspect.who, Who::Card(own) if own != card);
         let at = self
             .names
             .iter_hash(self.keys.address(address))
@@ -851,7 +852,11 @@ mod tests {
             let host = hosts.get_or_insert(Suspect::address(link, address(1)), address(1), start).unwrap();
             host.add(evidence(start, 1100), DECAY);
         }
-        assert!(links.iter().all(|link| hosts.slot(hosts.sender(address(1), *link, CARD).unwrap()).unwrap().score == Score(1100)));
+        assert!(
+            links
+                .iter()
+                .all(|link| hosts.slot(hosts.sender(address(1), *link, CARD).unwrap()).unwrap().score == Score(1100))
+        );
         assert_eq!(hosts.occupancy().0, 2);
     }
 

@@ -147,6 +147,7 @@ impl Measure {
     #[must_use]
     pub fn new(mut config: Config) -> Self {
         config.detect.fuse = None;
+        config.detect.believe_claims = true;
         let lateral = config.detect.lateral_windows.len();
         let windows = config.detect.lateral_windows.iter().chain(&config.detect.any_windows).copied().collect();
         Measure {

@@ -4,7 +4,7 @@ use firedoor::detect::Signal;
 use firedoor::detect::settings::Networks;
 use firedoor::wire::Address;
 
-use crate::scene::{FAMILIES, Family, HOST, Outcome, Scene, VACANT, VERDICT, ms, secs, settings};
+use crate::scene::{CLIENTS, FAMILIES, Family, HOST, Outcome, Scene, VACANT, VERDICT, ms, secs, settings};
 
 #[test]
 fn a_fresh_daemon_knows_no_dark_address() {
@@ -113,9 +113,10 @@ fn a_routers_questions_follow_from_what_it_forwards() {
     let mut scene = Scene::settled();
     let router = Family::V4.router();
     for n in 0..30 {
-        scene.mac = Some(Scene::mac_of(router));
+        // What it forwards comes in where it is itself.
+        (scene.mac, scene.interface) = (Some(Scene::mac_of(router)), Some(u32::from(CLIENTS)));
         scene.syn(Family::V4.address(50, n), Family::V4.server(1), 443);
-        scene.mac = None;
+        (scene.mac, scene.interface) = (None, None);
     }
     for n in 0..50 {
         scene.who_has_in_vain(router, Family::V4.dark(n));

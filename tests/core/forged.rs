@@ -56,7 +56,8 @@ fn a_forged_scan_from_the_same_segment_contains_nobody() {
 
 /// Its segment denies what was said of a host.
 fn deny(scene: &mut Scene, host: Address, reason: Unverified) {
-    scene.order(|_, actions| actions.push(Action::Direct(Directive::Doubted { host, reason })));
+    let suspect = scene.suspect(host);
+    scene.order(|_, actions| actions.push(Action::Direct(Directive::Doubted { suspect, reason })));
 }
 
 #[test]
@@ -66,11 +67,10 @@ fn what_a_forger_did_is_forgotten_and_the_host_is_judged_for_what_it_does_itself
     scan(&mut scene, HOST, 0..2);
     assert_eq!(scene.score(HOST).0, 6600, "nobody has contradicted him yet");
     // The host itself answers its segment's question.
-    let now = scene.now;
-    scene.core.shared().addresses.resolved(HOST, Scene::mac_of(HOST), now);
-    deny(&mut scene, HOST, Unverified::Mac);
-    assert_eq!(scene.score(HOST).0, 0);
-    assert_eq!(unverified(&scene, Unverified::Mac), 1);
+    scene.mac = None;
+    scene.is_at(HOST, Family::V4.router());
+    assert_eq!(scene.score(HOST).0, 0, "what another card sent in its name is nobody's");
+    scene.mac = Some(FORGER);
     scan(&mut scene, HOST, 2..40);
     assert_eq!(scene.score(HOST).0, 0, "he is not listened to any more");
     scene.mac = None;
@@ -105,7 +105,7 @@ fn a_forged_scan_from_another_segment_contains_nobody() {
     let silent = Family::V4.server(199);
     scan(&mut scene, silent, 50..100);
     assert_eq!(scene.decisions(), []);
-    assert!(unverified(&scene, Unverified::ReversePath) >= 100);
+    assert!(unverified(&scene, Unverified::ReversePath) + unverified(&scene, Unverified::Interface) >= 100);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_forger_who_rotates_through_a_segments_addresses_contains_few_and_soon_nobod
     }
     let acted = (1..=200).filter(|&n| scene.is_acted_on(Family::V4.client(n))).count();
     assert!(acted <= 3, "{acted}");
-    assert!(unverified(&scene, Unverified::ManyAddresses) > 900);
+    assert!(unverified(&scene, Unverified::ManyAddresses) > 190, "alarms that were not raised");
 }
 
 #[test]

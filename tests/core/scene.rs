@@ -5,6 +5,7 @@ use std::time::Duration;
 use firedoor::detect::{self, Signal, evidence::Score};
 use firedoor::replay::Lockstep;
 use firedoor::respond::{self, Action, Decision, Responder, Verdict};
+use firedoor::suspect::Suspect;
 use firedoor::time::Timestamp;
 use firedoor::wire::frame::{
     Arp, Datagram, Echo, Flags, Frame, IcmpError, Meta, Neighbour, Packet, Segment, Transport,
@@ -325,6 +326,11 @@ impl Scene {
     pub fn score(&self, host: Address) -> Score {
         let decay = detect::Settings::default().decay;
         self.core.detector(host).and_then(|d| d.host(host)).map_or(Score(0), |host| host.score_now(self.now, decay))
+    }
+
+    /// Who `host` is, as far as the core knows.
+    pub fn suspect(&self, host: Address) -> Suspect {
+        self.core.detector(host).and_then(|d| d.host(host)).expect("it was seen").suspect
     }
 
     /// The signal that the latest decision about `host` rests on.

@@ -98,6 +98,7 @@ fn cooperation_counts_what_firedoor_found_and_not_what_engineers_ordered() {
     let mut scene = Scene::settled();
     for n in 0..20 {
         let order = Ordered {
+            known: None,
             host: Family::V4.address(80, n),
             verdict: Verdict::Contain,
             duration: None,

@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::detect::settings::Networks;
+use crate::evidence::Attachment;
 use crate::evidence::Score;
 use crate::evidence::Signal;
-use crate::evidence::Attachment;
 use crate::respond::{Block, Ordered, Refused};
 use crate::suspect::Link;
 use crate::wire::frame::Transport;
@@ -242,8 +242,7 @@ fn places(actions: &[Action]) -> Vec<Place> {
 fn a_card_is_shut_with_all_its_addresses_and_each_new_one() {
     let mut responder = enforcing();
     let actions = said(&mut responder, &of_card(&[HOST, host(2)], 0));
-    let mut shut =
-        vec![Place::card(LINK, CARD), Place::address(LINK, HOST), Place::address(LINK, host(2))];
+    let mut shut = vec![Place::card(LINK, CARD), Place::address(LINK, HOST), Place::address(LINK, host(2))];
     assert_eq!(places(&actions), shut);
     let named = Event::Named { suspect: Suspect::card(LINK, CARD), address: host(3), at: at(5) };
     shut.push(Place::address(LINK, host(3)));
@@ -267,7 +266,11 @@ fn an_address_that_is_another_cards_is_let_go_and_the_card_stays_shut() {
     let actions = said(&mut responder, &lost);
     assert_eq!(actions.first(), Some(&lift(HOST)), "the next device with the lease is not punished");
     assert!(responder.case_of(Suspect::card(LINK, CARD)).is_some());
-    assert_eq!(responder.case(HOST).unwrap().places(), [Place::card(LINK, CARD)], "an engineer still finds it by that name");
+    assert_eq!(
+        responder.case(HOST).unwrap().places(),
+        [Place::card(LINK, CARD)],
+        "an engineer still finds it by that name"
+    );
 }
 
 #[test]
@@ -314,11 +317,7 @@ fn a_contained_card_that_spreads_over_another_port_loses_that_too() {
 fn an_exempt_address_of_a_card_does_not_free_the_card() {
     let mut responder = enforcing();
     let never = crate::detect::settings::Networks::new(vec!["10.0.1.2/32".parse().unwrap()]);
-    responder.reconfigure(
-        Settings { never_contain: never, ..responder.settings().clone() },
-        at(0),
-        &mut Vec::new(),
-    );
+    responder.reconfigure(Settings { never_contain: never, ..responder.settings().clone() }, at(0), &mut Vec::new());
     let actions = said(&mut responder, &of_card(&[host(2), HOST], 1));
     assert_eq!(places(&actions), [Place::card(LINK, CARD), Place::address(LINK, HOST)]);
     assert_eq!(responder.case(HOST).unwrap().host, HOST);
