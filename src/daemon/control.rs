@@ -27,6 +27,7 @@ use crate::respond::inquiry::Inquiries;
 use crate::respond::{Action, Decision, Responder, Verdict};
 use crate::store::StoreHandle;
 use crate::sys::clock::Clock;
+use crate::suspect::Place;
 use crate::sys::readiness;
 use crate::sys::route::Changes;
 use crate::time::Timestamp;
@@ -207,13 +208,13 @@ impl Control {
                 Action::Enforce { .. } if told > 0 => told -= 1,
                 Action::Enforce { host, verdict, until } => {
                     let timeout = self.timeout(until);
-                    if let Err(error) = self.firewall.act(host, verdict, timeout) {
+                    if let Err(error) = self.firewall.act(Place::anywhere(host), verdict, timeout) {
                         tracing::error!(%host, %verdict, "the kernel was not told: {error}");
                         self.firewall_error = Some(error.to_string());
                     }
                 }
                 Action::Lift { host } => {
-                    if let Err(error) = self.firewall.lift(host) {
+                    if let Err(error) = self.firewall.lift(Place::anywhere(host)) {
                         tracing::error!(%host, "the kernel was not told to let go: {error}");
                         self.firewall_error = Some(error.to_string());
                     }
@@ -257,7 +258,8 @@ impl Control {
             .take_while(|action| !matches!(action, Action::Lift { .. }))
             .filter_map(|action| match *action {
                 Action::Enforce { host, verdict, until } => {
-                    Some(firewall::Order { host, verdict, timeout: self.timeout(until) })
+                    let (place, ports) = (Place::anywhere(host), Vec::new());
+                    Some(firewall::Order { place, verdict, timeout: self.timeout(until), ports })
                 }
                 _ => None,
             })

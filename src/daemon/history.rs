@@ -16,6 +16,7 @@ use crate::observe::live::Live;
 use crate::respond::cases::decision_of;
 use crate::respond::{Action, By, Case, Held, Mode, Responder, Verdict};
 use crate::store::{Kept, Limits, Receipt, Store, StoreHandle};
+use crate::suspect::Who;
 use crate::sys::clock::{Boot, Clock};
 use crate::time::Timestamp;
 use crate::wire::Address;
@@ -115,17 +116,18 @@ pub(super) fn take_over(
     }
     let last = |host| store.and_then(|store| store.of(host, 1).ok()).and_then(|acts| acts.into_iter().next());
     for acted in found {
+        let Who::Address(host) = acted.place.source else { continue };
         let until = acted.expires_in.map(|left| now + left);
-        if let Some(case) = remembered.remove(&acted.host) {
+        if let Some(case) = remembered.remove(&host) {
             responder.restore(
                 Case { verdict: acted.verdict, until: case.until.filter(|at| *at > now).or(until), ..case },
                 actions,
             );
-        } else if last(acted.host).is_some_and(|act| act.decision == Verdict::Release) {
-            tracing::warn!(host = %acted.host, "released before the stop, and still in the kernel: lifted");
-            actions.push(Action::Lift { host: acted.host });
+        } else if last(host).is_some_and(|act| act.decision == Verdict::Release) {
+            tracing::warn!(%host, "released before the stop, and still in the kernel: lifted");
+            actions.push(Action::Lift { host });
         } else {
-            let case = adopted(acted, until, now);
+            let case = adopted(host, acted.verdict, until, now);
             let enforced = responder.settings().mode == Mode::Enforce;
             actions.push(Action::Record(Box::new(decision_of(&case, enforced))));
             responder.restore(case, actions);
@@ -203,10 +205,10 @@ fn held_again(view: &HeldView, attachment: Attachment, threshold: Score) -> Held
 }
 
 /// A case for a host that the kernel acts on and nobody remembers why.
-fn adopted(acted: &Acted, until: Option<Timestamp>, now: Timestamp) -> Case {
+fn adopted(host: Address, verdict: Verdict, until: Option<Timestamp>, now: Timestamp) -> Case {
     Case {
-        host: acted.host,
-        verdict: acted.verdict,
+        host,
+        verdict,
         since: now,
         until,
         step: 0,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::daemon::control::Control;
 use crate::evidence::{Attachment, Score};
 use crate::respond::{Action, By, Decision, Mode, Verdict};
+use crate::suspect::Who;
 use crate::time::Timestamp;
 use crate::wire::Address;
 
@@ -32,7 +33,8 @@ impl Control {
         // While the table is not in place there is nothing to read; that is told elsewhere.
         let Ok(limited) = self.firewall.throttled(MOST) else { return };
         let enforced = self.responder.settings().mode == Mode::Enforce;
-        for (host, packets) in limited {
+        for (place, packets) in limited {
+            let Who::Address(host) = place.source else { continue };
             if self.throttled.len() >= MOST_TOLD {
                 return;
             }
