@@ -12,6 +12,7 @@ use etherparse::PacketBuilder;
 use firedoor::config::Config;
 use firedoor::firewall::{Firewall, Order, Plan};
 use firedoor::respond::{Mode, Verdict};
+use firedoor::suspect::Place;
 use firedoor::sys::namespace::{self, Namespace};
 use firedoor::time::Timestamp;
 use firedoor::wire::Address;
@@ -97,7 +98,12 @@ impl Road {
         let others = |verdict: Verdict, count: u16| -> Vec<Order> {
             (0..count)
                 .map(u16::to_be_bytes)
-                .map(|[c, d]| Order { host: Address::v4([10, 9, c, d]), verdict, timeout: None })
+                .map(|[c, d]| Order {
+                    place: Place::anywhere(Address::v4([10, 9, c, d])),
+                    verdict,
+                    timeout: None,
+                    ports: Vec::new(),
+                })
                 .collect()
         };
         self.gateway

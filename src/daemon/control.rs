@@ -27,13 +27,13 @@ use crate::observe::order::Request;
 use crate::respond::inquiry::Inquiries;
 use crate::respond::{Action, Block, Decision, Responder, Verdict};
 use crate::store::StoreHandle;
-use crate::suspect::{Link, Place, Suspect};
+use crate::suspect::{Link, Place, Suspect, Who};
 use crate::sys::clock::Clock;
 use crate::sys::readiness;
 use crate::sys::route::Changes;
 use crate::time::Timestamp;
 use crate::track::Shared;
-use crate::wire::Mac;
+use crate::wire::{Address, Mac};
 
 /// The kernel lets go of a host so long after the responder would have: it is the daemon's death that this is for.
 const SLACK: Duration = Duration::from_secs(5);
@@ -198,6 +198,7 @@ impl Control {
     /// Carries out what the responder wants, in its order: the kernel before the record, the record before the shards.
     pub(super) fn carry_out(&mut self, actions: &mut Vec<Action>) {
         self.held_changed |= !actions.is_empty();
+        self.admit_the_unreachable(actions);
         let now = self.clock.now();
         let (restraint, live) = (&mut self.restraint, &self.live);
         actions.retain(|action| match action {
@@ -284,7 +285,33 @@ impl Control {
             timeout,
             ports: block.ports.clone(),
         };
-        block.places.iter().map(order).collect()
+        let may = |place: &&Place| match place.source {
+            Who::Address(address) => self.responder.exemption(address).is_none(),
+            Who::Card(_) | Who::Network(_) => true,
+        };
+        block.places.iter().filter(may).filter(|place| self.firewall.reaches(**place)).map(order).collect()
+    }
+
+    /// No block on paper: of what the kernel cannot match, the record says that it is not shut, and why.
+    fn admit_the_unreachable(&self, actions: &mut [Action]) {
+        let mut unreachable: Vec<Address> = Vec::new();
+        for action in actions {
+            match action {
+                Action::Enforce(block) if !block.places.iter().any(|place| self.firewall.reaches(*place)) => {
+                    unreachable.push(block.host);
+                }
+                Action::Record(decision)
+                    if unreachable.contains(&decision.host)
+                        && matches!(decision.decision, Verdict::Contain | Verdict::Isolate) =>
+                {
+                    decision.enforced = false;
+                    decision.reason.push_str(
+                        "; not shut: its packets cannot be matched here (behind a second VLAN tag or in PPPoE, and behind a router)",
+                    );
+                }
+                _ => {}
+            }
+        }
     }
 
     fn record(&mut self, decision: &Decision) {

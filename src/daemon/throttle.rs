@@ -34,7 +34,9 @@ impl Control {
         // While the table is not in place there is nothing to read; that is told elsewhere.
         let Ok(limited) = self.firewall.throttled(MOST) else { return };
         let enforced = self.responder.settings().mode == Mode::Enforce;
-        for (host, packets) in limited {
+        for (place, packets) in limited {
+            // A card that nobody has seen an address of is counted all the same.
+            let Some(host) = self.live.board.at(place) else { continue };
             if self.throttled.len() >= MOST_TOLD {
                 return;
             }

@@ -1,8 +1,9 @@
 //! What the rules counted, and how full the kernel's sets are.
 
+use super::elements::Tables;
 use super::ruleset::{COUNTERS, KEPT_SETS};
 use crate::sys::netlink::Error;
-use crate::sys::nftables::{Set, Table};
+use crate::sys::nftables::{Counter, Set, Table};
 
 /// Most elements counted one by one, on kernels that do not tell a set's number.
 const COUNTED_BY_HAND: usize = 65_536;
@@ -45,20 +46,27 @@ impl Counters {
         self.counts.iter().find(|(n, _)| *n == name).map(|(_, count)| *count).unwrap_or_default()
     }
 
-    pub(super) fn read(table: &mut Table) -> Result<Self, Error> {
-        let named = table.counters()?;
+    /// Both tables' counters of one name are one.
+    pub(super) fn read(tables: &mut Tables) -> Result<Self, Error> {
+        let mut named = tables.inet.counters()?;
+        named.extend(tables.netdev.counters()?);
         let counts = COUNTERS
             .iter()
             .filter_map(|name| {
-                let counter = named.iter().find(|counter| counter.name == *name)?;
-                Some((*name, Count { packets: counter.packets, bytes: counter.bytes }))
+                let of = |count: Option<Count>, counter: &Counter| {
+                    let Count { packets, bytes } = count.unwrap_or_default();
+                    Some(Count { packets: packets + counter.packets, bytes: bytes + counter.bytes })
+                };
+                Some((*name, named.iter().filter(|counter| counter.name == *name).fold(None, of)?))
             })
             .collect();
-        let there = table.sets()?;
         let mut sets = Vec::new();
-        for name in KEPT_SETS {
-            if let Some(set) = there.iter().find(|set| set.name == name) {
-                sets.push(occupancy(table, name, set)?);
+        for table in [&mut tables.inet, &mut tables.netdev] {
+            let there = table.sets()?;
+            for (name, _) in KEPT_SETS {
+                if let Some(set) = there.iter().find(|set| set.name == name) {
+                    sets.push(occupancy(table, name, set)?);
+                }
             }
         }
         Ok(Counters { counts, sets })

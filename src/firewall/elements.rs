@@ -1,152 +1,129 @@
-//! Hosts as elements of the kernel's sets, and the skeleton as the kernel shows it.
-//!
-//! A contained host is one element of `acted4` or `acted6`, whose verdict jumps to `contain`; an isolated host is one
-//! that jumps to `isolate`, and one of `isolated4` or `isolated6`, for what is sent to it.
+//! Elements of the kernel's sets, and the skeleton as the kernel shows it.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::time::Duration;
 
-use super::ruleset::KEPT_SETS;
-use super::{HostActed, HostOrder};
-use crate::respond::Verdict;
+use super::places::{self, Found, Key, Row};
+use super::ruleset::{DISPATCH, kept};
+use crate::suspect::Place;
 use crate::sys::netlink::Error;
-use crate::sys::nftables::{Change, Element, Table};
-use crate::wire::Address;
+use crate::sys::nftables::{Change, Element, Family, Table, Then};
 
 /// A race with the kernel's own expiry shows as a refusal; the next look sees what is there.
 const ATTEMPTS: u32 = 4;
-/// One order takes up to 220 octets, and a transaction has to fit the default send buffer of 208 KiB. The more the
+/// A key takes up to 250 octets to change, and a transaction has to fit the default send buffer of 208 KiB. The more the
 /// better: at the end of each the kernel looks through the whole map again.
-const ORDERS_A_TRANSACTION: usize = 800;
+const KEYS_A_TRANSACTION: usize = 800;
+/// Single changes that fit as well.
+pub(super) const CHANGES_A_TRANSACTION: usize = 1000;
+/// More keys than this are looked up by reading the sets whole.
+const LOOKED_UP: usize = 64;
 
-/// The map of verdicts, the set of isolated destinations, and the two chains, of a host's family.
-struct Places {
-    acted: &'static str,
-    isolated: &'static str,
-    contain: &'static str,
-    isolate: &'static str,
+/// Tables `inet firedoor` and `netdev firedoor`.
+#[derive(Debug)]
+pub(super) struct Tables {
+    pub(super) inet: Table,
+    pub(super) netdev: Table,
 }
 
-const V4: Places = Places { acted: "acted4", isolated: "isolated4", contain: "contain4", isolate: "isolate4" };
-const V6: Places = Places { acted: "acted6", isolated: "isolated6", contain: "contain6", isolate: "isolate6" };
+impl Tables {
+    fn of(&mut self, set: &str) -> &mut Table {
+        match places::family(set) {
+            Family::Inet => &mut self.inet,
+            Family::Netdev => &mut self.netdev,
+        }
+    }
 
-fn places(host: Address) -> &'static Places {
-    if host.is_v4() { &V4 } else { &V6 }
-}
+    /// The elements of all sets that hold places.
+    pub(super) fn read(&mut self) -> Result<Found, Error> {
+        let mut found = Found::default();
+        for (set, _) in places::sets() {
+            let rows = self.of(set).elements(set, usize::MAX, |element| Some((element.key.to_vec(), row(set, &element)?)))?;
+            found.rows.extend(rows.0.into_iter().map(|(key, row)| ((set, key), row)));
+        }
+        Ok(found)
+    }
 
-fn key(host: Address) -> Vec<u8> {
-    match host.ip() {
-        IpAddr::V4(a) => a.octets().to_vec(),
-        IpAddr::V6(a) => a.octets().to_vec(),
+    /// Those of `keys` that are there.
+    fn look_up(&mut self, keys: &[Key]) -> Result<Found, Error> {
+        if keys.len() > LOOKED_UP {
+            return self.read();
+        }
+        let mut found = Found::default();
+        for (set, key) in keys {
+            if let Some(row) = self.of(set).element(set, key, |element| row(set, &element))? {
+                found.rows.insert((*set, key.clone()), row);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes each of `keys` what `wanted` says: there, with that verdict and time, or gone. An element that is there is
+    /// taken out in the same transaction, so that its new verdict and timeout hold on every kernel, and no packet sees
+    /// it gone. `first` goes ahead of all that. Gives what was there.
+    pub(super) fn apply(&mut self, mut keys: Vec<Key>, wanted: &HashMap<Key, Row>, first: &[Change]) -> Result<Found, Error> {
+        // Neighbours share a message.
+        keys.sort_unstable();
+        keys.dedup();
+        for attempt in 1.. {
+            let there = self.look_up(&keys)?;
+            match self.write(&keys, wanted, &there, first) {
+                Err(error) if raced(&error) && attempt < ATTEMPTS => {}
+                result => return result.map(|()| there),
+            }
+        }
+        Ok(Found::default())
+    }
+
+    fn write(&mut self, keys: &[Key], wanted: &HashMap<Key, Row>, there: &Found, first: &[Change]) -> Result<(), Error> {
+        let mut changes = first.to_vec();
+        for keys in keys.chunks(KEYS_A_TRANSACTION) {
+            for (set, key) in keys.iter().filter(|key| there.rows.contains_key(*key)) {
+                changes.push(Change::Remove { family: places::family(set), set, key: key.clone() });
+            }
+            for (set, key) in keys {
+                if let Some(row) = wanted.get(&(*set, key.clone())) {
+                    changes.push(Change::Put {
+                        family: places::family(set),
+                        set,
+                        key: key.clone(),
+                        verdict: row.jump.map(Then::Jump),
+                        timeout: row.left,
+                    });
+                }
+            }
+            self.inet.change(&changes)?;
+            changes.clear();
+        }
+        self.inet.change(&changes)
     }
 }
 
-fn host(key: &[u8]) -> Option<Address> {
-    if let Ok(octets) = <[u8; 4]>::try_from(key) {
-        return Some(Address::v4(octets));
-    }
-    <[u8; 16]>::try_from(key).ok().map(Address::v6)
-}
-
-fn verdict(element: &Element<'_>) -> Option<Verdict> {
-    let chain = element.jump?;
-    match chain.trim_end_matches(['4', '6']) {
-        "contain" => Some(Verdict::Contain),
-        "isolate" => Some(Verdict::Isolate),
-        _ => None,
-    }
-}
-
-fn read(element: &Element<'_>) -> Option<HostActed> {
-    Some(HostActed { host: host(element.key)?, verdict: verdict(element)?, expires_in: element.expires_in })
-}
-
-/// Whom the kernel acts on.
-pub(super) fn acted(table: &mut Table) -> Result<Vec<HostActed>, Error> {
-    let mut found = Vec::new();
-    for places in [&V4, &V6] {
-        found.append(&mut table.elements(places.acted, usize::MAX, |element| read(&element))?.0);
-    }
-    Ok(found)
+fn row(set: &str, element: &Element<'_>) -> Option<Row> {
+    let jump = match element.jump {
+        Some(name) => Some(places::chain(name)?),
+        None if places::is_map(set) => return None,
+        None => None,
+    };
+    Some(Row { jump, left: element.expires_in })
 }
 
 /// The sources in a set whose elements count packets.
-pub(super) fn throttled(table: &mut Table, set: &str, most: usize) -> Result<Vec<(Address, u64)>, Error> {
-    Ok(table.elements(set, most, |element| Some((host(element.key)?, element.packets.unwrap_or(0))))?.0)
+pub(super) fn throttled(table: &mut Table, set: &str, most: usize) -> Result<Vec<(Place, u64)>, Error> {
+    let read = |element: Element<'_>| Some((places::read_untagged(element.key)?, element.packets.unwrap_or(0)));
+    Ok(table.elements(set, most, read)?.0)
 }
 
-/// Puts hosts in, given what is there for them: an element that is there is taken out in the same transaction, so that
-/// its new verdict and timeout hold on every kernel, and no packet sees it gone.
-pub(super) fn put(table: &mut Table, orders: &[HostOrder], there: &HashMap<Address, Verdict>) -> Result<(), Error> {
-    for orders in orders.chunks(ORDERS_A_TRANSACTION) {
-        let mut changes = Vec::with_capacity(orders.len());
-        for HostOrder { host, .. } in orders.iter().filter(|order| there.contains_key(&order.host)) {
-            changes.push(Change::Remove { set: places(*host).acted, key: key(*host) });
-        }
-        let may_be_isolated =
-            |order: &&HostOrder| order.verdict == Verdict::Isolate || there.get(&order.host) == Some(&Verdict::Isolate);
-        // Whether such a set holds a host or not, adding first makes the removal right.
-        for HostOrder { host, .. } in orders.iter().filter(may_be_isolated) {
-            changes.push(Change::Put { set: places(*host).isolated, key: key(*host), jump: None, timeout: None });
-        }
-        for HostOrder { host, .. } in orders.iter().filter(may_be_isolated) {
-            changes.push(Change::Remove { set: places(*host).isolated, key: key(*host) });
-        }
-        for HostOrder { host, timeout, .. } in orders.iter().filter(|order| order.verdict == Verdict::Isolate) {
-            let set = places(*host).isolated;
-            changes.push(Change::Put { set, key: key(*host), jump: None, timeout: *timeout });
-        }
-        for HostOrder { host, verdict, timeout } in orders {
-            let places = places(*host);
-            let jump = Some(if *verdict == Verdict::Isolate { places.isolate } else { places.contain });
-            changes.push(Change::Put { set: places.acted, key: key(*host), jump, timeout: *timeout });
-        }
-        table.change(&changes)?;
-    }
-    Ok(())
+/// Keys of a set without timeouts.
+pub(super) fn keys(table: &mut Table, set: &str) -> Result<Vec<Vec<u8>>, Error> {
+    let mut keys = table.elements(set, usize::MAX, |element| Some(element.key.to_vec()))?.0;
+    keys.sort_unstable();
+    Ok(keys)
 }
 
-/// Puts hosts in, whatever is there for them.
-pub(super) fn replace(table: &mut Table, orders: &[HostOrder]) -> Result<(), Error> {
-    for attempt in 1.. {
-        let mut there = HashMap::new();
-        if orders.len() > 64 {
-            there.extend(acted(table)?.into_iter().map(|acted| (acted.host, acted.verdict)));
-        } else {
-            for order in orders {
-                if let Some(acted) = find(table, order.host)? {
-                    there.insert(acted.host, acted.verdict);
-                }
-            }
-        }
-        match put(table, orders, &there) {
-            Err(error) if raced(&error) && attempt < ATTEMPTS => {}
-            result => return result,
-        }
-    }
-    Ok(())
-}
-
-/// Takes a host out; gives what was done about it, if anything was.
-pub(super) fn lift(table: &mut Table, host: Address) -> Result<Option<Verdict>, Error> {
-    let places = places(host);
-    for attempt in 1.. {
-        let Some(acted) = find(table, host)? else { return Ok(None) };
-        let mut changes = vec![Change::Remove { set: places.acted, key: key(host) }];
-        if acted.verdict == Verdict::Isolate {
-            changes.push(Change::Put { set: places.isolated, key: key(host), jump: None, timeout: None });
-            changes.push(Change::Remove { set: places.isolated, key: key(host) });
-        }
-        match table.change(&changes) {
-            Err(error) if raced(&error) && attempt < ATTEMPTS => {}
-            result => return result.map(|()| Some(acted.verdict)),
-        }
-    }
-    Ok(None)
-}
-
-fn find(table: &mut Table, host: Address) -> Result<Option<HostActed>, Error> {
-    table.element(places(host).acted, &key(host), |element| read(&element))
+/// What is left of a time, never quite nothing: the kernel takes 0 for ever.
+pub(super) fn left(until: std::time::Instant, now: std::time::Instant) -> Duration {
+    until.saturating_duration_since(now).max(Duration::from_millis(1))
 }
 
 fn raced(error: &Error) -> bool {
@@ -154,13 +131,24 @@ fn raced(error: &Error) -> bool {
 }
 
 /// The skeleton as the kernel shows it: what must not change behind our back. Compares equal while it did not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Shape {
     chains: Vec<(String, Vec<String>)>,
     rules: Vec<(String, Vec<u8>)>,
     sets: Vec<(String, u32)>,
     elements: Vec<(String, Vec<Vec<u8>>)>,
     counters: Vec<String>,
+}
+
+/// What the dispatching maps hold, as [`Guard::dispatch`](super::ruleset::Guard::dispatch) lists it.
+pub(super) fn dispatch(table: &mut Table) -> Result<Vec<(&'static str, Vec<u8>, Option<String>)>, Error> {
+    let mut found = Vec::new();
+    for set in DISPATCH {
+        let read = |element: Element<'_>| Some((set, element.key.to_vec(), element.jump.map(str::to_owned)));
+        found.append(&mut table.elements(set, usize::MAX, read)?.0);
+    }
+    found.sort_unstable();
+    Ok(found)
 }
 
 /// Reads the skeleton: chains, rules, sets, and the elements of those sets whose elements are part of it.
@@ -170,7 +158,9 @@ pub(super) fn shape(table: &mut Table) -> Result<Shape, Error> {
     let mut sets: Vec<_> = table.sets()?.into_iter().filter(|s| !s.anonymous).map(|s| (s.name, s.size)).collect();
     sets.sort_unstable();
     let mut elements = Vec::new();
-    for (name, _) in sets.iter().filter(|(name, _)| !KEPT_SETS.contains(&name.as_str())) {
+    // Where the dispatching maps lead to changes with whether somebody is acted on: see `dispatch`.
+    let fixed = |name: &str| kept(name).is_none() && !DISPATCH.contains(&name);
+    for (name, _) in sets.iter().filter(|(name, _)| fixed(name)) {
         let (mut keys, _) = table.elements(name, usize::MAX, |element| {
             let mut key = element.key.to_vec();
             key.extend(element.last.unwrap_or_default());

@@ -6,6 +6,7 @@ use ipnetwork::IpNetwork;
 use thiserror::Error;
 
 use crate::respond::Verdict;
+use crate::suspect::{Place, Suspect};
 use crate::sys::netlink;
 use crate::wire::Address;
 
@@ -45,6 +46,12 @@ pub enum Error {
         host: Address,
         /// The entry that holds it.
         entry: IpNetwork,
+    },
+    /// A place that no rule can match.
+    #[error("{} cannot be matched by the kernel: an address behind two VLAN tags, or tags that do not pass there", Suspect { link: place.link, who: place.source })]
+    Unreachable {
+        /// The place.
+        place: Place,
     },
     /// An element was asked for before a skeleton was loaded.
     #[error("the ruleset is not loaded: reconcile first")]

@@ -1,86 +1,68 @@
 //! The kernel's firewall: ruleset text, elements, reconciliation.
 //!
-//! A [`Firewall`] keeps table `inet firedoor` of the calling thread's network namespace as its [`Plan`] says, and puts
-//! hosts into it. The skeleton (chains, sets, counters) goes in as text, by one `nft -f -` an engineer can read; hosts
-//! go in as elements, by netlink, in microseconds. Calls block for that long; none waits for anything else.
+//! A [`Firewall`] keeps tables `inet firedoor` and `netdev firedoor` of the calling thread's network namespace as its
+//! [`Plan`] says, and puts places into them. The skeleton (chains, sets, counters) goes in as text, by one `nft -f -` an
+//! engineer can read; places go in as elements, by netlink, in microseconds. Calls block for that long; none waits for
+//! anything else.
 //!
-//! What is dropped lives in the kernel with its timeouts, and goes on when this process ends. A [`Firewall`] also
+//! What is dropped lives in the kernel with its timeouts, and stays when this process ends. A [`Firewall`] also
 //! remembers what it put there, so that a flush by somebody else is put right by the next [`Firewall::reconcile`].
+//!
+//! Text is loaded again, in one transaction that keeps every element, when the settings or the interfaces change, and
+//! with the first and behind the last place that needs rules which every packet pays for: an isolated one, one with a
+//! VLAN tag, a /64.
 
 mod counters;
 mod elements;
 mod error;
 mod networks;
+mod places;
 pub mod ruleset;
 mod script;
 mod watch;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
 
 pub use counters::{Count, Counters, Occupancy};
 pub use error::Error;
-pub use ruleset::{Existing, Family, Plan};
+use places::{Found, Hooks, Key, Row};
+pub use ruleset::{Existing, Family, Frames, Guard, Plan, Variant};
 use script::Nft;
 pub use watch::{Drift, Watch, What};
 
 use crate::detect::settings::Networks;
 use crate::respond::{Mode, Verdict};
-use crate::sys::nftables::{Set, Table};
-use crate::wire::Address;
+use crate::suspect::{Link, Place, Who};
+use crate::sys::nftables::{self, Change, Set, Table, Then};
+use crate::sys::route::Kernel;
+use crate::wire::Mac;
+use crate::wire::frame::Transport;
 
-/// A host that the kernel acts on.
+/// A place that the kernel acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HostActed {
-    /// The host.
-    pub host: Address,
+pub struct Acted {
+    /// The place.
+    pub place: Place,
     /// Contain or isolate.
     pub verdict: Verdict,
     /// When the kernel lets go of it by itself; `None` is never.
     pub expires_in: Option<Duration>,
 }
 
-/// A host to act on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HostOrder {
-    /// The host.
-    pub host: Address,
+/// A place to act on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The place.
+    pub place: Place,
     /// Contain or isolate.
     pub verdict: Verdict,
     /// For how long; `None` is until lifted.
     pub timeout: Option<Duration>,
-}
-
-/// Shim.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Order {
-    /// Where.
-    pub place: crate::suspect::Place,
-    /// What.
-    pub verdict: Verdict,
-    /// How long.
-    pub timeout: Option<Duration>,
-    /// Ports.
-    pub ports: Vec<(crate::wire::frame::Transport, u16)>,
-}
-
-/// Shim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Acted {
-    /// Where.
-    pub place: crate::suspect::Place,
-    /// What.
-    pub verdict: Verdict,
-    /// How long.
-    pub expires_in: Option<Duration>,
-}
-
-impl From<HostActed> for Acted {
-    fn from(a: HostActed) -> Self {
-        Acted { place: crate::suspect::Place::anywhere(a.host), verdict: a.verdict, expires_in: a.expires_in }
-    }
+    /// Services that are shut for it beyond the lateral ones: by destination port, over TCP and UDP.
+    pub ports: Vec<(Transport, u16)>,
 }
 
 /// What a [`Firewall::reconcile`] found and did.
@@ -88,29 +70,29 @@ impl From<HostActed> for Acted {
 pub struct Reconciled {
     /// The skeleton was missing or not as planned, and was loaded.
     pub loaded: bool,
-    /// Hosts that had been put into the kernel, were gone before their time, and were put back.
-    pub restored: Vec<Address>,
-    /// Hosts that were lifted because they are on the never-contain list now.
-    pub exempted: Vec<Address>,
-    /// Whom the kernel acts on now.
+    /// Places that had been put into the kernel, were gone before their time, and were put back.
+    pub restored: Vec<Place>,
+    /// Places that were lifted because they are on the never-contain list now.
+    pub exempted: Vec<Place>,
+    /// Where the kernel acts now.
     pub acted: Vec<Acted>,
 }
 
-/// What this process last put into the kernel for a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What this process last put into the kernel for a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Intent {
     verdict: Verdict,
     until: Option<Instant>,
+    ports: Vec<(Transport, u16)>,
 }
 
 impl Intent {
-    fn holds(self, now: Instant) -> bool {
+    fn holds(&self, now: Instant) -> bool {
         self.until.is_none_or(|until| until > now)
     }
 
-    fn order(self, host: Address, now: Instant) -> HostOrder {
-        let timeout = self.until.map(|until| until.saturating_duration_since(now));
-        HostOrder { host, verdict: self.verdict, timeout }
+    fn left(&self, now: Instant) -> Option<Duration> {
+        self.until.map(|until| elements::left(until, now))
     }
 }
 
@@ -118,33 +100,52 @@ impl Intent {
 #[derive(Debug)]
 struct Skeleton {
     plan: Plan,
-    isolation: bool,
+    variant: Variant,
     exempt: Networks,
-    shape: elements::Shape,
+    shape: [elements::Shape; 2],
 }
 
-/// The kernel's table, kept as planned. One for a process.
+/// The kernel's tables, kept as planned. One for a process.
 #[derive(Debug)]
 pub struct Firewall {
-    table: Table,
+    tables: elements::Tables,
+    links: Kernel,
     nft: Nft,
     skeleton: Option<Skeleton>,
-    intents: HashMap<Address, Intent>,
+    hooks: Hooks,
+    intents: HashMap<Place, Intent>,
+    /// Cards that forward for others; `None` until they are set, or read from the kernel.
+    forwarders: Option<HashSet<(u32, Mac)>>,
+    /// The kernel acts on places that are not intents: somebody put them there by hand.
+    foreign: bool,
     ports: watch::Ports,
 }
 
 impl Firewall {
-    /// Opens the netlink socket and finds nft. Changes nothing.
+    /// Opens the netlink sockets and finds nft. Changes nothing.
     ///
     /// # Errors
     /// No nft, or no netlink.
     pub fn open() -> Result<Self, Error> {
-        let (table, nft, ports) = (Table::open(ruleset::TABLE)?, Nft::find()?, watch::Ports::default());
-        ports.add(table.port());
-        Ok(Firewall { table, nft, skeleton: None, intents: HashMap::new(), ports })
+        let inet = Table::open(ruleset::TABLE, nftables::Family::Inet)?;
+        let netdev = Table::open(ruleset::TABLE, nftables::Family::Netdev)?;
+        let ports = watch::Ports::default();
+        ports.add(inet.port());
+        ports.add(netdev.port());
+        Ok(Firewall {
+            tables: elements::Tables { inet, netdev },
+            links: Kernel::open()?,
+            nft: Nft::find()?,
+            skeleton: None,
+            hooks: Hooks::default(),
+            intents: HashMap::new(),
+            forwarders: None,
+            foreign: false,
+            ports,
+        })
     }
 
-    /// Listens for what others do to the table. Open it before the first [`Firewall::reconcile`], to miss nothing.
+    /// Listens for what others do to the tables. Open it before the first [`Firewall::reconcile`], to miss nothing.
     ///
     /// # Errors
     /// No netlink.
@@ -158,174 +159,410 @@ impl Firewall {
     /// Their first complaint.
     pub fn check(&mut self, plan: &Plan) -> Result<(), Error> {
         let there = self.existing()?;
-        self.nft.check(&plan.script(&there, true))
+        let frames = plan.interfaces().to_vec();
+        let all = Variant { isolation: true, tagged: true, networks: true, frames, guard: Guard::Shut };
+        self.nft.check(&plan.script(&there, &all))
     }
 
-    /// Makes the kernel's table what `plan` says and puts back what is missing.
+    /// Makes the kernel's tables what `plan` says and puts back what is missing.
     ///
-    /// The first call loads the skeleton in any case and adopts the hosts that the kernel acts on already; later calls
-    /// load it only if the plan or the kernel's table changed. Loading is one transaction that keeps contained hosts,
-    /// contacts and limits: no packet meets a table without them. When the table that is there was loaded in monitor
-    /// mode and the plan enforces, the hosts in it are let go: what was only counted does not become a block.
+    /// The first call loads the skeleton in any case and adopts the places that the kernel acts on already; later calls
+    /// load it only if the plan or the kernel's tables changed. Loading is one transaction that keeps places, contacts
+    /// and limits: no packet meets a table without them. When the table that is there was loaded in monitor mode and the
+    /// plan enforces, the places in it are let go: what was only counted does not become a block.
+    ///
+    /// Places of interfaces that are not hooked are remembered, and put in once they are. Interfaces are known by index
+    /// here, so one that was deleted and made anew is another.
     ///
     /// # Errors
-    /// The kernel or nft refused; the table is then what it was.
+    /// The kernel or nft refused; the tables are then what they were.
     pub fn reconcile(&mut self, plan: &Plan) -> Result<Reconciled, Error> {
         let now = Instant::now();
         let first = self.skeleton.is_none();
         let there = self.existing()?;
         let released = there.mode == Some(Mode::Monitor) && plan.mode() == Mode::Enforce;
-        let mut acted = if released { Vec::new() } else { elements::acted(&mut self.table)? };
+        let mut found = if released { Found::default() } else { self.tables.read()? };
+        let held = found.places();
         if first || released {
-            self.intents = acted.iter().map(|acted| (acted.host, intent(acted, now))).collect();
+            let intent = |held: places::Held| Intent {
+                verdict: held.verdict,
+                until: held.left.map(|left| now + left),
+                ports: held.ports,
+            };
+            self.intents = held.iter().map(|(place, held)| (*place, intent(held.clone()))).collect();
         }
         self.intents.retain(|_, intent| intent.holds(now));
+        let before = std::mem::take(&mut self.hooks);
+        let frames = self.hook(plan)?;
+        self.foreign = held.keys().any(|place| !self.intents.contains_key(place));
 
-        let isolation = self.isolating(now) || acted.iter().any(|acted| acted.verdict == Verdict::Isolate);
-        let loaded = self.differs(plan, isolation)?;
+        let mut variant = self.wanted(plan, now);
+        variant.isolation |= held.values().any(|held| held.verdict == Verdict::Isolate);
+        variant.frames = frames;
+        if variant.isolation {
+            variant.guard = Guard::Idle;
+        }
+        let loaded = self.differs(plan, &variant)?;
         if loaded {
-            self.load(plan, &there, isolation)?;
+            self.load(plan, &there, variant)?;
         }
+        // Elements of an earlier version had other keys, and went with their sets.
+        found.rows.retain(|(set, key), _| ruleset::kept(set).is_some_and(|octets| octets as usize == key.len()));
+
         let exempt = Networks::new(plan.exempt().to_vec());
-        let exempted: Vec<Address> =
-            acted.iter().map(|acted| acted.host).filter(|host| exempt.contains(*host)).collect();
-        self.intents.retain(|host, _| !exempt.contains(*host));
-        for host in &exempted {
-            elements::lift(&mut self.table, *host)?;
+        let is_exempt = |place: &Place| matches!(place.source, Who::Address(address) if exempt.contains(address));
+        let mut exempted: Vec<Place> = held.keys().copied().filter(is_exempt).collect();
+        exempted.sort_unstable();
+        self.intents.retain(|place, _| !is_exempt(place));
+        let restored = self.restore(&found, &exempted, &before, now)?;
+        self.restore_forwarders(first)?;
+        Ok(Reconciled { loaded, restored, exempted, acted: self.acted()? })
+    }
+
+    /// Learns the plan's interfaces by index, and which of them frames can pass that the `inet` table does not see: a
+    /// bridge's ports, and trunks that carry VLAN interfaces on VLAN interfaces. Gives the latter's names.
+    fn hook(&mut self, plan: &Plan) -> Result<Vec<String>, Error> {
+        let links = self.links.links()?;
+        let kind = |index: Option<u32>| links.iter().find(|link| Some(link.index) == index)?.kind.as_deref();
+        let child = |index: u32| links.iter().filter(move |link| link.parent == Some(index) && link.vlan.is_some());
+        let hooked = links.iter().filter(|link| plan.interfaces().contains(&link.name));
+        let mut frames = Vec::new();
+        for link in hooked {
+            self.hooks.interfaces.push(link.index);
+            let stacked = child(link.index).any(|vlan| child(vlan.index).next().is_some());
+            if kind(link.master) == Some("bridge") || stacked {
+                self.hooks.frames.push(link.index);
+                frames.push(link.name.clone());
+            }
         }
-        acted.retain(|acted| !exempt.contains(acted.host));
-
-        let restored = self.restore(&mut acted, now)?;
-        Ok(Reconciled { loaded, restored, exempted, acted: acted.into_iter().map(Into::into).collect() })
+        frames.sort_unstable();
+        self.hooks.interfaces.sort_unstable();
+        self.hooks.frames.sort_unstable();
+        Ok(frames)
     }
 
-    /// Puts back what was put before, and is gone or weaker than it was.
-    fn restore(&mut self, acted: &mut Vec<HostActed>, now: Instant) -> Result<Vec<Address>, Error> {
-        let there: HashMap<Address, Verdict> = acted.iter().map(|acted| (acted.host, acted.verdict)).collect();
-        let mut orders: Vec<HostOrder> = self
-            .intents
-            .iter()
-            .filter(|(host, intent)| there.get(host) != Some(&intent.verdict))
-            .map(|(host, intent)| intent.order(*host, now))
-            .collect();
-        orders.sort_unstable_by_key(|order| order.host);
-        elements::put(&mut self.table, &orders, &there)?;
-        acted.retain(|acted| orders.binary_search_by_key(&acted.host, |order| order.host).is_err());
-        acted.extend(orders.iter().map(|o| HostActed { host: o.host, verdict: o.verdict, expires_in: o.timeout }));
-        acted.sort_unstable_by_key(|acted| acted.host);
-        Ok(orders.iter().map(|order| order.host).collect())
+    /// Puts back what was put before, and is gone or other than it was; takes out what belongs to `exempted` places, or
+    /// to interfaces that are not hooked. Gives the places that somebody else had taken out.
+    fn restore(
+        &mut self,
+        found: &Found,
+        exempted: &[Place],
+        before: &Hooks,
+        now: Instant,
+    ) -> Result<Vec<Place>, Error> {
+        let mut wanted: HashMap<Key, Row> = HashMap::new();
+        let mut restored = Vec::new();
+        for (place, intent) in &self.intents {
+            let rows = self.hooks.rows(*place, intent, intent.left(now));
+            let gone = |(key, row): &(Key, Row)| {
+                let (set, octets) = key;
+                let known = places::interface(set, octets).is_none_or(|index| before.interfaces.contains(&index));
+                places::is_map(set)
+                    && known
+                    && found.rows.get(key).is_none_or(|there| row.jump != there.jump && !there.outweighs(row))
+            };
+            if rows.iter().any(gone) {
+                restored.push(*place);
+            }
+            places::join(&mut wanted, rows);
+        }
+        let differs = |key: &Key, row: &Row| found.rows.get(key).is_none_or(|there| there.jump != row.jump);
+        let mut keys: Vec<Key> = wanted.iter().filter(|(key, row)| differs(key, row)).map(|(key, _)| key.clone()).collect();
+        let unhooked = |(set, key): &Key| {
+            places::interface(set, key).is_some_and(|index| !self.hooks.interfaces.contains(&index))
+        };
+        keys.extend(found.rows.keys().filter(|key| unhooked(key)).cloned());
+        let nothing = Intent { verdict: Verdict::Isolate, until: None, ports: Vec::new() };
+        for place in exempted {
+            keys.extend(self.hooks.rows(*place, &nothing, None).into_iter().map(|(key, _)| key));
+        }
+        if !keys.is_empty() {
+            self.tables.apply(keys, &wanted, &[])?;
+        }
+        restored.sort_unstable();
+        Ok(restored)
     }
 
-    fn isolating(&self, now: Instant) -> bool {
-        self.intents.values().any(|intent| intent.verdict == Verdict::Isolate && intent.holds(now))
+    /// The variant that the intents ask for.
+    fn wanted(&self, plan: &Plan, now: Instant) -> Variant {
+        let mut variant = Variant { tagged: plan.tagged(), ..Variant::default() };
+        if self.foreign {
+            variant.guard = Guard::Acted;
+        }
+        for (place, intent) in self.intents.iter().filter(|(_, intent)| intent.holds(now)) {
+            variant.isolation |= intent.verdict == Verdict::Isolate;
+            variant.tagged |= place.link.outer != 0;
+            variant.networks |= matches!(place.source, Who::Network(_));
+            variant.guard = variant.guard.max(if intent.ports.is_empty() { Guard::Acted } else { Guard::Shut });
+        }
+        if variant.isolation {
+            variant.guard = Guard::Idle;
+        }
+        variant
     }
 
-    fn differs(&mut self, plan: &Plan, isolation: bool) -> Result<bool, Error> {
+    fn differs(&mut self, plan: &Plan, variant: &Variant) -> Result<bool, Error> {
         let Some(skeleton) = &self.skeleton else { return Ok(true) };
-        if skeleton.plan != *plan || skeleton.isolation != isolation {
+        if skeleton.plan != *plan || skeleton.variant != *variant {
             return Ok(true);
         }
-        Ok(elements::shape(&mut self.table)? != skeleton.shape)
+        let there = elements::dispatch(&mut self.tables.inet)?;
+        let same = |((set, key, chain), other): (&(&str, Vec<u8>, Option<String>), &(&str, Vec<u8>, Option<&str>))| {
+            *set == other.0 && *key == other.1 && chain.as_deref() == other.2
+        };
+        let dispatch = variant.guard.dispatch();
+        if there.len() != dispatch.len() || !there.iter().zip(&dispatch).all(same) {
+            return Ok(true);
+        }
+        Ok(self.shape()? != self.skeleton.as_ref().map_or_else(Default::default, |skeleton| skeleton.shape.clone()))
     }
 
-    fn load(&mut self, plan: &Plan, there: &Existing, isolation: bool) -> Result<(), Error> {
-        let done = match self.nft.load(&plan.script(there, isolation)) {
+    fn shape(&mut self) -> Result<[elements::Shape; 2], Error> {
+        Ok([elements::shape(&mut self.tables.inet)?, elements::shape(&mut self.tables.netdev)?])
+    }
+
+    fn load(&mut self, plan: &Plan, there: &Existing, variant: Variant) -> Result<(), Error> {
+        let done = match self.nft.load(&plan.script(there, &variant)) {
             // Before 6.2 a set's size and timeout cannot be changed in place.
             Err(Error::Rejected { .. }) => {
-                let resized = ["contacts4", "fuse4", "throttled4", "contacts6", "fuse6", "throttled6"];
-                let there = Existing { resized: resized.map(str::to_owned).to_vec(), ..there.clone() };
-                self.nft.load(&plan.script(&there, isolation))
+                let mut resized = there.resized.clone();
+                resized.extend(RESIZED.map(str::to_owned));
+                let there = Existing { resized, ..there.clone() };
+                self.nft.load(&plan.script(&there, &variant))
             }
             other => other,
         };
         self.ports.add_process(done?);
-        let shape = elements::shape(&mut self.table)?;
+        let shape = self.shape()?;
         let exempt = Networks::new(plan.exempt().to_vec());
-        self.skeleton = Some(Skeleton { plan: plan.clone(), isolation, exempt, shape });
+        self.skeleton = Some(Skeleton { plan: plan.clone(), variant, exempt, shape });
         Ok(())
     }
 
     fn existing(&mut self) -> Result<Existing, Error> {
-        let chains = self.table.chains()?;
+        let chains = self.tables.inet.chains()?;
         let mode = chains.iter().find(|chain| chain.name == ruleset::DOOR).and_then(|door| {
             let mode = door.comment.as_deref()?.rsplit(", ").next()?;
             [Mode::Monitor, Mode::Enforce].into_iter().find(|m| m.to_string() == mode)
         });
-        let (maps, sets) = self.table.sets()?.into_iter().filter(|set| !set.anonymous).partition(|set| set.map);
         let names = |sets: Vec<Set>| sets.into_iter().map(|set| set.name).collect();
+        let split = |sets: Vec<Set>| sets.into_iter().filter(|set| !set.anonymous).partition(|set| set.map);
+        let (inet, netdev) = (self.tables.inet.sets()?, self.tables.netdev.sets()?);
+        let outdated = |set: &&Set| ruleset::kept(&set.name).is_some_and(|key| key != set.key);
+        let resized = inet.iter().chain(&netdev).filter(outdated).map(|set| set.name.clone()).collect();
+        let (maps, sets): (Vec<Set>, Vec<Set>) = split(inet);
+        let (frame_maps, frame_sets): (Vec<Set>, Vec<Set>) = split(netdev);
+        let frame_chains = self.tables.netdev.chains()?;
+        let frames = (!frame_chains.is_empty() || !frame_maps.is_empty() || !frame_sets.is_empty()).then(|| Frames {
+            chains: frame_chains.into_iter().map(|chain| chain.name).collect(),
+            sets: names(frame_sets),
+            maps: names(frame_maps),
+        });
         Ok(Existing {
             chains: chains.into_iter().map(|chain| chain.name).collect(),
             sets: names(sets),
             maps: names(maps),
-            counters: self.table.counters()?.into_iter().map(|counter| counter.name).collect(),
+            counters: self.tables.inet.counters()?.into_iter().map(|counter| counter.name).collect(),
             mode,
-            resized: Vec::new(),
+            resized,
+            frames,
         })
     }
 
-    /// Acts on a host, or changes what is done about it and for how long. In monitor mode the kernel counts what it
+    /// Whether the kernel can match a place's packets at all. It cannot match an address behind two VLAN tags, and a card
+    /// behind two only where such frames pass: at a bridge's ports and at trunks with stacked VLAN interfaces.
+    #[must_use]
+    pub fn reaches(&self, place: Place) -> bool {
+        self.hooks.reach(place)
+    }
+
+    /// Acts on a place, or changes what is done about it and for how long, with no ports of its own. In monitor mode the kernel counts what it
     /// would drop.
     ///
     /// # Errors
-    /// The host is exempt, the verdict is neither contain nor isolate, nothing is loaded, or the kernel refused.
-    pub fn act(&mut self, host: Address, verdict: Verdict, timeout: Option<Duration>) -> Result<(), Error> {
-        self.act_hosts(&[HostOrder { host, verdict, timeout }])
+    /// The place is exempt or cannot be matched, the verdict is neither contain nor isolate, nothing is loaded, or the
+    /// kernel refused.
+    pub fn act(&mut self, place: Place, verdict: Verdict, timeout: Option<Duration>) -> Result<(), Error> {
+        self.act_many(&[Order { place, verdict, timeout, ports: Vec::new() }])
     }
 
-    /// Acts on many hosts: checked first as a whole, then put in by transactions of up to a thousand elements.
+    /// Acts on many places: checked first as a whole, then put in by transactions of up to eight hundred elements.
     ///
     /// # Errors
     /// As for [`Firewall::act`]; after a refusal by the kernel the first transactions may stand.
-    fn act_hosts(&mut self, orders: &[HostOrder]) -> Result<(), Error> {
+    pub fn act_many(&mut self, orders: &[Order]) -> Result<(), Error> {
         let Some(skeleton) = &self.skeleton else { return Err(Error::NotLoaded) };
         for order in orders {
             if !matches!(order.verdict, Verdict::Contain | Verdict::Isolate) {
                 return Err(Error::NotAnAction(order.verdict));
             }
-            if let Some(entry) = skeleton.exempt.entry(order.host) {
-                return Err(Error::Exempt { host: order.host, entry });
+            if let Who::Address(host) = order.place.source
+                && let Some(entry) = skeleton.exempt.entry(host)
+            {
+                return Err(Error::Exempt { host, entry });
+            }
+            if !self.reaches(order.place) {
+                return Err(Error::Unreachable { place: order.place });
             }
         }
-        // Of several orders for one host the last counts.
-        let mut last: HashMap<Address, HostOrder> = HashMap::with_capacity(orders.len());
-        last.extend(orders.iter().map(|order| (order.host, *order)));
-        let orders: Vec<HostOrder> = last.into_values().collect();
-        elements::replace(&mut self.table, &orders)?;
         let now = Instant::now();
-        let mut isolation_concerned = false;
-        for order in &orders {
-            let until = order.timeout.map(|timeout| now + timeout);
-            let before = self.intents.insert(order.host, Intent { verdict: order.verdict, until });
-            isolation_concerned |=
-                order.verdict == Verdict::Isolate || before.is_some_and(|before| before.verdict == Verdict::Isolate);
+        let mut keys = Vec::with_capacity(orders.len());
+        let mut sources = HashSet::with_capacity(orders.len());
+        let mut undo = Vec::with_capacity(orders.len());
+        // Of several orders for one place the last counts.
+        for order in orders {
+            let mut ports: Vec<_> =
+                order.ports.iter().copied().filter(|(t, _)| matches!(t, Transport::Tcp | Transport::Udp)).collect();
+            ports.sort_unstable();
+            ports.dedup();
+            let intent = Intent { verdict: order.verdict, until: order.timeout.map(|timeout| now + timeout), ports };
+            keys.extend(self.keys(order.place, &intent));
+            sources.insert(order.place.source);
+            let before = self.intents.insert(order.place, intent);
+            if let Some(before) = &before {
+                keys.extend(self.keys(order.place, before));
+            }
+            undo.push((order.place, before));
         }
-        if isolation_concerned { self.follow_isolation() } else { Ok(()) }
+        if let Err(error) = self.put(keys, &sources, now) {
+            // What was refused is no intent.
+            for (place, before) in undo.into_iter().rev() {
+                match before {
+                    Some(before) => self.intents.insert(place, before),
+                    None => self.intents.remove(&place),
+                };
+            }
+            return Err(error);
+        }
+        self.follow(now)
     }
 
-    /// Lets go of a host; `false` if the kernel did not act on it.
+    /// Every key that a place with this intent has.
+    fn keys(&self, place: Place, intent: &Intent) -> impl Iterator<Item = Key> + use<> {
+        self.hooks.rows(place, intent, None).into_iter().map(|(key, _)| key)
+    }
+
+    /// Makes `keys` what the intents of these sources want, and the guard at least what the intents need.
+    fn put(&mut self, keys: Vec<Key>, sources: &HashSet<Who>, now: Instant) -> Result<Found, Error> {
+        let mut wanted = HashMap::with_capacity(keys.len());
+        for (place, intent) in &self.intents {
+            // Ports are shut for several places at once.
+            if intent.holds(now) && (sources.contains(&place.source) || !intent.ports.is_empty()) {
+                places::join(&mut wanted, self.hooks.rows(*place, intent, intent.left(now)));
+            }
+        }
+        let guard = self.skeleton.as_ref().map(|skeleton| {
+            let wanted = self.wanted(&skeleton.plan, now).guard;
+            if skeleton.variant.isolation { Guard::Idle } else { wanted.max(skeleton.variant.guard) }
+        });
+        let changes = guard.map_or_else(Vec::new, |guard| self.guarded(guard));
+        let found = self.tables.apply(keys, &wanted, &changes)?;
+        if let (Some(skeleton), Some(guard)) = (&mut self.skeleton, guard) {
+            skeleton.variant.guard = guard;
+        }
+        Ok(found)
+    }
+
+    /// The changes that bring the dispatching maps to `guard`.
+    fn guarded(&self, guard: Guard) -> Vec<Change> {
+        let Some(skeleton) = self.skeleton.as_ref().filter(|skeleton| skeleton.variant.guard != guard) else {
+            return Vec::new();
+        };
+        let family = nftables::Family::Inet;
+        let (old, new) = (skeleton.variant.guard.dispatch(), guard.dispatch());
+        let changed = || old.iter().zip(&new).filter(|(old, new)| old != new);
+        let removed = changed().map(|((set, key, _), _)| Change::Remove { family, set, key: key.clone() });
+        let put = changed().map(|(_, (set, key, chain))| Change::Put {
+            family,
+            set,
+            key: key.clone(),
+            verdict: Some(chain.map_or(Then::Accept, Then::Goto)),
+            timeout: None,
+        });
+        removed.chain(put).collect()
+    }
+
+    /// Lets go of a place; `false` if the kernel did not act on it.
     ///
     /// # Errors
     /// The kernel refused.
-    fn lift_host(&mut self, host: Address) -> Result<bool, Error> {
-        let there = elements::lift(&mut self.table, host)?;
-        self.intents.remove(&host);
-        if there == Some(Verdict::Isolate) {
-            self.follow_isolation()?;
+    pub fn lift(&mut self, place: Place) -> Result<bool, Error> {
+        let now = Instant::now();
+        let before = self.intents.remove(&place);
+        let nothing = Intent { verdict: Verdict::Isolate, until: None, ports: Vec::new() };
+        let mut keys: Vec<Key> = self.keys(place, &nothing).collect();
+        if let Some(before) = &before {
+            keys.extend(self.keys(place, before));
         }
-        Ok(there.is_some())
+        let found = match self.put(keys, &HashSet::from([place.source]), now) {
+            Ok(found) => found,
+            Err(error) => {
+                if let Some(before) = before {
+                    self.intents.insert(place, before);
+                }
+                return Err(error);
+            }
+        };
+        self.follow(now)?;
+        Ok(found.rows.keys().any(|(set, _)| places::is_map(set)))
     }
 
-    /// Loads the rules for destinations when the first host is isolated, and takes them out behind the last.
-    fn follow_isolation(&mut self) -> Result<(), Error> {
-        let isolation = self.isolating(Instant::now());
-        match &self.skeleton {
-            Some(skeleton) if skeleton.isolation != isolation => {
-                let plan = skeleton.plan.clone();
-                let there = self.existing()?;
-                self.load(&plan, &there, isolation)
-            }
-            _ => Ok(()),
+    /// Loads the rules that the first place of a kind needs, and takes them out behind the last.
+    fn follow(&mut self, now: Instant) -> Result<(), Error> {
+        let Some(skeleton) = &self.skeleton else { return Ok(()) };
+        let plan = skeleton.plan.clone();
+        let wanted = Variant { frames: skeleton.variant.frames.clone(), ..self.wanted(&plan, now) };
+        let at = &skeleton.variant;
+        if (at.isolation, at.tagged, at.networks) != (wanted.isolation, wanted.tagged, wanted.networks) {
+            let there = self.existing()?;
+            return self.load(&plan, &there, wanted);
         }
+        let changes = self.guarded(wanted.guard);
+        self.tables.inet.change(&changes)?;
+        if let Some(skeleton) = &mut self.skeleton {
+            skeleton.variant.guard = wanted.guard;
+        }
+        Ok(())
+    }
+
+    /// Replaces the cards that forward for others: the first contacts of what they forward are limited by address,
+    /// everybody else's by card. Tags do not matter here. Kept in the kernel.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn set_forwarders(&mut self, forwarders: &[(Link, Mac)]) -> Result<(), Error> {
+        self.forwarders = Some(forwarders.iter().map(|(link, card)| (link.interface, *card)).collect());
+        if self.skeleton.is_some() { self.restore_forwarders(false) } else { Ok(()) }
+    }
+
+    /// Makes the kernel's sets of forwarders what was set; takes over what is there if nothing was.
+    fn restore_forwarders(&mut self, first: bool) -> Result<(), Error> {
+        let there = elements::keys(&mut self.tables.inet, "forwarders")?;
+        if first && self.forwarders.is_none() {
+            let read = |key: &Vec<u8>| match places::read_untagged(key)? {
+                Place { link, source: Who::Card(card) } => Some((link.interface, card)),
+                Place { .. } => None,
+            };
+            self.forwarders = Some(there.iter().filter_map(read).collect());
+        }
+        let wanted: HashSet<Vec<u8>> =
+            self.forwarders.iter().flatten().map(|(interface, card)| places::card_key(*interface, *card)).collect();
+        let mut sets = vec![("forwarders", nftables::Family::Inet, there)];
+        if !self.hooks.frames.is_empty() {
+            let set = "frame_forwarders";
+            sets.push((set, nftables::Family::Netdev, elements::keys(&mut self.tables.netdev, set)?));
+        }
+        for (set, family, there) in sets {
+            let there: HashSet<Vec<u8>> = there.into_iter().collect();
+            let mut changes: Vec<Change> =
+                there.difference(&wanted).map(|key| Change::Remove { family, set, key: key.clone() }).collect();
+            let put = |key: &Vec<u8>| Change::Put { family, set, key: key.clone(), verdict: None, timeout: None };
+            changes.extend(wanted.difference(&there).map(put));
+            for changes in changes.chunks(elements::CHANGES_A_TRANSACTION) {
+                self.tables.inet.change(changes)?;
+            }
+        }
+        Ok(())
     }
 
     /// Replaces the hosts and networks that nothing may drop, and lifts those among them that are acted on now.
@@ -339,52 +576,36 @@ impl Firewall {
         self.reconcile(&plan)
     }
 
-    /// Shim.
-    pub fn act_many(&mut self, orders: &[Order]) -> Result<(), Error> {
-        let hosts: Vec<HostOrder> = orders
-            .iter()
-            .filter_map(|order| match order.place.source {
-                crate::suspect::Who::Address(host) => {
-                    Some(HostOrder { host, verdict: order.verdict, timeout: order.timeout })
-                }
-                _ => None,
-            })
-            .collect();
-        self.act_hosts(&hosts)
-    }
-
-    /// Shim.
-    pub fn lift(&mut self, place: crate::suspect::Place) -> Result<bool, Error> {
-        match place.source {
-            crate::suspect::Who::Address(host) => self.lift_host(host),
-            _ => Ok(false),
-        }
-    }
-
-    /// Shim.
-    pub fn set_forwarders(&mut self, _: &[(crate::suspect::Link, crate::wire::Mac)]) -> Result<(), Error> {
-        Ok(())
-    }
-
-    /// Whom the kernel acts on now.
+    /// Where the kernel acts now. A place that holds everywhere is one, however many interfaces there are.
     ///
     /// # Errors
     /// The kernel could not be asked.
-    pub fn acted(&mut self) -> Result<Vec<HostActed>, Error> {
-        let mut acted = elements::acted(&mut self.table)?;
-        acted.sort_unstable_by_key(|acted| acted.host);
+    pub fn acted(&mut self) -> Result<Vec<Acted>, Error> {
+        let places = self.tables.read()?.places();
+        let mut acted: Vec<Acted> = places
+            .into_iter()
+            .map(|(place, held)| Acted { place, verdict: held.verdict, expires_in: held.left })
+            .collect();
+        acted.sort_unstable_by_key(|acted| acted.place);
         Ok(acted)
     }
 
     /// The sources that the fuse limited within the last ten seconds, with the packets it counted against each since
-    /// then; at most `most` of each family.
+    /// then: a card, or an address behind a router. At most `most` of each kind.
     ///
     /// # Errors
     /// The kernel could not be asked.
-    pub fn throttled(&mut self, most: usize) -> Result<Vec<(Address, u64)>, Error> {
+    pub fn throttled(&mut self, most: usize) -> Result<Vec<(Place, u64)>, Error> {
         let mut found = Vec::new();
-        for set in ["throttled4", "throttled6"] {
-            found.extend(elements::throttled(&mut self.table, set, most)?);
+        for set in ["throttled_cards", "throttled4", "throttled6"] {
+            found.extend(elements::throttled(&mut self.tables.inet, set, most)?);
+        }
+        // What a card sends behind a second tag has a bucket of its own, and is the same card's.
+        for (place, packets) in elements::throttled(&mut self.tables.netdev, "frame_throttled", most)? {
+            match found.iter_mut().find(|(known, _)| *known == place) {
+                Some((_, known)) => *known += packets,
+                None => found.push((place, packets)),
+            }
         }
         Ok(found)
     }
@@ -395,21 +616,33 @@ impl Firewall {
     /// # Errors
     /// The kernel could not be asked.
     pub fn counters(&mut self) -> Result<Counters, Error> {
-        Ok(Counters::read(&mut self.table)?)
+        Ok(Counters::read(&mut self.tables)?)
     }
 
-    /// Deletes the table: nothing is dropped any more. `false` if there was none.
+    /// Deletes the tables: nothing is dropped any more. `false` if there was none.
     ///
     /// # Errors
     /// The kernel refused.
     pub fn remove(&mut self) -> Result<bool, Error> {
-        let there = self.table.delete()?;
+        let there = self.tables.inet.delete()?;
+        self.tables.netdev.delete()?;
         self.skeleton = None;
         self.intents.clear();
         Ok(there)
     }
 }
 
-fn intent(acted: &HostActed, now: Instant) -> Intent {
-    Intent { verdict: acted.verdict, until: acted.expires_in.map(|left| now + left) }
-}
+/// Sets whose size or timeout a changed setting changes.
+const RESIZED: [&str; 11] = [
+    "contacts4",
+    "fuse4",
+    "throttled4",
+    "contacts6",
+    "fuse6",
+    "throttled6",
+    "fuse_cards",
+    "throttled_cards",
+    "fuse_net6",
+    "frame_fuse",
+    "frame_throttled",
+];

@@ -1,9 +1,26 @@
-//! The text of table `inet firedoor`: a pure function of the settings.
+//! The text of tables `inet firedoor` and `netdev firedoor`: a pure function of the settings.
 //!
-//! The table is hooked at ingress of the protected interfaces, ahead of routing, bridging and flowtables. Order of
-//! work for a packet: the source is looked up once in a verdict map; while somebody is isolated, so is the destination;
-//! a TCP SYN to a lateral service goes through the fuse. Exemptions are consulted only in the chains that drop, first
-//! thing there.
+//! The table is hooked at ingress of the protected interfaces, ahead of routing, bridging and flowtables. A packet meets
+//! as little as can be:
+//!
+//! 1. `whole4` and `whole6` say by protocol where a packet that is no fragment goes on. Everything else (fragments,
+//!    extension headers, other protocols) goes the slow way through `rest`.
+//! 2. While nobody is acted on, TCP goes to `tcp`: a SYN to a lateral service passes the fuse, and that is all. While
+//!    somebody is ([`Guard`]), it goes to `tcp_acted`: only packets to or from a lateral service, or to a port that was
+//!    shut, are worth asking who sends them, for nothing else is dropped of what a contained host sends. Which of both
+//!    is a matter of a few elements, so the first containment loads no text.
+//! 3. `acted` asks who sends it: the card, then the address, each a verdict map keyed by interface. So the same address
+//!    on two interfaces is two hosts. In the variant for tags, frames with a tag are looked up with their VLAN id and in
+//!    maps of their own.
+//! 4. While somebody is isolated, every packet is asked about, and so is its destination.
+//!
+//! Exemptions are consulted only in the chains that drop, first thing there.
+//!
+//! **The fuse.** A bucket belongs to a card on an interface, whatever addresses it uses; for cards that forward for
+//! others, and where there are no cards, to an address on an interface (and twice as much to its /64). So who forges
+//! addresses empties the bucket of his own card. Contacts are keyed by interface, source and destination: a forger can
+//! use what the forged address knows already, which shows him nothing new, and can add nothing to it beyond his bucket.
+//! Who forges the card of another on the same interface does empty its bucket: nothing at ingress tells them apart.
 //!
 //! **The fuse under a flood.** A set that is full takes no more elements, and a rule whose `add` fails does not match:
 //! by itself that would open the fuse. So a source that found no place among the limited sources shares one bucket with
@@ -13,9 +30,13 @@
 //!
 //! In monitor mode the same rules count into `*_would_drop` counters and drop nothing.
 //!
-//! Not seen by an `inet` table: ARP (so an isolated host still resolves its care network), and IP behind a second VLAN
-//! tag.
+//! Not seen by an `inet` table: ARP (so an isolated host still resolves its care network), a second VLAN tag, PPPoE,
+//! MPLS. See [`frames`].
 
+mod fragments;
+mod frames;
+mod fuse;
+mod tunnels;
 mod transaction;
 
 use std::fmt::{self, Write as _};
@@ -23,7 +44,7 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
-pub use transaction::Existing;
+pub use transaction::{Existing, Frames};
 
 use super::Error;
 use super::networks::disjoint;
@@ -80,7 +101,7 @@ impl Family {
 }
 
 /// The named counters, in the order the text declares them. Those of the other mode stay at what they were.
-pub const COUNTERS: [&str; 10] = [
+pub const COUNTERS: [&str; 16] = [
     "contain_dropped",
     "contain_would_drop",
     "isolate_dropped",
@@ -89,23 +110,123 @@ pub const COUNTERS: [&str; 10] = [
     "fuse_would_drop",
     "fuse_shared_dropped",
     "fuse_shared_would_drop",
+    "fragment_dropped",
+    "fragment_would_drop",
+    "encapsulated_dropped",
+    "encapsulated_would_drop",
+    "tunnel_dropped",
+    "tunnel_would_drop",
     "exempt_passed",
     "care_passed",
 ];
 
-/// Sets and maps whose elements come and go at run time, and outlive a reload.
-pub const KEPT_SETS: [&str; 10] = [
-    "acted4",
-    "isolated4",
-    "contacts4",
-    "fuse4",
-    "throttled4",
-    "acted6",
-    "isolated6",
-    "contacts6",
-    "fuse6",
-    "throttled6",
+/// Sets and maps whose elements come and go at run time, and outlive a reload; with the octets of a key, by which those
+/// of an earlier version are told apart.
+pub const KEPT_SETS: [(&str, u32); 43] = [
+    ("acted4", 8),
+    ("isolated4", 4),
+    ("contacts4", 12),
+    ("fuse4", 8),
+    ("throttled4", 8),
+    ("acted6", 20),
+    ("isolated6", 16),
+    ("contacts6", 36),
+    ("fuse6", 20),
+    ("throttled6", 20),
+    ("cards", 12),
+    ("fuse_cards", 12),
+    ("throttled_cards", 12),
+    ("forwarders", 12),
+    ("acted_net6", 20),
+    ("fuse_net6", 20),
+    ("shut4", 16),
+    ("shut6", 28),
+    ("shut_cards", 20),
+    ("shut_net6", 28),
+    ("shut_ports", 8),
+    ("tagged_cards", 16),
+    ("tagged_acted4", 12),
+    ("tagged_acted6", 24),
+    ("tagged_net6", 24),
+    ("tagged_isolated4", 8),
+    ("tagged_isolated6", 20),
+    ("tagged_shut_cards", 24),
+    ("tagged_shut4", 20),
+    ("tagged_shut6", 32),
+    ("tagged_shut_net6", 32),
+    ("anywhere4", 4),
+    ("anywhere6", 16),
+    ("anywhere_shut4", 12),
+    ("anywhere_shut6", 24),
+    ("anywhere_isolated4", 4),
+    ("anywhere_isolated6", 16),
+    ("frame_cards", 12),
+    ("frame_tagged_cards", 16),
+    ("double_cards", 20),
+    ("frame_forwarders", 12),
+    ("frame_fuse", 12),
+    ("frame_throttled", 12),
 ];
+
+/// The octets of a key of one of [`KEPT_SETS`].
+pub(super) fn kept(set: &str) -> Option<u32> {
+    KEPT_SETS.iter().find(|(name, _)| *name == set).map(|(_, key)| *key)
+}
+
+/// The maps that say where a packet goes on: see [`Guard`].
+pub(super) const DISPATCH: [&str; 3] = ["rest", "whole4", "whole6"];
+
+/// What the door asks of packets that open nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Guard {
+    /// Nobody is acted on, or everybody is asked about anyway.
+    #[default]
+    Idle,
+    /// Who sends what goes to a lateral service, comes from one, or cannot be looked into.
+    Acted,
+    /// The same of what goes to a port that is shut for somebody.
+    Shut,
+}
+
+impl Guard {
+    const fn chains(self) -> [&'static str; 3] {
+        match self {
+            Guard::Idle => ["tcp", "udp", "rest"],
+            Guard::Acted => ["tcp_acted", "udp_acted", "rest_acted"],
+            Guard::Shut => ["tcp_shut", "udp_shut", "rest_acted"],
+        }
+    }
+
+    /// The elements of [`DISPATCH`]: map, key, and the chain to go to; none is to pass. Sorted.
+    pub(super) fn dispatch(self) -> Vec<(&'static str, Vec<u8>, Option<&'static str>)> {
+        let [tcp, udp, rest] = self.chains();
+        vec![
+            ("rest", vec![2], Some(rest)),
+            ("rest", vec![10], Some(rest)),
+            ("whole4", vec![1, 0, 0, 0, 0, 0, 0, 0], None),
+            ("whole4", vec![6, 0, 0, 0, 0, 0, 0, 0], Some(tcp)),
+            ("whole4", vec![17, 0, 0, 0, 0, 0, 0, 0], Some(udp)),
+            ("whole6", vec![6], Some(tcp)),
+            ("whole6", vec![17], Some(udp)),
+            ("whole6", vec![58], None),
+        ]
+    }
+}
+
+/// What of the text depends on what is going on, not on the settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Variant {
+    /// Somebody is isolated: every packet's source is looked up, and its destination.
+    pub isolation: bool,
+    /// A protected link carries VLAN tags: they are part of the key.
+    pub tagged: bool,
+    /// A /64 behind a router is acted on.
+    pub networks: bool,
+    /// Interfaces where frames can pass that the `inet` table does not see: a bridge's ports.
+    pub frames: Vec<String>,
+    /// What the dispatching maps hold when the text is loaded.
+    pub guard: Guard,
+}
 
 /// Everything the ruleset depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +239,7 @@ pub struct Plan {
     lateral: Services,
     exemptions: Vec<Exemption>,
     fuse: Fuse,
+    tagged: bool,
 }
 
 /// Networks that a role frees from the fuse, for some services or all.
@@ -162,6 +284,7 @@ impl Plan {
                 })
                 .collect(),
             fuse: config.fuse,
+            tagged: false,
         })
     }
 
@@ -188,23 +311,40 @@ impl Plan {
         self.exempt = exempt;
     }
 
+    /// Whether VLAN tags are part of a place from the start. Without it they are once a place with a tag is acted on.
+    pub fn set_tagged(&mut self, tagged: bool) {
+        self.tagged = tagged;
+    }
+
+    /// Whether VLAN tags are part of a place from the start.
+    #[must_use]
+    pub fn tagged(&self) -> bool {
+        self.tagged
+    }
+
     /// What the door's comment says about who wrote it, and in which mode.
     #[must_use]
     pub fn signature(&self) -> String {
         format!("Firedoor {}, {}", env!("CARGO_PKG_VERSION"), self.mode)
     }
 
-    /// The table. With `isolation`, destinations are looked up among the isolated too: rules that every packet pays
-    /// for, and that only matter while somebody is isolated.
+    /// The table as an engineer is shown it. With `isolation`, destinations are looked up among the isolated too: rules
+    /// that every packet pays for, and that only matter while somebody is isolated.
     #[must_use]
     pub fn text(&self, isolation: bool) -> String {
-        let mut out = String::with_capacity(4096);
+        self.variant(&Variant { isolation, tagged: self.tagged, ..Variant::default() })
+    }
+
+    /// The tables, as what is going on needs them.
+    #[must_use]
+    pub fn variant(&self, variant: &Variant) -> String {
+        let mut out = String::with_capacity(16_384);
         // Writing to a string cannot fail.
-        let _ = self.write(&mut out, isolation);
+        let _ = self.write(&mut out, variant);
         out
     }
 
-    fn write(&self, out: &mut String, isolation: bool) -> fmt::Result {
+    fn write(&self, out: &mut String, variant: &Variant) -> fmt::Result {
         writeln!(out, "table inet {TABLE} {{")?;
         for counter in COUNTERS {
             writeln!(out, "\tcounter {counter} {{ }}")?;
@@ -213,20 +353,30 @@ impl Plan {
         for family in Family::ALL {
             self.write_sets(out, family)?;
         }
+        write_places(out)?;
+        if self.fuse.enabled {
+            self.write_card_limits(out)?;
+        }
+        write_dispatch(out, variant.guard)?;
+        self.write_contain(out)?;
         for family in Family::ALL {
-            self.write_contain(out, family)?;
             self.write_isolate(out, family)?;
-            if isolation {
+            if variant.isolation {
                 self.write_toward_isolated(out, family)?;
             }
-            if self.fuse.enabled {
-                self.write_fuse(out, family)?;
-            }
         }
+        write_acted(out, variant)?;
+        if self.fuse.enabled {
+            self.write_fuse(out)?;
+            self.write_tunnels(out)?;
+        }
+        self.write_fragments(out)?;
+        self.write_transports(out)?;
         if !self.interfaces.is_empty() {
-            self.write_door(out, isolation)?;
+            self.write_door(out, variant)?;
         }
-        writeln!(out, "}}")
+        writeln!(out, "}}")?;
+        self.write_frames(out, variant)
     }
 
     fn ports(&self, transport: Transport) -> Vec<u16> {
@@ -261,14 +411,13 @@ impl Plan {
             write_networks(out, &format!("{name}{n}"), address, &disjoint(networks, family))?;
         }
         self.write_roles(out, family)?;
-        writeln!(out, "\tmap acted{n} {{\n\t\ttype {address} : verdict\n\t\tflags timeout\n\t}}")?;
-        writeln!(out, "\tset isolated{n} {{\n\t\ttype {address}\n\t\tflags timeout\n\t}}")?;
         if self.fuse.enabled {
             let fuse = &self.fuse;
-            let pair = format!("{address} . {address}");
+            let (one, pair) =
+                (format!("iface_index . {address}"), format!("iface_index . {address} . {address}"));
             write_dynamic(out, &format!("contacts{n}"), &pair, fuse.contacts, fuse.contact_timeout)?;
-            write_dynamic(out, &format!("fuse{n}"), address, fuse.sources, bucket_refills(fuse))?;
-            write_dynamic(out, &format!("throttled{n}"), address, fuse.sources, THROTTLED)?;
+            write_dynamic(out, &format!("fuse{n}"), &one, fuse.sources, bucket_refills(fuse))?;
+            write_dynamic(out, &format!("throttled{n}"), &one, fuse.sources, THROTTLED)?;
         }
         Ok(())
     }
@@ -308,7 +457,23 @@ impl Plan {
         let names: Vec<&str> = names.into_iter().filter(|name| !name.contains(char::is_control)).collect();
         writeln!(out, "\t# Roles: {}.", names.join(", "))?;
         writeln!(out, "\tset roles{n} {{\n\t\ttype {address} . inet_proto . inet_service\n\t\tflags interval")?;
-        writeln!(out, "\t\telements = {{ {} }}\n\t}}", elements.join(", "))
+        writeln!(out, "\t\telements = {{ {} }}\n\t}}", elements.join(", "))?;
+        write_networks(out, &format!("role_hosts{n}"), address, &self.role_hosts(family))
+    }
+
+    /// Hosts with a role for any lateral service: what is inside their tunnels is their role's business.
+    fn role_hosts(&self, family: Family) -> Vec<IpNetwork> {
+        if self.role_elements(family).is_empty() {
+            return Vec::new();
+        }
+        let lateral = |services: &Services| {
+            self.lateral.written().iter().any(|(transport, port)| match transport {
+                Transport::Udp => services.has_udp(*port),
+                _ => services.has_tcp(*port),
+            })
+        };
+        let hosts = self.exemptions.iter().filter(|exemption| exemption.services.as_ref().is_none_or(lateral));
+        disjoint(hosts.flat_map(|exemption| &exemption.hosts), family)
     }
 
     /// What the end of a dropping rule says: in monitor mode the packet goes on its way, past the table's other rules,
@@ -320,14 +485,61 @@ impl Plan {
         }
     }
 
-    fn write_contain(&self, out: &mut String, family: Family) -> fmt::Result {
-        let (n, ip) = (family.digit(), family.ip());
-        writeln!(out, "\tchain contain{n} {{")?;
-        writeln!(out, "\t\t{ip} saddr @exempt{n} counter name exempt_passed return")?;
+    fn write_contain(&self, out: &mut String) -> fmt::Result {
+        writeln!(out, "\t# What a contained place may not send, whoever it is.")?;
+        writeln!(out, "\tchain contain {{")?;
         for (word, _, _) in self.lateral() {
             writeln!(out, "\t\t{word} dport @lateral_{word} {}", self.verdict("contain"))?;
         }
-        writeln!(out, "\t}}")
+        writeln!(out, "\t\t# Nor serve: a worm's payload leaves from 445 as well as from anywhere.")?;
+        for (word, _, _) in self.lateral() {
+            writeln!(out, "\t\t{word} sport @lateral_{word} {}", self.verdict("contain"))?;
+        }
+        writeln!(out, "\t\t# Inside a tunnel no lateral service can be told: IPIP, IPv6, GRE, IP within IP, EtherIP, SCTP;")?;
+        writeln!(out, "\t\t# VXLAN (two ports), Teredo, Geneve.")?;
+        writeln!(out, "\t\tmeta l4proto {{ {} }} {}", listed(&tunnels::PROTOCOLS), self.verdict("tunnel"))?;
+        writeln!(out, "\t\tudp dport {{ {} }} {}", listed(&tunnels::PORTS), self.verdict("tunnel"))?;
+        writeln!(out, "\t}}")?;
+        let exempt = |n: char, ip: &str| format!("{ip} saddr @exempt{n} counter name exempt_passed return");
+        let card = [exempt('4', "ip"), exempt('6', "ip6")];
+        let chains: [(&str, &[String], &str, &str); 4] = [
+            ("contain4", &[exempt('4', "ip")], "ip saddr", "shut4"),
+            ("contain6", &[exempt('6', "ip6")], "ip6 saddr", "shut6"),
+            ("contain_card", &card, "ether saddr", "shut_cards"),
+            ("contain_net6", &[exempt('6', "ip6")], NETWORK, "shut_net6"),
+        ];
+        for (chain, exempt, source, shut) in chains {
+            for tagged in [false, true] {
+                writeln!(out, "\tchain {}{chain} {{", if tagged { "tagged_" } else { "" })?;
+                for rule in exempt {
+                    writeln!(out, "\t\t{rule}")?;
+                }
+                let verdict = self.verdict("contain");
+                if tagged {
+                    for tag in TAGS {
+                        writeln!(
+                            out,
+                            "\t\tether type {tag} meta iif . vlan id . {source} . meta l4proto . th dport @tagged_{shut} {verdict}"
+                        )?;
+                    }
+                } else {
+                    writeln!(out, "\t\tmeta iif . {source} . meta l4proto . th dport @{shut} {verdict}")?;
+                }
+                writeln!(out, "\t\tgoto contain\n\t}}")?;
+            }
+        }
+        for family in Family::ALL {
+            let (n, ip) = (family.digit(), family.ip());
+            writeln!(out, "\tchain anywhere_contain{n} {{\n\t\t{}", exempt(n, ip))?;
+            let verdict = self.verdict("contain");
+            writeln!(out, "\t\t{ip} saddr . meta l4proto . th dport @anywhere_shut{n} {verdict}")?;
+            writeln!(out, "\t\tgoto contain\n\t}}")?;
+        }
+        writeln!(out, "\tchain isolate_card {{")?;
+        for rule in card {
+            writeln!(out, "\t\t{rule}")?;
+        }
+        writeln!(out, "\t\tmeta nfproto vmap {{ ipv4 : goto isolate4, ipv6 : goto isolate6 }}\n\t}}")
     }
 
     fn write_isolate(&self, out: &mut String, family: Family) -> fmt::Result {
@@ -368,71 +580,193 @@ impl Plan {
         writeln!(out, "\t}}")
     }
 
-    fn write_fuse(&self, out: &mut String, family: Family) -> fmt::Result {
-        let (n, ip) = (family.digit(), family.ip());
-        let fuse = &self.fuse;
-        let over = format!("limit rate over {}/second burst {} packets", fuse.per_second.max(1), fuse.burst.max(1));
-        let end = match self.mode {
-            Mode::Enforce => "dropped drop",
-            // Monitor mode goes on and remembers the contact: it was made, and the next attempt is no first contact.
-            Mode::Monitor => "would_drop",
-        };
-        writeln!(out, "\tchain throttle{n} {{")?;
-        writeln!(out, "\t\tupdate @throttled{n} {{ {ip} saddr counter }}")?;
-        writeln!(out, "\t\tcounter name fuse_{end}")?;
-        writeln!(out, "\t}}")?;
-        let steady = u64::from(fuse.contacts) * 1800 / fuse.contact_timeout.as_secs().max(1);
-        writeln!(out, "\tchain first_contact{n} {{")?;
-        writeln!(out, "\t\t{ip} saddr . {ip} daddr @contacts{n} return")?;
-        writeln!(out, "\t\t{ip} saddr != @protected{n} return")?;
-        writeln!(out, "\t\t{ip} saddr @exempt{n} counter name exempt_passed return")?;
-        if !self.role_elements(family).is_empty() {
-            writeln!(out, "\t\t{ip} saddr . meta l4proto . th dport @roles{n} counter name exempt_passed return")?;
+    /// What the door asks about whole segments and datagrams: while nobody is acted on, while somebody is, and while a
+    /// port of their own is shut for somebody.
+    fn write_transports(&self, out: &mut String) -> fmt::Result {
+        let lateral: Vec<&str> = self.lateral().map(|(word, _, _)| word).collect();
+        let (tcp, udp) = (lateral.contains(&"tcp"), lateral.contains(&"udp"));
+        writeln!(out, "\tchain tcp {{")?;
+        if tcp && self.fuse.enabled {
+            writeln!(out, "\t\ttcp flags & (syn | ack) == syn tcp dport @lateral_tcp goto first_contact")?;
         }
-        writeln!(out, "\t\tupdate @fuse{n} {{ {ip} saddr {over} }} jump throttle{n}")?;
-        writeln!(out, "\t\t# A source that found no place among the limited ones shares a bucket with its like.")?;
-        writeln!(out, "\t\t{ip} saddr != @fuse{n} {over} counter name fuse_shared_{end}")?;
-        writeln!(out, "\t\t# Half of the contacts is filled at a bounded pace; the rest forgets within a minute.")?;
-        writeln!(
-            out,
-            "\t\tlimit rate {}/hour burst {} packets add @contacts{n} {{ {ip} saddr . {ip} daddr }} return",
-            steady.max(1),
-            (fuse.contacts / 2).max(1)
-        )?;
-        writeln!(out, "\t\tadd @contacts{n} {{ {ip} saddr . {ip} daddr timeout {}s }}", briefly(fuse).as_secs())?;
-        writeln!(out, "\t}}")
+        writeln!(out, "\t}}\n\tchain tcp_acted {{")?;
+        if tcp {
+            writeln!(out, "\t\tth dport @lateral_tcp goto tcp_lateral")?;
+            writeln!(out, "\t\tth sport @lateral_tcp goto acted")?;
+        }
+        writeln!(out, "\t}}\n\tchain tcp_lateral {{\n\t\tjump acted")?;
+        if tcp && self.fuse.enabled {
+            writeln!(out, "\t\ttcp flags & (syn | ack) == syn goto first_contact")?;
+        }
+        writeln!(out, "\t}}")?;
+        // One look-up for what is lateral and for what may hold something lateral.
+        let services = |lateral: &str, tunnel: &str| {
+            let mut elements: Vec<(u16, String)> = Vec::new();
+            if self.fuse.enabled || lateral != "first_contact" {
+                elements.extend(self.ports(Transport::Udp).into_iter().map(|port| (port, lateral.to_owned())));
+                let known = self.ports(Transport::Udp);
+                let tunnels = tunnels::PORTS.into_iter().filter(|port| !known.contains(port));
+                elements.extend(tunnels.map(|port| (port, format!("{}{tunnel}", tunnels::chain(port)))));
+            }
+            elements.sort_unstable();
+            elements.iter().map(|(port, chain)| format!("{port} : goto {chain}")).collect::<Vec<_>>().join(", ")
+        };
+        writeln!(out, "\tchain udp {{")?;
+        if self.fuse.enabled {
+            writeln!(out, "\t\tudp dport vmap {{ {} }}", services("first_contact", ""))?;
+        }
+        writeln!(out, "\t}}\n\tchain udp_acted {{")?;
+        writeln!(out, "\t\tudp dport vmap {{ {} }}", services("udp_lateral", "_acted"))?;
+        if udp {
+            writeln!(out, "\t\tth sport @lateral_udp goto acted")?;
+        }
+        writeln!(out, "\t}}\n\tchain udp_lateral {{\n\t\tjump acted")?;
+        if self.fuse.enabled {
+            writeln!(out, "\t\tgoto first_contact")?;
+        }
+        writeln!(out, "\t}}")?;
+        for name in ["vxlan", "teredo"] {
+            writeln!(out, "\tchain {name}_acted {{\n\t\tjump acted")?;
+            if self.fuse.enabled {
+                writeln!(out, "\t\tgoto {name}")?;
+            }
+            writeln!(out, "\t}}")?;
+        }
+        for word in ["tcp", "udp"] {
+            writeln!(out, "\tchain {word}_shut {{")?;
+            writeln!(out, "\t\tmeta l4proto . th dport @shut_ports jump acted")?;
+            writeln!(out, "\t\tgoto {word}_acted\n\t}}")?;
+        }
+        writeln!(out, "\t# Fragments, extension headers, other protocols.")?;
+        writeln!(out, "\tchain rest {{")?;
+        writeln!(out, "\t\tip frag-off & 0x3fff != 0 jump fragments4")?;
+        writeln!(out, "\t\texthdr frag exists jump fragments6")?;
+        if self.fuse.enabled {
+            writeln!(
+                out,
+                "\t\tmeta l4proto vmap {{ tcp : goto tcp, udp : goto udp, 4 : goto inner0, 41 : goto inner0, 47 : goto gre }}"
+            )?;
+        }
+        writeln!(out, "\t}}\n\tchain rest_acted {{\n\t\tjump acted\n\t\tgoto rest\n\t}}")
     }
 
-    fn write_door(&self, out: &mut String, isolation: bool) -> fmt::Result {
-        let devices: Vec<String> = self.interfaces.iter().map(|name| format!("\"{name}\"")).collect();
+    fn write_door(&self, out: &mut String, variant: &Variant) -> fmt::Result {
         writeln!(out, "\tchain {DOOR} {{")?;
         writeln!(out, "\t\tcomment \"{}\"", self.signature())?;
         writeln!(
             out,
             "\t\ttype filter hook ingress devices = {{ {} }} priority {PRIORITY}; policy accept;",
-            devices.join(", ")
+            quoted(&self.interfaces)
         )?;
-        for family in Family::ALL {
-            writeln!(out, "\t\t{} saddr vmap @acted{}", family.ip(), family.digit())?;
-        }
-        if isolation {
+        if variant.isolation {
+            writeln!(out, "\t\tjump acted")?;
             for family in Family::ALL {
-                let n = family.digit();
-                writeln!(out, "\t\t{} daddr @isolated{n} jump toward_isolated{n}", family.ip())?;
+                let (n, ip) = (family.digit(), family.ip());
+                if variant.tagged {
+                    for tag in TAGS {
+                        writeln!(
+                            out,
+                            "\t\tether type {tag} vlan id . {ip} daddr @tagged_isolated{n} jump toward_isolated{n}"
+                        )?;
+                    }
+                    writeln!(
+                        out,
+                        "\t\tether type != {{ {} }} {ip} daddr @isolated{n} jump toward_isolated{n}",
+                        TAGS.join(", ")
+                    )?;
+                    writeln!(out, "\t\t{ip} daddr @anywhere_isolated{n} jump toward_isolated{n}")?;
+                } else {
+                    writeln!(out, "\t\t{ip} daddr @isolated{n} jump toward_isolated{n}")?;
+                }
             }
         }
-        if self.fuse.enabled {
-            for (word, transport, _) in self.lateral() {
-                let opening = if transport == Transport::Tcp { "tcp flags & (syn | ack) == syn " } else { "" };
-                writeln!(
-                    out,
-                    "\t\t{opening}{word} dport @lateral_{word} \
-                     meta nfproto vmap {{ ipv4 : jump first_contact4, ipv6 : jump first_contact6 }}"
-                )?;
-            }
-        }
+        writeln!(out, "\t\tip protocol . ip frag-off & 0x3fff vmap @whole4")?;
+        writeln!(out, "\t\tip6 nexthdr vmap @whole6")?;
+        writeln!(out, "\t\tmeta nfproto vmap @rest")?;
         writeln!(out, "\t}}")
     }
+}
+
+/// The two types of VLAN tag (IEEE 802.1Q, 802.1ad), as nft writes them.
+const TAGS: [&str; 2] = ["8021q", "8021ad"];
+/// An IPv6 source's /64.
+const NETWORK: &str = "ip6 saddr & ffff:ffff:ffff:ffff::";
+
+/// The sets that hold places.
+fn write_places(out: &mut String) -> fmt::Result {
+    let sources = [
+        ("acted4", "shut4", "ipv4_addr", "ip saddr"),
+        ("acted6", "shut6", "ipv6_addr", "ip6 saddr"),
+        ("cards", "shut_cards", "ether_addr", "ether saddr"),
+        ("acted_net6", "shut_net6", "ipv6_addr", "ip6 saddr"),
+    ];
+    writeln!(out, "\t# Whom the door acts on, by interface; and which further ports are shut for them.")?;
+    for (acted, shut, address, _) in sources {
+        writeln!(out, "\tmap {acted} {{\n\t\ttype iface_index . {address} : verdict\n\t\tflags timeout\n\t}}")?;
+        let key = format!("iface_index . {address} . inet_proto . inet_service");
+        writeln!(out, "\tset {shut} {{\n\t\ttype {key}\n\t\tflags timeout\n\t}}")?;
+    }
+    writeln!(out, "\tset shut_ports {{\n\t\ttype inet_proto . inet_service\n\t\tflags timeout\n\t}}")?;
+    writeln!(out, "\t# The same by interface and VLAN id: consulted once a protected link carries tags.")?;
+    for (acted, shut, _, source) in sources {
+        let acted = if acted == "acted_net6" { "net6" } else { acted };
+        let key = format!("meta iif . vlan id . {source}");
+        writeln!(out, "\tmap tagged_{acted} {{\n\t\ttypeof {key} : verdict\n\t\tflags timeout\n\t}}")?;
+        let key = format!("{key} . meta l4proto . th dport");
+        writeln!(out, "\tset tagged_{shut} {{\n\t\ttypeof {key}\n\t\tflags timeout\n\t}}")?;
+    }
+    for family in Family::ALL {
+        let (n, ip, address) = (family.digit(), family.ip(), family.address());
+        writeln!(out, "\t# Acted on wherever it is: in acted{n} for each interface, here for tagged frames.")?;
+        writeln!(out, "\tmap anywhere{n} {{\n\t\ttype {address} : verdict\n\t\tflags timeout\n\t}}")?;
+        let key = format!("{address} . inet_proto . inet_service");
+        writeln!(out, "\tset anywhere_shut{n} {{\n\t\ttype {key}\n\t\tflags timeout\n\t}}")?;
+        writeln!(out, "\tset isolated{n} {{\n\t\ttype {address}\n\t\tflags timeout\n\t}}")?;
+        writeln!(out, "\tset anywhere_isolated{n} {{\n\t\ttype {address}\n\t\tflags timeout\n\t}}")?;
+        writeln!(out, "\tset tagged_isolated{n} {{\n\t\ttypeof vlan id . {ip} daddr\n\t\tflags timeout\n\t}}")?;
+    }
+    writeln!(out, "\t# Cards that forward for others: their first contacts are counted by address.")?;
+    writeln!(out, "\tset forwarders {{\n\t\ttype iface_index . ether_addr\n\t}}")
+}
+
+fn write_dispatch(out: &mut String, guard: Guard) -> fmt::Result {
+    let [tcp, udp, rest] = guard.chains();
+    writeln!(out, "\t# Where a packet goes on, by protocol; fragments are never whole. Changes with whether anybody is acted on.")?;
+    writeln!(out, "\tmap whole4 {{\n\t\ttypeof ip protocol . ip frag-off : verdict")?;
+    writeln!(out, "\t\telements = {{ icmp . 0 : accept, tcp . 0 : goto {tcp}, udp . 0 : goto {udp} }}\n\t}}")?;
+    writeln!(out, "\tmap whole6 {{\n\t\ttype inet_proto : verdict")?;
+    writeln!(out, "\t\telements = {{ tcp : goto {tcp}, udp : goto {udp}, icmpv6 : accept }}\n\t}}")?;
+    writeln!(out, "\tmap rest {{\n\t\ttype nf_proto : verdict")?;
+    writeln!(out, "\t\telements = {{ ipv4 : goto {rest}, ipv6 : goto {rest} }}\n\t}}")
+}
+
+/// Who sends it?
+fn write_acted(out: &mut String, variant: &Variant) -> fmt::Result {
+    writeln!(out, "\tchain acted {{")?;
+    if variant.tagged {
+        writeln!(out, "\t\tether type {{ {} }} goto acted_tagged", TAGS.join(", "))?;
+    }
+    writeln!(out, "\t\tmeta iif . ether saddr vmap @cards")?;
+    writeln!(out, "\t\tmeta iif . ip saddr vmap @acted4")?;
+    writeln!(out, "\t\tmeta iif . ip6 saddr vmap @acted6")?;
+    if variant.networks {
+        writeln!(out, "\t\tmeta iif . {NETWORK} vmap @acted_net6")?;
+    }
+    writeln!(out, "\t}}")?;
+    if !variant.tagged {
+        return Ok(());
+    }
+    writeln!(out, "\tchain acted_tagged {{")?;
+    for tag in TAGS {
+        let mut keys = vec![("ether saddr", "tagged_cards"), ("ip saddr", "tagged_acted4"), ("ip6 saddr", "tagged_acted6")];
+        if variant.networks {
+            keys.push((NETWORK, "tagged_net6"));
+        }
+        for (source, map) in keys {
+            writeln!(out, "\t\tether type {tag} meta iif . vlan id . {source} vmap @{map}")?;
+        }
+    }
+    writeln!(out, "\t\tip saddr vmap @anywhere4\n\t\tip6 saddr vmap @anywhere6\n\t}}")
 }
 
 /// An isolated host may ask for routers and neighbours, and is not to play the router.
@@ -470,6 +804,10 @@ fn write_dynamic(out: &mut String, name: &str, key: &str, size: u32, timeout: Du
 fn written(network: IpNetwork) -> String {
     let whole = if network.is_ipv4() { 32 } else { 128 };
     if network.prefix() == whole { network.ip().to_string() } else { network.to_string() }
+}
+
+fn quoted(interfaces: &[String]) -> String {
+    interfaces.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
 }
 
 fn listed(ports: &[u16]) -> String {

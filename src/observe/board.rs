@@ -21,6 +21,7 @@ use super::host::{NearMiss, WindowFill};
 use super::snapshot::{HostCounts, Occupancy};
 use crate::evidence::{Alarm, Evidence};
 use crate::respond::Verdict;
+use crate::suspect::{Place, Who};
 use crate::time::Timestamp;
 use crate::track::hosts::{ANY_WINDOWS, LATERAL_WINDOWS};
 use crate::wire::Address;
@@ -203,6 +204,23 @@ impl Board {
     pub fn known_as(&self, address: Address) -> Option<Address> {
         let uses = |line: &Line| line.facts.as_ref().is_some_and(|facts| facts.addresses.contains(&address));
         self.lines.iter().find(|line| uses(line.value())).map(|line| *line.key())
+    }
+
+    /// The address that whoever sends from a place was last seen with. Looks at everybody.
+    #[must_use]
+    pub fn at(&self, place: Place) -> Option<Address> {
+        let card = match place.source {
+            Who::Card(card) => card,
+            Who::Address(address) => return Some(address),
+            Who::Network(_) => return None,
+        };
+        let interface = place.link.interface;
+        let there = |facts: &Facts| facts.attachment.mac == card && facts.attachment.interface == interface;
+        self.lines
+            .iter()
+            .filter_map(|line| Some((line.value().facts.as_ref().filter(|facts| there(facts))?.seen, *line.key())))
+            .max()
+            .map(|(_, address)| address)
     }
 
     /// What is decided about one host.

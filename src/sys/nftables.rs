@@ -1,6 +1,6 @@
 //! nftables over nfnetlink: reading what a table holds, and changing set elements in one transaction.
 //!
-//! Only tables of family `inet`. Rules, chains and sets are written by `nft -f -` (see [`crate::firewall`]); elements
+//! Tables of families `inet` and `netdev`. Rules, chains and sets are written by `nft -f -` (see [`crate::firewall`]); elements
 //! come and go here, at microseconds each. Numbers on the wire are in network order (`linux/netfilter/nf_tables.h`).
 //!
 //! Timeouts: an element put without one stays until it is removed. Kernels before 6.12 keep the old timeout when an
@@ -18,7 +18,7 @@ use super::netlink::{ACK, Attributes, CREATE, Error, Outgoing, Protocol, REQUEST
 pub use list::{Chain, Counter, Element, Set, elements, listed};
 use list::{read_chain, read_counter, read_set};
 pub use notice::{GROUP, Notice, notice};
-use uapi::{GENMSG, INET, SUBSYSTEM, data, element, elements, kind, object, rule, set, verdict};
+use uapi::{GENMSG, INET, NETDEV, SUBSYSTEM, data, element, elements, kind, object, rule, set, verdict};
 
 /// Elements of one message: a nested list must stay under 64 KiB, and an IPv6 verdict element takes about 90 octets.
 const ELEMENTS_A_MESSAGE: usize = 500;
@@ -27,22 +27,55 @@ const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 const FAMILY_UNSPECIFIED: u8 = 0;
 
+/// The family of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4 and IPv6: an ingress chain of it sees nothing else.
+    Inet,
+    /// Every frame of an interface.
+    Netdev,
+}
+
+impl Family {
+    const fn code(self) -> u8 {
+        match self {
+            Family::Inet => INET,
+            Family::Netdev => NETDEV,
+        }
+    }
+}
+
+/// What a verdict map does with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Then {
+    /// Jumps to a chain, and comes back.
+    Jump(&'static str),
+    /// Goes to a chain for good.
+    Goto(&'static str),
+    /// Lets it pass.
+    Accept,
+}
+
 /// One change of a set's elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Adds an element; adding one that is there is no error, unless it jumps elsewhere.
     Put {
+        /// The family of the table that holds the set; the table's name is that of the connection.
+        family: Family,
         /// The set or map.
         set: &'static str,
         /// The key's octets.
         key: Vec<u8>,
-        /// The chain to jump to, for a verdict map.
-        jump: Option<&'static str>,
+        /// Where packets continue, for a verdict map.
+        verdict: Option<Then>,
         /// When it goes by itself; `None` is never.
         timeout: Option<Duration>,
     },
     /// Takes an element out; it must be there.
     Remove {
+        /// The family of the table that holds the set.
+        family: Family,
         /// The set or map.
         set: &'static str,
         /// The key's octets.
@@ -57,10 +90,10 @@ impl Change {
         }
     }
 
-    fn message(&self) -> (u8, &'static str) {
+    fn message(&self) -> (u8, Family, &'static str) {
         match self {
-            Change::Put { set, .. } => (kind::NEW_ELEMENT, set),
-            Change::Remove { set, .. } => (kind::DELETE_ELEMENT, set),
+            Change::Put { family, set, .. } => (kind::NEW_ELEMENT, *family, set),
+            Change::Remove { family, set, .. } => (kind::DELETE_ELEMENT, *family, set),
         }
     }
 }
@@ -70,12 +103,13 @@ impl Change {
 pub struct Table {
     socket: Socket,
     name: &'static str,
+    family: Family,
 }
 
 impl Table {
     /// Opens a socket; the table need not exist.
-    pub fn open(name: &'static str) -> Result<Self, Error> {
-        Ok(Table { socket: Socket::open(Protocol::Netfilter)?, name })
+    pub fn open(name: &'static str, family: Family) -> Result<Self, Error> {
+        Ok(Table { socket: Socket::open(Protocol::Netfilter)?, name, family })
     }
 
     /// The port that marks this connection's changes in notifications.
@@ -137,8 +171,9 @@ impl Table {
         read: impl Fn(&Attributes<'_>) -> Option<T>,
     ) -> Result<Vec<T>, Error> {
         let mut found = Vec::new();
+        let family = self.family.code();
         let request = |out: &mut Outgoing| {
-            out.raw(&[INET, 0, 0, 0]);
+            out.raw(&[family, 0, 0, 0]);
             filter(out);
         };
         let result = self.socket.dump(what, SUBSYSTEM | u16::from(get), request, &mut found, Vec::clear, |found, m| {
@@ -160,7 +195,7 @@ impl Table {
         most: usize,
         read: impl Fn(Element<'_>) -> Option<T>,
     ) -> Result<(Vec<T>, bool), Error> {
-        let name = self.name;
+        let (name, family) = (self.name, self.family.code());
         let mut state = (Vec::new(), true);
         // A list stopped early leaves its rest in the socket, so such a list gets a socket of its own.
         let mut own;
@@ -171,7 +206,7 @@ impl Table {
             &mut own
         };
         let request = |out: &mut Outgoing| {
-            out.raw(&[INET, 0, 0, 0]);
+            out.raw(&[family, 0, 0, 0]);
             out.text(elements::TABLE, name);
             out.text(elements::SET, set);
         };
@@ -209,7 +244,7 @@ impl Table {
         let sequence = self.socket.next_sequence();
         let mut out = Outgoing::default();
         out.message(SUBSYSTEM | u16::from(kind::GET_ELEMENT), REQUEST | ACK, sequence, |out| {
-            out.raw(&[INET, 0, 0, 0]);
+            out.raw(&[self.family.code(), 0, 0, 0]);
             out.text(elements::TABLE, self.name);
             out.text(elements::SET, set);
             out.nest(elements::ELEMENTS, |out| {
@@ -239,9 +274,9 @@ impl Table {
             .collect();
         self.batch("change elements", groups.len(), |table, index, sequence, flags, out| {
             let Some(group) = groups.get(index) else { return };
-            let Some((message, _)) = group.first().map(Change::message) else { return };
+            let Some((message, family, _)) = group.first().map(Change::message) else { return };
             out.message(SUBSYSTEM | u16::from(message), flags | CREATE, sequence, |out| {
-                out.raw(&[INET, 0, 0, 0]);
+                out.raw(&[family.code(), 0, 0, 0]);
                 out.text(elements::TABLE, table);
                 out.text(elements::SET, group.first().map_or("", Change::set));
                 out.nest(elements::ELEMENTS, |out| {
@@ -255,9 +290,10 @@ impl Table {
 
     /// Deletes the table and all it holds; `false` if there was none.
     pub fn delete(&mut self) -> Result<bool, Error> {
+        let family = self.family.code();
         let result = self.batch("delete the table", 1, |table, _, sequence, flags, out| {
             out.message(SUBSYSTEM | u16::from(kind::DELETE_TABLE), flags, sequence, |out| {
-                out.raw(&[INET, 0, 0, 0]);
+                out.raw(&[family, 0, 0, 0]);
                 out.text(1, table);
             });
         });
@@ -291,13 +327,20 @@ impl Table {
 
 fn write_element(out: &mut Outgoing, change: &Change) {
     match change {
-        Change::Put { key, jump, timeout, .. } => {
+        Change::Put { key, verdict: then, timeout, .. } => {
             out.nest(element::KEY, |out| out.attribute(data::VALUE, key));
-            if let Some(chain) = jump {
+            if let Some(then) = then {
+                let (code, chain) = match then {
+                    Then::Jump(chain) => (verdict::JUMP, Some(chain)),
+                    Then::Goto(chain) => (verdict::GOTO, Some(chain)),
+                    Then::Accept => (verdict::ACCEPT, None),
+                };
                 out.nest(element::DATA, |out| {
                     out.nest(data::VERDICT, |out| {
-                        out.be32(verdict::CODE, verdict::JUMP);
-                        out.text(verdict::CHAIN, chain);
+                        out.be32(verdict::CODE, code);
+                        if let Some(chain) = chain {
+                            out.text(verdict::CHAIN, chain);
+                        }
                     });
                 });
             }

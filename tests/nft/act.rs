@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use firedoor::firewall::Acted;
 use firedoor::respond::{Mode, Verdict};
+use firedoor::suspect::Place;
 use firedoor::wire::Address;
 
 use crate::site::{Kind, SCANNER, Shape, Site, config, plan, reached, victim};
 
-fn scanner() -> Address {
-    Address::v4(SCANNER.octets())
+fn scanner() -> Place {
+    Place::anywhere(Address::v4(SCANNER.octets()))
 }
 
 #[test]
@@ -29,8 +30,8 @@ fn a_contained_host_loses_the_lateral_services_and_nothing_else() {
         assert_eq!(dropped.packets, 3, "{shape:?}");
         let acted = site.firewall(|firewall| firewall.acted().unwrap());
         assert!(
-            matches!(acted[..], [Acted { host, verdict: Verdict::Contain, expires_in: Some(left) }]
-                if host == scanner() && left <= Duration::from_secs(60) && left > Duration::from_secs(50)),
+            matches!(acted[..], [Acted { place, verdict: Verdict::Contain, expires_in: Some(left) }]
+                if place == scanner() && left <= Duration::from_secs(60) && left > Duration::from_secs(50)),
             "{acted:?}"
         );
         assert!(site.firewall(|firewall| firewall.lift(scanner()).unwrap()));
@@ -73,7 +74,7 @@ fn an_isolated_host_keeps_its_care_network_both_ways_and_nothing_else() {
         assert!(seen.iter().all(|a| a.from == care || a.kind == Kind::Udp(67, 68)), "{shape:?} {seen:?}");
         assert_eq!(seen.len(), 4, "{shape:?} {seen:?}");
         let acted = site.firewall(|firewall| firewall.acted().unwrap());
-        assert_eq!(acted, [Acted { host: scanner(), verdict: Verdict::Isolate, expires_in: None }]);
+        assert_eq!(acted, [Acted { place: scanner(), verdict: Verdict::Isolate, expires_in: None }]);
     }
 }
 

@@ -52,7 +52,7 @@ fn an_isolated_host_resolves_and_reaches_its_care_network_over_both_families() {
         }
         site.firewall(|firewall| {
             for host in SCANNER {
-                firewall.act(host.parse().unwrap(), Verdict::Isolate, None).unwrap();
+                firewall.act(crate::site::host(host), Verdict::Isolate, None).unwrap();
             }
         });
         forget_neighbours(&site);

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use firedoor::firewall::{Acted, Drift, Plan, Reconciled, Watch, What};
 use firedoor::respond::{Mode, Verdict};
 use firedoor::time::Timestamp;
+use firedoor::suspect::Place;
 use firedoor::wire::Address;
 
-use crate::site::{Kind, SCANNER, Shape, Site, config, plan, victim};
+use crate::site::{host, Kind, SCANNER, Shape, Site, config, plan, victim};
 
-fn scanner() -> Address {
-    Address::v4(SCANNER.octets())
+fn scanner() -> Place {
+    Place::anywhere(Address::v4(SCANNER.octets()))
 }
 
 /// A gateway that contains the scanner and isolates a host of each family.
@@ -22,10 +23,10 @@ fn guarded() -> Option<(Site, Watch, Plan)> {
     site.load(&plan);
     site.firewall(|firewall| {
         firewall.act(scanner(), Verdict::Contain, Some(Duration::from_secs(600))).unwrap();
-        firewall.act("10.77.1.3".parse().unwrap(), Verdict::Isolate, None).unwrap();
-        firewall.act("fd77:1::3".parse().unwrap(), Verdict::Isolate, Some(Duration::from_secs(600))).unwrap();
-        firewall.act("10.77.1.4".parse().unwrap(), Verdict::Contain, None).unwrap();
-        firewall.lift("10.77.1.4".parse().unwrap()).unwrap();
+        firewall.act(host("10.77.1.3"), Verdict::Isolate, None).unwrap();
+        firewall.act(host("fd77:1::3"), Verdict::Isolate, Some(Duration::from_secs(600))).unwrap();
+        firewall.act(host("10.77.1.4"), Verdict::Contain, None).unwrap();
+        firewall.lift(host("10.77.1.4")).unwrap();
     });
     Some((site, watch, plan))
 }
@@ -80,7 +81,7 @@ fn whatever_somebody_deletes_is_put_back_within_a_second() {
         ("delete table inet firedoor", What::Table, 3),
         ("flush table inet firedoor", What::Rules("contain4".to_owned()), 0),
         ("flush chain inet firedoor door", What::Rules("door".to_owned()), 0),
-        ("delete element inet firedoor acted4 { 10.77.1.2 }", What::Elements("acted4".to_owned()), 1),
+        ("delete element inet firedoor acted4 { lan . 10.77.1.2 }", What::Elements("acted4".to_owned()), 1),
         ("flush map inet firedoor acted4", What::Elements("acted4".to_owned()), 2),
         ("add element inet firedoor exempt4 { 10.77.1.0/24 }", What::Elements("exempt4".to_owned()), 0),
         ("delete element inet firedoor lateral_tcp { 445 }", What::Elements("lateral_tcp".to_owned()), 0),

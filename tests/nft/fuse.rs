@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use firedoor::config::model::Config;
 use firedoor::detect::settings::{Networks, Role, Services};
 use firedoor::respond::Mode;
+use firedoor::suspect::Place;
 use firedoor::wire::frame::Transport;
 
 use crate::site::{Gun, Kind, SCANNER, SCANNER6, Shape, Site, config, plan, reached, victim, victim6};
@@ -77,7 +78,8 @@ fn ipv6_is_limited_alike() {
     let reached = reached(&watcher.seen(), SCANNER6);
     assert!((10..=10 + whole(took)).contains(&reached), "{reached} in {took:?}");
     let throttled = site.firewall(|firewall| firewall.throttled(100).unwrap());
-    assert_eq!(throttled, [(IpAddr::from(SCANNER6).into(), 2000 - reached as u64)]);
+    let scanner = Place::card(site.link("lan"), site.scanner_card());
+    assert_eq!(throttled, [(scanner, 2000 - reached as u64)]);
 }
 
 #[test]
@@ -101,8 +103,8 @@ fn monitor_mode_drops_nothing_and_counts_what_it_would_have() {
     let Some(mut site) = loaded(Shape::Routed, &config) else { return };
     let (contained, isolated) = (Ipv4Addr::new(10, 77, 1, 20), Ipv4Addr::new(10, 77, 1, 21));
     site.firewall(|firewall| {
-        firewall.act(IpAddr::from(contained).into(), Verdict::Contain, None).unwrap();
-        firewall.act(IpAddr::from(isolated).into(), Verdict::Isolate, None).unwrap();
+        firewall.act(Place::anywhere(IpAddr::from(contained).into()), Verdict::Contain, None).unwrap();
+        firewall.act(Place::anywhere(IpAddr::from(isolated).into()), Verdict::Isolate, None).unwrap();
     });
     let (watcher, mut gun) = (site.watch(), site.gun());
     scan(&mut gun, SCANNER, victim, 500, Duration::ZERO);

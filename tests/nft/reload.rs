@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use firedoor::detect::settings::{Networks, Services};
 use firedoor::firewall::Order;
 use firedoor::respond::{Mode, Verdict};
+use firedoor::suspect::Place;
 use firedoor::wire::Address;
 use firedoor::wire::frame::Transport;
 
-use crate::site::{Kind, SCANNER, Shape, Site, config, plan, victim};
+use crate::site::{host, Kind, SCANNER, Shape, Site, config, plan, victim};
 
-fn scanner() -> Address {
-    Address::v4(SCANNER.octets())
+fn scanner() -> Place {
+    Place::anywhere(Address::v4(SCANNER.octets()))
 }
 
 #[test]
@@ -82,9 +83,10 @@ fn a_reload_keeps_hosts_contacts_limits_and_counts() {
     site.load(&plan(&config));
     let hosts: Vec<Order> = (0..100u8)
         .map(|n| Order {
-            host: Address::v4([10, 50, 0, n]),
+            place: Place::anywhere(Address::v4([10, 50, 0, n])),
             verdict: if n % 2 == 0 { Verdict::Contain } else { Verdict::Isolate },
             timeout: (n % 3 != 0).then_some(Duration::from_secs(3600)),
+            ports: Vec::new(),
         })
         .collect();
     site.firewall(|firewall| firewall.act_many(&hosts).unwrap());
@@ -101,7 +103,7 @@ fn a_reload_keeps_hosts_contacts_limits_and_counts() {
     let after = site.firewall(|firewall| (firewall.acted().unwrap(), firewall.counters().unwrap()));
     assert_eq!(after.0.len(), 100);
     for (before, after) in before.0.iter().zip(&after.0) {
-        assert_eq!((before.host, before.verdict), (after.host, after.verdict));
+        assert_eq!((before.place, before.verdict), (after.place, after.verdict));
         assert_eq!(before.expires_in.is_some(), after.expires_in.is_some());
     }
     assert!(before.1.count("fuse_dropped").packets >= 489);
@@ -125,7 +127,7 @@ fn another_process_takes_over_what_the_kernel_holds() {
     site.load(&plan);
     site.firewall(|firewall| {
         firewall.act(scanner(), Verdict::Isolate, Some(Duration::from_secs(600))).unwrap();
-        firewall.act("fd77:1::2".parse().unwrap(), Verdict::Contain, None).unwrap();
+        firewall.act(host("fd77:1::2"), Verdict::Contain, None).unwrap();
     });
     site.firewall = None;
     let done = site.load(&plan);
@@ -179,7 +181,8 @@ fn an_exempt_host_passes_ahead_of_every_drop() {
     site.load(&plan(&config));
     // Even an element that somebody put there by hand does it no harm.
     for verdict in ["contain4", "isolate4"] {
-        site.nft(&format!("add element inet firedoor acted4 {{ 10.77.1.2 : jump {verdict} }}"));
+        site.nft(&format!("add element inet firedoor acted4 {{ lan . 10.77.1.2 : jump {verdict} }}"));
+        site.load(&plan(&config));
         let (watcher, mut gun) = (site.watch(), site.gun());
         gun.fire(SCANNER, victim(1), Kind::Syn(445));
         gun.fire(SCANNER, victim(1), Kind::Syn(80));

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use firedoor::firewall::Order;
 use firedoor::respond::{Mode, Verdict};
+use firedoor::suspect::Place;
 use firedoor::wire::Address;
 
 use crate::site::{Kind, Shape, Site, config, plan, victim};
@@ -18,7 +19,8 @@ fn hosts(count: u32) -> Vec<Order> {
                 Address::v4([10, 100 + b, c, d])
             };
             let verdict = if n % 10 == 0 { Verdict::Isolate } else { Verdict::Contain };
-            Order { host, verdict, timeout: (n % 2 == 0).then_some(Duration::from_secs(3600 + u64::from(n))) }
+            let timeout = (n % 2 == 0).then_some(Duration::from_secs(3600 + u64::from(n)));
+            Order { place: Place::anywhere(host), verdict, timeout, ports: Vec::new() }
         })
         .collect()
 }
@@ -45,14 +47,14 @@ fn ten_thousand_hosts_are_put_in_and_taken_over_in_under_a_second() {
         assert_eq!(done.acted.len(), 10_000);
     }
     let mut wanted = orders.clone();
-    wanted.sort_unstable_by_key(|order| order.host);
+    wanted.sort_unstable_by_key(|order| order.place);
     let found = site.firewall(|firewall| firewall.acted().unwrap());
     for (order, acted) in wanted.iter().zip(&found) {
-        assert_eq!((order.host, order.verdict), (acted.host, acted.verdict));
+        assert_eq!((order.place, order.verdict), (acted.place, acted.verdict));
         match (order.timeout, acted.expires_in) {
             (None, None) => {}
             (Some(given), Some(left)) => assert!(left <= given && left + Duration::from_secs(60) > given),
-            other => panic!("{}: {other:?}", order.host),
+            other => panic!("{:?}: {other:?}", order.place),
         }
     }
 
@@ -62,7 +64,7 @@ fn ten_thousand_hosts_are_put_in_and_taken_over_in_under_a_second() {
         .map(|order| Order {
             verdict: if order.verdict == Verdict::Isolate { Verdict::Contain } else { Verdict::Isolate },
             timeout: Some(Duration::from_secs(60)),
-            ..*order
+            ..order.clone()
         })
         .collect();
     let start = Instant::now();
@@ -100,11 +102,11 @@ fn one_by_one(site: &mut Site, net: u8) -> (Duration, Duration) {
     site.firewall(|firewall| {
         for n in 0..200 {
             let start = Instant::now();
-            firewall.act(Address::v4([10, 1, net, n]), Verdict::Contain, Some(Duration::from_secs(600))).unwrap();
+            firewall.act(Place::anywhere(Address::v4([10, 1, net, n])), Verdict::Contain, Some(Duration::from_secs(600))).unwrap();
             times.push(start.elapsed());
         }
         for n in 0..200 {
-            firewall.lift(Address::v4([10, 1, net, n])).unwrap();
+            firewall.lift(Place::anywhere(Address::v4([10, 1, net, n]))).unwrap();
         }
     });
     times.sort_unstable();

@@ -12,7 +12,9 @@ use firedoor::config::model::Config;
 use firedoor::firewall::{Firewall, Plan};
 use firedoor::respond::Mode;
 use firedoor::sys::namespace::{self, Namespace};
+use firedoor::suspect::{Link, Place};
 use firedoor::sys::packet::{Geometry, Ring, Socket};
+use firedoor::sys::route::Kernel;
 use firedoor::time::Timestamp;
 use firedoor::wire::Mac;
 use pnet::datalink::{self, Channel, DataLinkSender, NetworkInterface};
@@ -28,6 +30,11 @@ pub fn victim(n: u32) -> IpAddr {
 
 pub fn victim6(n: u32) -> IpAddr {
     Ipv6Addr::from(u128::from(Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 0)) + u128::from(n)).into()
+}
+
+/// A host, wherever it is.
+pub fn host(address: &str) -> Place {
+    Place::anywhere(address.parse().unwrap())
 }
 
 /// How the gateway joins its two sides.
@@ -135,6 +142,17 @@ impl Site {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// A link of the gateway's, without tags.
+    pub fn link(&self, name: &str) -> Link {
+        let links = self.gateway.run(|| Kernel::open().unwrap().links().unwrap()).unwrap();
+        Link::untagged(links.into_iter().find(|link| link.name == name).unwrap().index)
+    }
+
+    /// The worm's card.
+    pub fn scanner_card(&self) -> Mac {
+        self.scanner.link(|links| links.mac("eth0")).unwrap()
+    }
+
     /// The hardware address that frames for the far side are sent to, in each direction.
     fn next_hop(&self, from_scanner: bool) -> Mac {
         let (ns, link) = match (self.shape, from_scanner) {
@@ -222,6 +240,20 @@ impl Gun {
     fn open(ns: &Namespace, next_hop: Mac) -> Gun {
         let (sender, own) = ns.run(|| (channel(), cable().mac.unwrap().octets())).unwrap();
         Gun { sender, own, next_hop }
+    }
+
+    /// Sends as another card from now on.
+    pub fn as_card(&mut self, card: Mac) -> &mut Self {
+        self.own = card.0;
+        self
+    }
+
+    /// Sends a frame of the given type and content.
+    pub fn fire_raw(&mut self, ethertype: u16, content: &[u8]) {
+        let mut frame = [self.next_hop.0, self.own].concat();
+        frame.extend(ethertype.to_be_bytes());
+        frame.extend(content);
+        self.sender.send_to(&frame, None).unwrap().unwrap();
     }
 
     pub fn fire(&mut self, from: impl Into<IpAddr>, to: impl Into<IpAddr>, kind: Kind) {

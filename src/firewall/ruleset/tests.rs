@@ -127,8 +127,9 @@ fn a_reload_names_what_is_no_longer_needed_and_keeps_the_rest() {
         counters: ["contain_dropped", "old_counter"].map(str::to_owned).to_vec(),
         mode: Some(Mode::Enforce),
         resized: Vec::new(),
+        frames: None,
     };
-    let script = plan(&config(Mode::Enforce)).script(&there, false);
+    let script = plan(&config(Mode::Enforce)).script(&there, &Variant::default());
     let before = script.split("table inet firedoor {").next().unwrap();
     let deleted: Vec<&str> = before.lines().filter(|line| line.starts_with("delete")).collect();
     assert_eq!(
@@ -146,7 +147,7 @@ fn a_reload_names_what_is_no_longer_needed_and_keeps_the_rest() {
 
     // What was only counted in monitor mode is let go when blocking begins.
     there.mode = Some(Mode::Monitor);
-    let script = plan(&config(Mode::Enforce)).script(&there, false);
+    let script = plan(&config(Mode::Enforce)).script(&there, &Variant::default());
     assert!(script.contains("flush map inet firedoor acted4"), "{script}");
     assert!(!script.contains("flush map inet firedoor acted6"), "there is none yet: {script}");
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{COUNTERS, DOOR, KEPT_SETS, Plan, TABLE};
+use super::{COUNTERS, DOOR, Plan, TABLE, Variant, kept};
+use crate::firewall::places;
 use crate::respond::Mode;
 
 /// What a table holds already, as far as the script that replaces it must know.
@@ -18,23 +19,37 @@ pub struct Existing {
     pub counters: Vec<String>,
     /// The mode that the door's comment tells of.
     pub mode: Option<Mode>,
-    /// Sets of [`KEPT_SETS`] to make anew all the same, because the kernel cannot change their size.
+    /// Sets of [`KEPT_SETS`](super::KEPT_SETS) to make anew all the same, because the kernel cannot change their size, or
+    /// because they are of an earlier version that had other keys.
     pub resized: Vec<String>,
+    /// What table `netdev firedoor` holds; `None` if there is none.
+    pub frames: Option<Frames>,
+}
+
+/// What table `netdev firedoor` holds already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frames {
+    /// Its chains.
+    pub chains: Vec<String>,
+    /// Its named sets.
+    pub sets: Vec<String>,
+    /// Its named maps.
+    pub maps: Vec<String>,
 }
 
 impl Plan {
-    /// The one transaction that makes the kernel's table this one, without a gap and keeping every element of
-    /// [`KEPT_SETS`].
+    /// The one transaction that makes the kernel's tables these, without a gap and keeping every element of
+    /// [`KEPT_SETS`](super::KEPT_SETS).
     #[must_use]
-    pub fn script(&self, there: &Existing, isolation: bool) -> String {
-        let mut out = String::with_capacity(4096);
-        let _ = self.write_script(&mut out, there, isolation);
+    pub fn script(&self, there: &Existing, variant: &Variant) -> String {
+        let mut out = String::with_capacity(16_384);
+        let _ = self.write_script(&mut out, there, variant);
         out
     }
 
-    fn write_script(&self, out: &mut String, there: &Existing, isolation: bool) -> fmt::Result {
+    fn write_script(&self, out: &mut String, there: &Existing, variant: &Variant) -> fmt::Result {
         writeln!(out, "add table inet {TABLE}\nflush table inet {TABLE}")?;
-        let text = self.text(isolation);
+        let text = self.variant(variant);
         for chain in &there.chains {
             // The door is made anew, for its interfaces and its comment; others only go if they are no longer in use.
             if chain == DOOR || !text.contains(&format!("\tchain {chain} {{")) {
@@ -42,7 +57,7 @@ impl Plan {
             }
         }
         for (word, names) in [("set", &there.sets), ("map", &there.maps)] {
-            let kept = |name: &String| KEPT_SETS.contains(&name.as_str()) && !there.resized.contains(name);
+            let kept = |name: &String| kept(name).is_some() && !there.resized.contains(name);
             for name in names.iter().filter(|name| !kept(name)) {
                 writeln!(out, "delete {word} inet {TABLE} {name}")?;
             }
@@ -53,13 +68,41 @@ impl Plan {
         if there.mode == Some(Mode::Monitor) && self.mode == Mode::Enforce {
             // Hosts that were only to be counted do not become blocked by a change of mode.
             for (word, names) in [("set", &there.sets), ("map", &there.maps)] {
-                let hosts = ["acted4", "acted6", "isolated4", "isolated6"];
-                for name in names.iter().filter(|name| hosts.contains(&name.as_str())) {
+                let holds = |name: &&String| places::sets().any(|(set, _)| set == name.as_str());
+                for name in names.iter().filter(holds) {
                     writeln!(out, "flush {word} inet {TABLE} {name}")?;
                 }
             }
         }
+        if let Some(frames) = &there.frames {
+            write_frames_cleared(out, frames, &text, variant, &there.resized)?;
+        }
         out.push_str(&text);
         Ok(())
     }
+}
+
+/// Table `netdev firedoor` as it is: emptied of what is not kept, or gone.
+fn write_frames_cleared(
+    out: &mut String,
+    there: &Frames,
+    text: &str,
+    variant: &Variant,
+    resized: &[String],
+) -> fmt::Result {
+    if variant.frames.is_empty() {
+        return writeln!(out, "delete table netdev {TABLE}");
+    }
+    writeln!(out, "flush table netdev {TABLE}")?;
+    for chain in &there.chains {
+        if chain == "frames" || !text.contains(&format!("\tchain {chain} {{")) {
+            writeln!(out, "delete chain netdev {TABLE} {chain}")?;
+        }
+    }
+    for (word, names) in [("set", &there.sets), ("map", &there.maps)] {
+        for name in names.iter().filter(|name| kept(name).is_none() || resized.contains(name)) {
+            writeln!(out, "delete {word} netdev {TABLE} {name}")?;
+        }
+    }
+    Ok(())
 }

@@ -23,6 +23,8 @@ pub struct Chain {
 pub struct Set {
     /// Its name.
     pub name: String,
+    /// Octets of a key.
+    pub key: u32,
     /// Most elements it may hold; 0 is no bound.
     pub size: u32,
     /// Elements in it now; `None` on kernels (before 6.16) that do not say.
@@ -135,6 +137,7 @@ pub(super) fn read_set(table: &str, attributes: &Attributes<'_>) -> Option<Set> 
     let size = description.and_then(|d| d.get(description::SIZE)).and_then(|a| a.be32());
     Some(Set {
         name: attributes.get(set::NAME)?.text()?.to_owned(),
+        key: attributes.get(set::KEY_LENGTH).and_then(|a| a.be32()).unwrap_or(0),
         size: size.unwrap_or(0),
         count: attributes.get(set::COUNT).and_then(|a| a.be32()),
         anonymous: flags & set::ANONYMOUS != 0,

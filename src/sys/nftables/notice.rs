@@ -1,7 +1,7 @@
 //! What the kernel tells of changes to a table.
 
 use super::super::netlink::{Attributes, Message};
-use super::uapi::{GENMSG, INET, SUBSYSTEM, chain, elements, generation, kind, object, rule, set};
+use super::uapi::{GENMSG, INET, NETDEV, SUBSYSTEM, chain, elements, generation, kind, object, rule, set};
 
 /// The notification group of rulesets (`NFNLGRP_NFTABLES`).
 pub const GROUP: u32 = 7;
@@ -48,7 +48,7 @@ pub fn notice(table: &str, message: &Message<'_>) -> Option<Notice> {
         let by = attributes.get(generation::BY_NAME).and_then(|a| a.text()).map(str::to_owned);
         return Some(Notice::Committed { by });
     }
-    if message.body.first() != Some(&INET) || attributes.get(1)?.text()? != table {
+    if !matches!(message.body.first(), Some(&INET | &NETDEV)) || attributes.get(1)?.text()? != table {
         return None;
     }
     let name = |at: u16| attributes.get(at).and_then(|a| a.text()).unwrap_or_default().to_owned();

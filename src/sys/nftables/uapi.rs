@@ -2,6 +2,7 @@
 
 pub const SUBSYSTEM: u16 = 10 << 8;
 pub const INET: u8 = 1;
+pub const NETDEV: u8 = 5;
 pub const GENMSG: usize = 4;
 
 /// nfnetlink message types, without the subsystem.
@@ -70,6 +71,7 @@ pub mod set {
     pub const TABLE: u16 = 1;
     pub const NAME: u16 = 2;
     pub const FLAGS: u16 = 3;
+    pub const KEY_LENGTH: u16 = 5;
     pub const ANONYMOUS: u32 = 1;
     pub const MAP: u32 = 8;
     pub const DESCRIPTION: u16 = 9;
@@ -106,11 +108,13 @@ pub mod data {
     pub const VERDICT: u16 = 2;
 }
 
-/// `NFTA_VERDICT_*`, `NFT_JUMP`
+/// `NFTA_VERDICT_*`, `NFT_JUMP`, `NFT_GOTO`, `NF_ACCEPT`
 pub mod verdict {
     pub const CODE: u16 = 1;
     pub const CHAIN: u16 = 2;
     pub const JUMP: u32 = (-3i32).cast_unsigned();
+    pub const GOTO: u32 = (-4i32).cast_unsigned();
+    pub const ACCEPT: u32 = 1;
 }
 
 /// `NFTA_OBJ_*`, `NFT_OBJECT_*`
