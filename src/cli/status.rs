@@ -133,6 +133,14 @@ fn firewall(status: &Status, out: &mut Output) -> io::Result<()> {
         let why = firewall.error.as_deref().unwrap_or("not put into the kernel yet");
         line(out, "Firewall", &format!("{BAD}not in place{BAD:#}: {why}"))?;
     }
+    if let Some(counted) = &firewall.counted {
+        line(out, "", &format!("{NOTE}enforce mode would begin to drop {counted}{NOTE:#}: `firedoor hosts --acted`"))?;
+    }
+    if let Some(switched) = &firewall.switched {
+        let since = moment(switched.at);
+        let text = format!("{switched} that monitor mode only counted were dropped from {since} on");
+        line(out, "", &format!("{NOTE}{text}{NOTE:#}: `firedoor hosts --acted`"))?;
+    }
     for repairs in firewall.repairs.iter().filter(|repairs| repairs.count > 0) {
         let times = if repairs.count == 1 { "once".to_owned() } else { format!("{} times", count(repairs.count)) };
         let (kind, last) = (repairs.kind.label(), ago(repairs.last, status.at));

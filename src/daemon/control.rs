@@ -392,6 +392,7 @@ impl Control {
         });
         match outcome {
             Ok(config) => {
+                let now = self.clock.now();
                 self.written = config;
                 self.settings_changed();
                 self.look_over();
@@ -399,7 +400,14 @@ impl Control {
                 self.config.reloads += 1;
                 self.config.last_error = None;
                 self.refresh();
-                Ok("the configuration was read again and is in force".to_owned())
+                let begun = self.responder.switched().filter(|switched| switched.at >= now);
+                Ok(match begun {
+                    None => "the configuration was read again and is in force".to_owned(),
+                    Some(begun) => format!(
+                        "the configuration was read again and is in force; {begun} that monitor mode only counted are \
+                         dropped from now on: `firedoor hosts --acted` lists them, `firedoor release` lets go"
+                    ),
+                })
             }
             Err(error) => {
                 self.config.failed_reloads += 1;

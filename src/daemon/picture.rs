@@ -7,7 +7,7 @@ use crate::observe::process::{Usage, bound};
 use crate::observe::snapshot::{
     BreakerView, FirewallView, FuseView, HostCounts, InterfaceView, MemoryView, Occupancy, Status, StoreView,
 };
-use crate::respond::{Mode, Verdict};
+use crate::respond::{Mode, Switched, Verdict};
 use crate::store::StoreHandle;
 use crate::time::Timestamp;
 
@@ -107,6 +107,10 @@ impl Control {
                 contain_drops: packets("contain_dropped"),
                 isolate_drops: packets("isolate_dropped"),
                 would_drop: packets("contain_would_drop") + packets("isolate_would_drop"),
+                counted: (!enforce)
+                    .then(|| Switched::new(self.responder.cases().map(|case| case.host).collect(), now))
+                    .flatten(),
+                switched: self.responder.switched().filter(|_| enforce).cloned(),
             },
             memory: MemoryView { resident: Usage::now().resident_bytes, bound: bound(&config) },
         }

@@ -27,7 +27,7 @@ use script::Nft;
 pub use watch::{Drift, Watch, What};
 
 use crate::detect::settings::Networks;
-use crate::respond::{Mode, Verdict};
+use crate::respond::Verdict;
 use crate::sys::nftables::{Set, Table};
 use crate::wire::Address;
 
@@ -135,8 +135,7 @@ impl Firewall {
     ///
     /// The first call loads the skeleton in any case and adopts the hosts that the kernel acts on already; later calls
     /// load it only if the plan or the kernel's table changed. Loading is one transaction that keeps contained hosts,
-    /// contacts and limits: no packet meets a table without them. When the table that is there was loaded in monitor
-    /// mode and the plan enforces, the hosts in it are let go: what was only counted does not become a block.
+    /// contacts and limits, also when the mode changes: no packet meets a table without them.
     ///
     /// # Errors
     /// The kernel or nft refused; the table is then what it was.
@@ -144,9 +143,8 @@ impl Firewall {
         let now = Instant::now();
         let first = self.skeleton.is_none();
         let there = self.existing()?;
-        let released = there.mode == Some(Mode::Monitor) && plan.mode() == Mode::Enforce;
-        let mut acted = if released { Vec::new() } else { elements::acted(&mut self.table)? };
-        if first || released {
+        let mut acted = elements::acted(&mut self.table)?;
+        if first {
             self.intents = acted.iter().map(|acted| (acted.host, intent(acted, now))).collect();
         }
         self.intents.retain(|_, intent| intent.holds(now));
@@ -217,10 +215,6 @@ impl Firewall {
 
     fn existing(&mut self) -> Result<Existing, Error> {
         let chains = self.table.chains()?;
-        let mode = chains.iter().find(|chain| chain.name == ruleset::DOOR).and_then(|door| {
-            let mode = door.comment.as_deref()?.rsplit(", ").next()?;
-            [Mode::Monitor, Mode::Enforce].into_iter().find(|m| m.to_string() == mode)
-        });
         let (maps, sets) = self.table.sets()?.into_iter().filter(|set| !set.anonymous).partition(|set| set.map);
         let names = |sets: Vec<Set>| sets.into_iter().map(|set| set.name).collect();
         Ok(Existing {
@@ -228,7 +222,6 @@ impl Firewall {
             sets: names(sets),
             maps: names(maps),
             counters: self.table.counters()?.into_iter().map(|counter| counter.name).collect(),
-            mode,
             resized: Vec::new(),
         })
     }

@@ -98,9 +98,7 @@ impl Seats {
         };
         self.report(from);
         let idle = |wanted: u8| {
-            self.taken
-                .iter()
-                .position(|seat| seat.client == from && seat.stage.load(Ordering::Relaxed) == wanted)
+            self.taken.iter().position(|seat| seat.client == from && seat.stage.load(Ordering::Relaxed) == wanted)
         };
         let Some(gives_way) = idle(READING).or_else(|| idle(WRITING)) else { return false };
         self.taken.remove(gives_way).task.abort();
@@ -189,13 +187,8 @@ where
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits {
-        readers: 6,
-        members: 4,
-        user: 3,
-        head: Duration::from_secs(1),
-        whole: Duration::from_secs(1),
-    };
+    const LIMITS: Limits =
+        Limits { readers: 6, members: 4, user: 3, head: Duration::from_secs(1), whole: Duration::from_secs(1) };
 
     fn sit(seats: &mut Seats, clients: &mut JoinSet<()>, client: Client, stage: u8) -> bool {
         let room = seats.room(client, LIMITS);
@@ -216,9 +209,8 @@ mod tests {
         for stage in [WORKING, WRITING, READING] {
             assert!(sit(&mut seats, &mut clients, reader(1), stage));
         }
-        let stages = |seats: &Seats| -> Vec<u8> {
-            seats.taken.iter().map(|seat| seat.stage.load(Ordering::Relaxed)).collect()
-        };
+        let stages =
+            |seats: &Seats| -> Vec<u8> { seats.taken.iter().map(|seat| seat.stage.load(Ordering::Relaxed)).collect() };
         assert!(sit(&mut seats, &mut clients, reader(1), WORKING));
         assert_eq!(stages(&seats), [WORKING, WRITING, WORKING], "the one that sent no request gave way");
         assert!(sit(&mut seats, &mut clients, reader(1), WORKING));

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::respond::{Mode, Responder};
+use crate::respond::{Mode, Responder, Switched};
 use crate::time::Timestamp;
 
 /// The daemon as a whole.
@@ -326,6 +326,12 @@ pub struct FirewallView {
     pub isolate_drops: u64,
     /// Packets that contain or isolate would have dropped, in monitor mode.
     pub would_drop: u64,
+    /// In monitor mode: whom a switch to enforce would begin to drop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Switched>,
+    /// In enforce mode: whom the last switch from monitor began to drop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switched: Option<Switched>,
 }
 
 /// Repairs of one kind of drift.

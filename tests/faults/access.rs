@@ -1,8 +1,8 @@
 //! The admin socket: who may read, who may act, and what a bad client can do.
 
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -43,7 +43,7 @@ fn readers_read_members_act_and_every_act_is_recorded_with_who() {
     }
     let _turn = site::together();
     let site = Site::new(91, 1, |setup| setup.with("observe", "group", GROUP));
-    let open = |path: &std::path::Path, mode| {
+    let open = |path: &Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
     // The program too, since its own path may be closed to others.

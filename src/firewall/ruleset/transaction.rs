@@ -3,7 +3,6 @@
 use std::fmt::{self, Write as _};
 
 use super::{COUNTERS, DOOR, KEPT_SETS, Plan, TABLE};
-use crate::respond::Mode;
 
 /// What a table holds already, as far as the script that replaces it must know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,8 +15,6 @@ pub struct Existing {
     pub maps: Vec<String>,
     /// Its named counters.
     pub counters: Vec<String>,
-    /// The mode that the door's comment tells of.
-    pub mode: Option<Mode>,
     /// Sets of [`KEPT_SETS`] to make anew all the same, because the kernel cannot change their size.
     pub resized: Vec<String>,
 }
@@ -49,15 +46,6 @@ impl Plan {
         }
         for counter in there.counters.iter().filter(|counter| !COUNTERS.contains(&counter.as_str())) {
             writeln!(out, "delete counter inet {TABLE} {counter}")?;
-        }
-        if there.mode == Some(Mode::Monitor) && self.mode == Mode::Enforce {
-            // Hosts that were only to be counted do not become blocked by a change of mode.
-            for (word, names) in [("set", &there.sets), ("map", &there.maps)] {
-                let hosts = ["acted4", "acted6", "isolated4", "isolated6"];
-                for name in names.iter().filter(|name| hosts.contains(&name.as_str())) {
-                    writeln!(out, "flush {word} inet {TABLE} {name}")?;
-                }
-            }
         }
         out.push_str(&text);
         Ok(())
