@@ -16,7 +16,8 @@ pub mod file;
 pub mod filter;
 mod interest;
 pub mod pnet;
-pub mod ring;
+pub mod renamed;
+mod ring;
 mod statistics;
 
 use std::time::Duration;

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use ::pnet::datalink::{self, Channel, ChannelType, DataLinkReceiver};
 
-use super::ring::link_kind;
-use crate::capture::{CaptureError, Interest, InterfaceStatistics, Read, Source, Statistics, filter};
+use super::ring::{link_kind, none_to_watch};
+use crate::capture::{CaptureError, Interest, InterfaceStatistics, Read, Source, Statistics, filter, renamed};
 use crate::config::model::Config;
 use crate::sys::clock::Clock;
 use crate::sys::packet::{self, Interface, Socket};
@@ -38,6 +38,8 @@ struct Ear {
 struct Watched {
     statistics: InterfaceStatistics,
     link: LinkKind,
+    /// Watched because it had a configured name once.
+    former: bool,
     /// Empty while the interface is absent or down.
     ears: Vec<Ear>,
 }
@@ -66,7 +68,7 @@ impl Pnet {
     /// An interface that does not exist yet is taken up when it appears; one at least must be there.
     ///
     /// # Errors
-    /// CAP_NET_RAW is missing, no interface exists, or one is of a kind that is not decoded.
+    /// CAP_NET_RAW is missing, or no interface exists that can be decoded.
     pub fn open(config: &Config, clock: Clock) -> Result<Self, CaptureError> {
         let mut source = Pnet {
             clock,
@@ -78,7 +80,7 @@ impl Pnet {
         };
         source.look()?;
         if source.watched.iter().all(|watched| watched.statistics.index == 0) {
-            return Err(CaptureError::NoInterface { names: config.gateway.interfaces.join(", ") });
+            return Err(none_to_watch(source.watched.iter().map(|watched| &watched.statistics)));
         }
         Ok(source)
     }
@@ -86,12 +88,21 @@ impl Pnet {
     /// Looks which interfaces are there, and listens to those that are.
     fn look(&mut self) -> Result<(), CaptureError> {
         self.looked = self.clock.now();
+        let names: Vec<String> = self.watched.iter().map(|watched| watched.statistics.name.clone()).collect();
+        let mut renamed = Vec::new();
         for watched in &mut self.watched {
-            let name = &watched.statistics.name;
-            let failed = |source| CaptureError::Interface { name: name.clone(), source };
-            let found = self.asker.interface(name).map_err(failed)?;
-            watched.found(found, &self.interest, self.buffer)?;
+            let InterfaceStatistics { name, index, .. } = &watched.statistics;
+            let look = renamed::look(&self.asker, name, *index, &names);
+            let look = look.map_err(|source| CaptureError::Interface { name: name.clone(), source })?;
+            watched.found(look.now, &self.interest, self.buffer)?;
+            if let Some((name, found)) = look.former {
+                let mut former = Watched { former: true, ..Watched::new(&name) };
+                former.found(Some(found), &self.interest, self.buffer)?;
+                renamed.push(former);
+            }
         }
+        self.watched.retain(|watched| !watched.former || watched.statistics.index != 0);
+        self.watched.extend(renamed);
         Ok(())
     }
 }
@@ -99,10 +110,17 @@ impl Pnet {
 impl Watched {
     fn new(name: &str) -> Self {
         let statistics = InterfaceStatistics { name: name.to_owned(), ..InterfaceStatistics::default() };
-        Watched { statistics, link: LinkKind::Ethernet, ears: Vec::new() }
+        Watched { statistics, link: LinkKind::Ethernet, former: false, ears: Vec::new() }
     }
 
     fn found(&mut self, found: Option<Interface>, interest: &Interest, buffer: usize) -> Result<(), CaptureError> {
+        // Frames of a device that cannot be decoded are left in the kernel: the others are watched all the same.
+        let found = found.filter(|found| {
+            let link = link_kind(found.hardware);
+            self.statistics.strange = link.is_none().then_some(found.hardware);
+            self.link = link.unwrap_or(self.link);
+            link.is_some()
+        });
         let statistics = &mut self.statistics;
         let was = (statistics.index, statistics.up);
         statistics.index = found.map_or(0, |interface| interface.index);
@@ -111,10 +129,8 @@ impl Watched {
         if was != (statistics.index, statistics.up) {
             self.ears.clear();
         }
-        let Some(Interface { hardware, index, up: true }) = found else { return Ok(()) };
+        let Some(Interface { index, up: true, .. }) = found else { return Ok(()) };
         if self.ears.is_empty() {
-            self.link = link_kind(hardware)
-                .ok_or_else(|| CaptureError::Hardware { name: statistics.name.clone(), hardware })?;
             let ears = [Direction::In, Direction::Out].map(|direction| Ear::open(index, direction, interest, buffer));
             match ears.into_iter().collect() {
                 Ok(ears) => self.ears = ears,
@@ -167,7 +183,7 @@ impl Source for Pnet {
         let mut dry = false;
         while !dry && count < BATCH {
             dry = true;
-            for Watched { statistics, link, ears } in &mut self.watched {
+            for Watched { statistics, link, ears, .. } in &mut self.watched {
                 let mut lost = false;
                 for ear in ears.iter_mut() {
                     match ear.receiver.next() {

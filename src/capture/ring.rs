@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use crate::capture::{CaptureError, Interest, InterfaceStatistics, Read, Source, Statistics, fanout, filter};
+use crate::capture::{CaptureError, Interest, InterfaceStatistics, Read, Source, Statistics, fanout, filter, renamed};
 use crate::config::model::Config;
 use crate::sys::clock::{Clock, Stamper};
 use crate::sys::packet::{self, Geometry, Instruction, Interface, Socket};
@@ -40,6 +40,8 @@ const RAW_IP: u16 = 519;
 struct Watched {
     statistics: InterfaceStatistics,
     link: LinkKind,
+    /// Watched because it had a configured name once.
+    former: bool,
     /// What it had received when losses were last asked for.
     received_before: u64,
 }
@@ -65,7 +67,7 @@ impl Ring {
     /// delivered to any ring before all of them can take their share.
     ///
     /// # Errors
-    /// CAP_NET_RAW or memory is missing, no interface exists, or one is of a kind that is not decoded.
+    /// CAP_NET_RAW or memory is missing, or no interface exists that can be decoded.
     pub fn open_all(config: &Config, clock: Clock) -> Result<Vec<Self>, CaptureError> {
         let interest = Interest::new(&config.detect.lateral, config.detect.inspect_smb);
         let shards = config.capture.shards.max(1);
@@ -103,7 +105,7 @@ impl Ring {
         for ring in &mut rings {
             ring.look()?;
             if ring.open.is_empty() {
-                return Err(CaptureError::NoInterface { names: config.gateway.interfaces.join(", ") });
+                return Err(none_to_watch(ring.watched.iter().map(|watched| &watched.statistics)));
             }
         }
         Ok(rings)
@@ -112,12 +114,21 @@ impl Ring {
     /// Looks which protected interfaces are there, and opens the filter to them.
     fn look(&mut self) -> Result<(), CaptureError> {
         self.looked = self.clock.now();
+        let names: Vec<String> = self.watched.iter().map(|watched| watched.statistics.name.clone()).collect();
+        let mut renamed = Vec::new();
         for watched in &mut self.watched {
-            let name = &watched.statistics.name;
-            let found = self.blocks.socket().interface(name);
-            let found = found.map_err(|source| CaptureError::Interface { name: name.clone(), source })?;
-            watched.found(found)?;
+            let InterfaceStatistics { name, index, .. } = &watched.statistics;
+            let look = renamed::look(self.blocks.socket(), name, *index, &names);
+            let look = look.map_err(|source| CaptureError::Interface { name: name.clone(), source })?;
+            watched.found(look.now);
+            renamed.extend(look.former.map(|(name, found)| {
+                let mut former = Watched { former: true, ..Watched::new(&name) };
+                former.found(Some(found));
+                former
+            }));
         }
+        self.watched.retain(|watched| !watched.former || watched.statistics.index != 0);
+        self.watched.extend(renamed);
         let present = self.watched.iter().map(|watched| watched.statistics.index).filter(|&index| index != 0);
         let present: Vec<u32> = present.collect();
         if present != self.open {
@@ -205,21 +216,35 @@ impl Source for Ring {
 impl Watched {
     fn new(name: &str) -> Self {
         let statistics = InterfaceStatistics { name: name.to_owned(), ..InterfaceStatistics::default() };
-        Watched { statistics, link: LinkKind::Ethernet, received_before: 0 }
+        Watched { statistics, link: LinkKind::Ethernet, former: false, received_before: 0 }
     }
 
     /// Notes how the interface was found just now.
-    fn found(&mut self, interface: Option<Interface>) -> Result<(), CaptureError> {
+    fn found(&mut self, interface: Option<Interface>) {
+        // Frames of a device that cannot be decoded are left in the kernel: the others are watched all the same.
+        let interface = interface.filter(|interface| {
+            let link = link_kind(interface.hardware);
+            self.statistics.strange = link.is_none().then_some(interface.hardware);
+            self.link = link.unwrap_or(self.link);
+            link.is_some()
+        });
         let statistics = &mut self.statistics;
         let up = interface.is_some_and(|interface| interface.up);
         statistics.outages += u64::from(statistics.up && !up);
         statistics.up = up;
         statistics.index = interface.map_or(0, |interface| interface.index);
-        if let Some(Interface { hardware, .. }) = interface {
-            self.link = link_kind(hardware)
-                .ok_or_else(|| CaptureError::Hardware { name: statistics.name.clone(), hardware })?;
+    }
+}
+
+/// Why nothing can be watched: an interface of a kind that is not decoded, if there is one.
+pub(super) fn none_to_watch<'a>(interfaces: impl Iterator<Item = &'a InterfaceStatistics> + Clone) -> CaptureError {
+    let strange = interfaces.clone().find_map(|of| Some((of.name.clone(), of.strange?)));
+    match strange {
+        Some((name, hardware)) => CaptureError::Hardware { name, hardware },
+        None => {
+            let names: Vec<&str> = interfaces.map(|of| of.name.as_str()).collect();
+            CaptureError::NoInterface { names: names.join(", ") }
         }
-        Ok(())
     }
 }
 
@@ -263,6 +288,19 @@ fn split(lost: u64, shares: &[u64]) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_that_cannot_be_decoded_is_noted_and_not_watched() {
+        let mut watched = Watched::new("gre1");
+        let gre = Interface { index: 7, up: true, hardware: 778 };
+        let ethernet = Interface { index: 8, up: true, hardware: libc::ARPHRD_ETHER };
+        watched.found(Some(Interface { hardware: 65_000, ..gre }));
+        assert_eq!((watched.statistics.index, watched.statistics.strange), (0, Some(65_000)));
+        let refused = none_to_watch([&watched.statistics].into_iter());
+        assert!(matches!(refused, CaptureError::Hardware { hardware: 65_000, .. }), "{refused}");
+        watched.found(Some(ethernet));
+        assert_eq!((watched.statistics.index, watched.statistics.strange), (8, None));
+    }
 
     #[test]
     fn losses_are_split_by_traffic_and_none_gets_lost() {

@@ -7,6 +7,8 @@ pub struct InterfaceStatistics {
     pub name: String,
     /// Its kernel index now; 0 while it is absent, and for a file.
     pub index: u32,
+    /// Its hardware type (ARPHRD_*), if it is there and of a kind that is not decoded.
+    pub strange: Option<u16>,
     /// Whether frames can come: present and up.
     pub up: bool,
     /// Frames handed over.

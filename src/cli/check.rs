@@ -7,10 +7,14 @@ use std::process::ExitCode;
 use anstream::ColorChoice;
 use serde::Serialize;
 
+use super::client::Client;
 use super::output::{BAD, GOOD, HEADING, NOTE};
 use super::{Global, Output, failure};
 use crate::config::diagnostic::Report;
-use crate::config::{self, Surroundings};
+use crate::config::{self, Config, Surroundings};
+use crate::observe::Status;
+use crate::respond::{Case, Mode, Switched};
+use crate::store::Store;
 
 /// Options of `check`.
 #[derive(clap::Args, Debug)]
@@ -35,6 +39,9 @@ struct Findings {
     ok: bool,
     errors: Vec<Report>,
     warnings: Vec<Report>,
+    /// Whom enforce mode will begin to drop: monitor mode has only counted them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drops: Option<Switched>,
     /// Lines to paste.
     #[serde(skip_serializing_if = "Option::is_none")]
     proposal: Option<String>,
@@ -50,8 +57,14 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let status = match config::File::load(path) {
         Err(errors) => {
             if global.json {
-                let findings =
-                    Findings { file, ok: false, errors: errors.reports(), warnings: Vec::new(), proposal: None };
+                let findings = Findings {
+                    file,
+                    ok: false,
+                    errors: errors.reports(),
+                    warnings: Vec::new(),
+                    drops: None,
+                    proposal: None,
+                };
                 out.json(&findings)?;
             } else {
                 writeln!(out, "{}\n", errors.render(colour))?;
@@ -66,12 +79,21 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         Ok(read) => {
             let warnings = read.warnings(Some(config::wall_clock()), around.as_ref());
             let proposal = around.as_ref().and_then(|around| read.proposal(around));
+            let drops = (!args.file_only).then(|| begins_to_drop(&read.config, global)).flatten();
             let ok = !args.strict || warnings.is_empty();
             if global.json {
-                out.json(&Findings { file, ok, errors: Vec::new(), warnings: warnings.reports(), proposal })?;
+                out.json(&Findings { file, ok, errors: Vec::new(), warnings: warnings.reports(), drops, proposal })?;
             } else {
                 if !warnings.is_empty() {
                     writeln!(out, "{}\n", warnings.render(colour))?;
+                }
+                if let Some(drops) = drops {
+                    writeln!(
+                        out,
+                        "{NOTE}mode = \"enforce\" will begin to drop {drops}{NOTE:#}, which monitor mode has only \
+                         counted:\n`firedoor hosts --acted` lists them, `firedoor why ADDRESS` says why, and `firedoor \
+                         release ADDRESS` lets go.\n"
+                    )?;
                 }
                 if let Some(proposal) = proposal {
                     writeln!(out, "{HEADING}Proposed, from what this machine knows of its network:{HEADING:#}\n")?;
@@ -87,6 +109,23 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     };
     out.finish()?;
     Ok(ExitCode::from(status))
+}
+
+/// Whom this configuration will begin to drop: by the daemon's word, or by the history's if none runs.
+fn begins_to_drop(config: &Config, global: &Global) -> Option<Switched> {
+    if config.gateway.mode != Mode::Enforce {
+        return None;
+    }
+    if let Ok(status) = Client::at(global.socket_or(&config.observe.socket)).get::<Status>("/v1/status") {
+        return status.firewall.counted;
+    }
+    let store = Store::open_to_read(config.observe.history.as_deref()?).ok()?;
+    let now = config::wall_clock();
+    let counted = |case: &Case| {
+        let last = store.of(case.host, 1).ok().and_then(|acts| acts.into_iter().next());
+        case.until.is_none_or(|until| now < until) && last.is_some_and(|act| !act.enforced)
+    };
+    Switched::new(store.acted().ok()?.iter().filter(|case| counted(case)).map(|case| case.host).collect(), now)
 }
 
 fn count(n: usize, noun: &str) -> String {

@@ -30,6 +30,12 @@ impl Client {
         Client { socket: global.socket().to_owned() }
     }
 
+    /// To the daemon that listens on this socket.
+    #[must_use]
+    pub fn at(socket: &Path) -> Self {
+        Client { socket: socket.to_owned() }
+    }
+
     /// Asks.
     ///
     /// # Errors

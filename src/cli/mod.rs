@@ -65,7 +65,13 @@ impl Global {
     /// The admin socket: as given, or where it is by default.
     #[must_use]
     pub fn socket(&self) -> &Path {
-        self.socket.as_deref().unwrap_or(Path::new(SOCKET))
+        self.socket_or(Path::new(SOCKET))
+    }
+
+    /// The admin socket: as given, or where a configuration has it.
+    #[must_use]
+    pub fn socket_or<'a>(&'a self, configured: &'a Path) -> &'a Path {
+        self.socket.as_deref().unwrap_or(configured)
     }
 }
 

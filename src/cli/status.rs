@@ -10,12 +10,15 @@ use super::client::Client;
 use super::output::{BAD, DIM, GOOD, HEADING, NOTE};
 use super::table::{Field, Table, ago, count, moment, span};
 use super::{Global, Output};
-use crate::observe::snapshot::{Occupancy, Status};
+use crate::observe::snapshot::{InterfaceView, Occupancy, Status};
 use crate::respond::Mode;
 
 /// `status` has no options of its own.
 #[derive(clap::Args, Debug)]
 pub struct Args {}
+
+/// A table that was deleted this lately may be deleted again.
+const RECENT: Duration = Duration::from_secs(60);
 
 /// From this share on, a table is shown as filling up.
 const FULL: f64 = 0.8;
@@ -133,12 +136,43 @@ fn firewall(status: &Status, out: &mut Output) -> io::Result<()> {
         let why = firewall.error.as_deref().unwrap_or("not put into the kernel yet");
         line(out, "Firewall", &format!("{BAD}not in place{BAD:#}: {why}"))?;
     }
+    if let Some(deletions) = &firewall.deletions {
+        let by = deletions.by.as_deref().unwrap_or("somebody");
+        let text = format!(
+            "the whole table was deleted {}, last {} by {by}",
+            times(deletions.count),
+            ago(deletions.last, status.at)
+        );
+        let recent = status.at.since(deletions.last) <= RECENT && deletions.lately > 1;
+        let style = if recent { BAD } else { NOTE };
+        line(out, "", &format!("{style}{text}{style:#}"))?;
+        if recent {
+            let lately = deletions.lately;
+            line(
+                out,
+                "",
+                &format!("{BAD}{lately} of these within 10 s: the door is open in between{BAD:#}; stop what does it"),
+            )?;
+        }
+    }
+    if let Some(counted) = &firewall.counted {
+        line(out, "", &format!("{NOTE}enforce mode would begin to drop {counted}{NOTE:#}: `firedoor hosts --acted`"))?;
+    }
+    if let Some(switched) = &firewall.switched {
+        let since = moment(switched.at);
+        let text = format!("{switched} that monitor mode only counted were dropped from {since} on");
+        line(out, "", &format!("{NOTE}{text}{NOTE:#}: `firedoor hosts --acted`"))?;
+    }
     for repairs in firewall.repairs.iter().filter(|repairs| repairs.count > 0) {
-        let times = if repairs.count == 1 { "once".to_owned() } else { format!("{} times", count(repairs.count)) };
+        let times = times(repairs.count);
         let (kind, last) = (repairs.kind.label(), ago(repairs.last, status.at));
         line(out, "", &format!("{NOTE}{kind} changed by somebody else, put right {times}, last {last}{NOTE:#}"))?;
     }
     Ok(())
+}
+
+fn times(n: u64) -> String {
+    if n == 1 { "once".to_owned() } else { format!("{} times", count(n)) }
 }
 
 fn config(status: &Status, out: &mut Output) -> io::Result<()> {
@@ -182,6 +216,15 @@ fn clock(status: &Status, out: &mut Output) -> io::Result<()> {
     )
 }
 
+/// An interface's name, with the one it goes by now.
+fn shown(interface: &InterfaceView) -> String {
+    match (&interface.now_called, &interface.formerly) {
+        (Some(now), _) => format!("{} (now called {now})", interface.name),
+        (None, Some(before)) => format!("{} (formerly {before})", interface.name),
+        (None, None) => interface.name.clone(),
+    }
+}
+
 fn interfaces(status: &Status, out: &mut Output) -> io::Result<()> {
     writeln!(out)?;
     let headings = ["INTERFACE", "CAPTURE", ">PACKETS IN", ">OUT", ">LOST", "LAST PACKET", "SIGHT"];
@@ -193,7 +236,7 @@ fn interfaces(status: &Status, out: &mut Output) -> io::Result<()> {
         };
         let lost = if interface.kernel_drops == 0 { Style::new() } else { NOTE };
         table.row([
-            interface.name.clone().into(),
+            shown(interface).into(),
             interface.backend.clone().into(),
             count(interface.packets_in).into(),
             count(interface.packets_out).into(),
@@ -204,9 +247,21 @@ fn interfaces(status: &Status, out: &mut Output) -> io::Result<()> {
     }
     table.print(out)?;
     for interface in &status.interfaces {
+        let names = match (&interface.now_called, &interface.formerly) {
+            (Some(now), _) => Some((now, &interface.name)),
+            (None, Some(before)) => Some((&interface.name, before)),
+            (None, None) => None,
+        };
+        if let Some((now, before)) = names {
+            writeln!(out, "{BAD}{}{BAD:#} stays protected until the daemon restarts", shown(interface))?;
+            writeln!(
+                out,
+                "  {DIM}what to do:{DIM:#} put {now} into gateway.interfaces, or rename it to {before} again"
+            )?;
+        }
         if let Some(blind) = &interface.blind {
             let since = moment(blind.since);
-            writeln!(out, "{BAD}{}{BAD:#}, since {since}: {}", interface.name, blind.detail)?;
+            writeln!(out, "{BAD}{}{BAD:#}, since {since}: {}", shown(interface), blind.detail)?;
             writeln!(out, "  {DIM}what to do:{DIM:#} {}", blind.reason.remedy())?;
         }
     }

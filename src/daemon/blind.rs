@@ -19,6 +19,7 @@ const UNMATCHED: u64 = 5000;
 #[derive(Clone, Debug, Default)]
 struct Eye {
     up: bool,
+    strange: Option<u16>,
     received: HashMap<usize, u64>,
     dropped: HashMap<usize, u64>,
     total: u64,
@@ -43,7 +44,7 @@ impl Blind {
     pub fn statistics(&mut self, shard: usize, statistics: &Statistics) {
         for interface in &statistics.interfaces {
             let eye = self.eyes.entry(interface.name.clone()).or_default();
-            eye.up = interface.up;
+            (eye.up, eye.strange) = (interface.up, interface.strange);
             eye.received.insert(shard, interface.received);
             eye.dropped.insert(shard, interface.dropped);
         }
@@ -66,7 +67,9 @@ impl Blind {
             (eye.carried_last, eye.carried_at) = (count, now);
         }
         let unmatched = count.saturating_sub(eye.carried);
-        let found = if carried.is_none() || (!eye.up && !eye.received.is_empty()) {
+        let found = if let (Some(_), Some(hardware)) = (carried, eye.strange) {
+            Some((Blindness::Unreadable, format!("its hardware type {hardware} is not decoded")))
+        } else if carried.is_none() || (!eye.up && !eye.received.is_empty()) {
             Some((Blindness::Missing, "it does not exist, or is down".to_owned()))
         } else if eye.lost_at != Timestamp::ZERO && now.since(eye.lost_at) < DROPS {
             Some((Blindness::Drops, format!("{lost} packets lost so far, the last at {}", eye.lost_at)))
@@ -158,5 +161,9 @@ mod tests {
         assert_eq!(reason(&mut blind, Some(10_100), false, 132), None);
         blind.statistics(0, &says(200, 5, false));
         assert_eq!(reason(&mut blind, Some(10_100), false, 133), Some(Blindness::Missing));
+        let mut strange = says(200, 5, false);
+        strange.interfaces[0].strange = Some(778);
+        blind.statistics(0, &strange);
+        assert_eq!(reason(&mut blind, Some(10_100), false, 134), Some(Blindness::Unreadable));
     }
 }

@@ -51,6 +51,8 @@ pub struct Control {
     /// As written; the machine's facts are filled in by [`Machine::complete`].
     pub(super) written: Config,
     pub(super) machine: Machine,
+    /// The devices that have or had a configured name.
+    pub(super) protected: super::renamed::Protected,
     pub(super) clock: Clock,
     pub(super) started: Timestamp,
     pub(super) live: Arc<Live>,
@@ -64,6 +66,9 @@ pub struct Control {
     pub(super) blind: Blind,
     pub(super) config: crate::observe::snapshot::ConfigView,
     pub(super) repairs: Vec<crate::observe::snapshot::Repairs>,
+    /// Deletions of the whole table, and when those of the last seconds were.
+    pub(super) deletions: Option<crate::observe::snapshot::Deletions>,
+    pub(super) deleted_at: std::collections::VecDeque<Timestamp>,
     pub(super) store: Option<StoreHandle>,
     /// The disk did not keep up with the last decision.
     pub(super) disk_late: bool,
@@ -387,9 +392,7 @@ impl Control {
     }
 
     pub(super) fn plan(&self) -> Result<Plan, firewall::Error> {
-        let config = self.machine.complete(&self.written);
-        let present = self.machine.present(&config.gateway.interfaces);
-        let mut plan = Plan::new(&config, &present, self.clock.now())?;
+        let mut plan = self.plan_for(&self.written)?;
         let by_command = self.responder.by_command();
         if !by_command.is_empty() {
             let mut exempt = plan.exempt().to_vec();
@@ -399,6 +402,20 @@ impl Control {
         Ok(plan)
     }
 
+    /// The plan by a configuration, on the devices that are protected now.
+    fn plan_for(&self, written: &Config) -> Result<Plan, firewall::Error> {
+        let config = self.completed(written);
+        let present = self.machine.present(&config.gateway.interfaces);
+        Plan::new(&config, &present, self.clock.now())
+    }
+
+    /// A configuration with what only the machine knows filled in, renamed interfaces under their new names too.
+    fn completed(&self, written: &Config) -> Config {
+        let mut written = written.clone();
+        written.gateway.interfaces = self.protected.names(&written.gateway.interfaces);
+        self.machine.complete(&written)
+    }
+
     /// The never-contain list was changed by command.
     pub(super) fn exemptions_changed(&mut self) {
         self.look_over();
@@ -406,7 +423,8 @@ impl Control {
 
     /// Hands changed settings to responder and shards.
     pub(super) fn settings_changed(&mut self) {
-        let config = self.machine.complete(&self.written);
+        let mut config = self.completed(&self.written);
+        config.gateway.interfaces.clone_from(&self.written.gateway.interfaces);
         let (detect, respond) = core_settings(&config);
         let mut actions = std::mem::take(&mut self.actions);
         self.responder.reconfigure(respond, self.clock.now(), &mut actions);
@@ -433,14 +451,13 @@ impl Control {
             }
         });
         let outcome = outcome.and_then(|config| {
-            let completed = self.machine.complete(&config);
-            let present = self.machine.present(&completed.gateway.interfaces);
-            let plan = Plan::new(&completed, &present, self.clock.now()).map_err(|error| error.to_string())?;
+            let plan = self.plan_for(&config).map_err(|error| error.to_string())?;
             self.firewall.check(&plan).map_err(|error| error.to_string())?;
             Ok(config)
         });
         match outcome {
             Ok(config) => {
+                let now = self.clock.now();
                 self.written = config;
                 self.settings_changed();
                 self.look_over();
@@ -448,7 +465,14 @@ impl Control {
                 self.config.reloads += 1;
                 self.config.last_error = None;
                 self.refresh();
-                Ok("the configuration was read again and is in force".to_owned())
+                let begun = self.responder.switched().filter(|switched| switched.at >= now);
+                Ok(match begun {
+                    None => "the configuration was read again and is in force".to_owned(),
+                    Some(begun) => format!(
+                        "the configuration was read again and is in force; {begun} that monitor mode only counted are \
+                         dropped from now on: `firedoor hosts --acted` lists them, `firedoor release` lets go"
+                    ),
+                })
             }
             Err(error) => {
                 self.config.failed_reloads += 1;

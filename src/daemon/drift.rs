@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crate::daemon::control::Control;
 use crate::daemon::machine::Machine;
+use crate::daemon::renamed::Renamed;
 use crate::detect::Directive;
 use crate::firewall::{self, What};
-use crate::observe::snapshot::{Drift, Repairs};
+use crate::observe::snapshot::{Deletions, Drift, Repairs};
 use crate::suspect::Link;
 use crate::sys::netlink;
 use crate::sys::route::{Change, Kernel, Liveness, Neighbour};
@@ -20,6 +21,15 @@ const MOST_FORWARDERS: usize = 4096;
 
 /// A neighbour that the kernel gave up was asked for at least this long ago.
 const GIVEN_UP: Duration = Duration::from_secs(1);
+
+/// Deletions of the table are counted as one series within this time.
+const LATELY: Duration = Duration::from_secs(10);
+
+/// From so many on within [`LATELY`], somebody does it again and again.
+const AGAIN_AND_AGAIN: u64 = 3;
+
+/// Most deletions remembered of the last [`LATELY`].
+const MOST_DELETED: usize = 10_000;
 
 impl Control {
     /// Somebody changed the kernel's table: puts it right.
@@ -37,6 +47,10 @@ impl Control {
         }
         for drift in &found {
             let by = drift.by.as_deref().unwrap_or("somebody");
+            let process = drift.process.unwrap_or(0);
+            if drift.what == What::Table {
+                self.deleted(drift);
+            }
             let kind = match &drift.what {
                 What::Table | What::Lost => Drift::Table,
                 What::Chain(_) | What::Rules(_) | What::Set(_) | What::Counter(_) => Drift::Rule,
@@ -44,6 +58,7 @@ impl Control {
             };
             tracing::warn!(
                 by,
+                process,
                 kind = kind.label(),
                 "the kernel's table was changed ({:?}): putting it right",
                 drift.what
@@ -54,6 +69,31 @@ impl Control {
         // Whoever changes it may change it again while it is being put right: the next tick looks once more.
         self.looked_over = Timestamp::ZERO;
         self.refresh();
+    }
+
+    /// Notes that the whole table was deleted; whoever does so again and again keeps the door open.
+    fn deleted(&mut self, drift: &firewall::Drift) {
+        let now = self.clock.now();
+        self.deleted_at.push_back(now);
+        while self.deleted_at.front().is_some_and(|at| now.since(*at) > LATELY) || self.deleted_at.len() > MOST_DELETED
+        {
+            self.deleted_at.pop_front();
+        }
+        let lately = u64::try_from(self.deleted_at.len()).unwrap_or(u64::MAX);
+        let count = self.deletions.as_ref().map_or(0, |before| before.count) + 1;
+        let by = drift.by.as_ref().map(|by| match drift.process {
+            Some(process) => format!("{by} (process {process})"),
+            None => by.clone(),
+        });
+        if lately >= AGAIN_AND_AGAIN {
+            tracing::error!(
+                "the kernel's table is deleted again and again, {lately} times in the last {} s, last by {}: the door \
+                 is open each time until it is put back; stop what does it",
+                LATELY.as_secs(),
+                by.as_deref().unwrap_or("somebody")
+            );
+        }
+        self.deletions = Some(Deletions { count, last: now, lately, by });
     }
 
     fn repaired(&mut self, kind: Drift) {
@@ -103,6 +143,13 @@ impl Control {
         }
         let before = self.machine.present(&self.written.gateway.interfaces);
         self.machine = machine;
+        for renamed in self.protected.look(&self.written.gateway.interfaces, &self.machine.names) {
+            let Renamed { configured, now, .. } = renamed;
+            tracing::warn!(
+                "interface {configured} is now called {now}: it stays protected under that name until the daemon \
+                 restarts; put {now} into gateway.interfaces, or give the interface its name back"
+            );
+        }
         let after = self.machine.present(&self.written.gateway.interfaces);
         if before != after {
             tracing::warn!(interfaces = after.join(","), "protected interfaces have come or gone");

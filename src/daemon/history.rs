@@ -1,8 +1,8 @@
 //! The history's part in the daemon: what a start takes over, and what is written before the kernel is told.
 //!
 //! The kernel is the truth for what is dropped, the history for why. A block that only the kernel knows is taken over;
-//! one that only the history knows (the gateway was rebooted) is put back, unless it was never enforced; a release
-//! that the kernel never heard of is carried out.
+//! one that only the history knows (the gateway was rebooted) is put back; a release that the kernel never heard of is
+//! carried out. What monitor mode only counted is enforced once the mode says so, loudly.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -171,14 +171,21 @@ pub(super) fn take_over(
             responder.restore(Case { verdict, until, ..case }, actions);
             continue;
         }
-        let over = case.until.is_some_and(|until| until <= now);
-        let counted_only = enforce && last(case.host).is_some_and(|act| !act.enforced);
-        if over || counted_only {
+        if case.until.is_some_and(|until| until <= now) {
             ended.push(key(&case.link, case.suspect.who));
             continue;
         }
         tracing::warn!(host = %case.host, "in the history and not in the kernel: put back");
         responder.restore(case, actions);
+    }
+    if responder.settings().mode == Mode::Enforce {
+        let counted = |host: &Address| last(*host).is_some_and(|act| !act.enforced);
+        let cases = responder.cases().filter(|case| counted(&case.host));
+        let counted: Vec<Suspect> = cases.map(|case| case.suspect).collect();
+        responder.enforce_counted(counted, now, actions);
+        if let Some(switched) = responder.switched() {
+            tracing::warn!("{switched} that monitor mode only counted are dropped from now on");
+        }
     }
     if let Some(store) = store {
         match store.held() {

@@ -12,6 +12,7 @@ mod history;
 pub mod machine;
 mod orders;
 mod picture;
+mod renamed;
 mod restraint;
 mod segment;
 mod shard;
@@ -100,6 +101,8 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
     let clock = Clock::start();
     let started = clock.now();
     let machine = Machine::now();
+    let mut protected = renamed::Protected::default();
+    protected.look(&written.gateway.interfaces, &machine.names);
     let present = machine.present(&written.gateway.interfaces);
     if present.is_empty() {
         return Err(Error::NoneExists(written.gateway.interfaces.join(", ")));
@@ -201,6 +204,7 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         config: ConfigView { path: path.display().to_string(), loaded_at: started, ..ConfigView::default() },
         config_path: path,
         written,
+        protected,
         machine,
         clock,
         started,
@@ -214,6 +218,8 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         shards: commands,
         blind: blind::Blind::default(),
         repairs: Vec::new(),
+        deletions: None,
+        deleted_at: std::collections::VecDeque::new(),
         store,
         disk_late: false,
         inquiries: Inquiries::default(),

@@ -7,7 +7,7 @@ use crate::observe::process::{Usage, bound};
 use crate::observe::snapshot::{
     BreakerView, FirewallView, FuseView, HostCounts, InterfaceView, MemoryView, Occupancy, Status, StoreView,
 };
-use crate::respond::{Mode, Verdict};
+use crate::respond::{Mode, Switched, Verdict};
 use crate::store::StoreHandle;
 use crate::time::Timestamp;
 
@@ -31,11 +31,19 @@ impl Control {
             Backend::Pnet => "pnet",
         };
         let known = self.live.counters.interfaces();
-        let interfaces = config
-            .gateway
-            .interfaces
-            .iter()
-            .map(|name| {
+        let names = &self.machine.names;
+        let index = |name: &str| names.iter().find(|(_, known)| *known == name).map(|(index, _)| *index);
+        let mut devices = Vec::new();
+        for name in &config.gateway.interfaces {
+            let mut renamed = self.protected.renamed().iter().filter(|renamed| renamed.configured == *name);
+            let own = index(name).map(|index| (name, None, None, index));
+            let first = own.or_else(|| renamed.next().map(|first| (name, Some(&first.now), None, first.index)));
+            devices.push(first.unwrap_or((name, None, None, 0)));
+            devices.extend(renamed.map(|other| (&other.now, None, Some(name), other.index)));
+        }
+        let interfaces = devices
+            .into_iter()
+            .map(|(name, now_called, formerly, index)| {
                 let counters = known.iter().find(|counters| counters.name == *name);
                 let last = counters.map_or(0, |counters| counters.last_packet.get());
                 if let Some(counters) = counters {
@@ -43,13 +51,15 @@ impl Control {
                 }
                 InterfaceView {
                     name: name.clone(),
-                    index: self.machine.names.iter().find(|(_, known)| *known == name).map_or(0, |(index, _)| *index),
+                    now_called: now_called.cloned(),
+                    formerly: formerly.cloned(),
+                    index,
                     backend: backend.to_owned(),
                     packets_in: counters.map_or(0, |counters| counters.packets_in.get()),
                     packets_out: counters.map_or(0, |counters| counters.packets_out.get()),
                     kernel_drops: self.blind.lost(name),
                     last_packet: (last > 0).then(|| Timestamp::from_nanos(last)),
-                    blind: self.blind.judge(name, carried(name), one_sided, now),
+                    blind: self.blind.judge(name, carried(now_called.unwrap_or(name)), one_sided, now),
                 }
             })
             .collect();
@@ -104,9 +114,14 @@ impl Control {
                 in_place: self.firewall_error.is_none(),
                 error: self.firewall_error.clone(),
                 repairs: self.repairs.clone(),
+                deletions: self.deletions.clone(),
                 contain_drops: packets("contain_dropped"),
                 isolate_drops: packets("isolate_dropped"),
                 would_drop: packets("contain_would_drop") + packets("isolate_would_drop"),
+                counted: (!enforce)
+                    .then(|| Switched::new(self.responder.cases().map(|case| case.host).collect(), now))
+                    .flatten(),
+                switched: self.responder.switched().filter(|_| enforce).cloned(),
             },
             memory: MemoryView { resident: Usage::now().resident_bytes, bound: bound(&config) },
         }

@@ -34,7 +34,7 @@ use script::Nft;
 pub use watch::{Drift, Watch, What};
 
 use crate::detect::settings::Networks;
-use crate::respond::{Mode, Verdict};
+use crate::respond::Verdict;
 use crate::suspect::{Link, Place, Who};
 use crate::sys::nftables::{self, Change, Set, Table, Then};
 use crate::sys::route::Kernel;
@@ -168,8 +168,7 @@ impl Firewall {
     ///
     /// The first call loads the skeleton in any case and adopts the places that the kernel acts on already; later calls
     /// load it only if the plan or the kernel's tables changed. Loading is one transaction that keeps places, contacts
-    /// and limits: no packet meets a table without them. When the table that is there was loaded in monitor mode and the
-    /// plan enforces, the places in it are let go: what was only counted does not become a block.
+    /// and limits, also when the mode changes: no packet meets a table without them.
     ///
     /// Places of interfaces that are not hooked are remembered, and put in once they are. Interfaces are known by index
     /// here, so one that was deleted and made anew is another.
@@ -180,10 +179,9 @@ impl Firewall {
         let now = Instant::now();
         let first = self.skeleton.is_none();
         let there = self.existing()?;
-        let released = there.mode == Some(Mode::Monitor) && plan.mode() == Mode::Enforce;
-        let mut found = if released { Found::default() } else { self.tables.read()? };
+        let mut found = self.tables.read()?;
         let held = found.places();
-        if first || released {
+        if first {
             let intent = |held: places::Held| Intent {
                 verdict: held.verdict,
                 until: held.left.map(|left| now + left),
@@ -267,10 +265,10 @@ impl Firewall {
             places::join(&mut wanted, rows);
         }
         let differs = |key: &Key, row: &Row| found.rows.get(key).is_none_or(|there| there.jump != row.jump);
-        let mut keys: Vec<Key> = wanted.iter().filter(|(key, row)| differs(key, row)).map(|(key, _)| key.clone()).collect();
-        let unhooked = |(set, key): &Key| {
-            places::interface(set, key).is_some_and(|index| !self.hooks.interfaces.contains(&index))
-        };
+        let mut keys: Vec<Key> =
+            wanted.iter().filter(|(key, row)| differs(key, row)).map(|(key, _)| key.clone()).collect();
+        let unhooked =
+            |(set, key): &Key| places::interface(set, key).is_some_and(|index| !self.hooks.interfaces.contains(&index));
         keys.extend(found.rows.keys().filter(|key| unhooked(key)).cloned());
         let nothing = Intent { verdict: Verdict::Isolate, until: None, ports: Vec::new() };
         for place in exempted {
@@ -341,10 +339,6 @@ impl Firewall {
 
     fn existing(&mut self) -> Result<Existing, Error> {
         let chains = self.tables.inet.chains()?;
-        let mode = chains.iter().find(|chain| chain.name == ruleset::DOOR).and_then(|door| {
-            let mode = door.comment.as_deref()?.rsplit(", ").next()?;
-            [Mode::Monitor, Mode::Enforce].into_iter().find(|m| m.to_string() == mode)
-        });
         let names = |sets: Vec<Set>| sets.into_iter().map(|set| set.name).collect();
         let split = |sets: Vec<Set>| sets.into_iter().filter(|set| !set.anonymous).partition(|set| set.map);
         let (inet, netdev) = (self.tables.inet.sets()?, self.tables.netdev.sets()?);
@@ -363,7 +357,6 @@ impl Firewall {
             sets: names(sets),
             maps: names(maps),
             counters: self.tables.inet.counters()?.into_iter().map(|counter| counter.name).collect(),
-            mode,
             resized,
             frames,
         })

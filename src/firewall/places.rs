@@ -91,14 +91,8 @@ pub(super) const FRAME_TAGGED_CARDS: &str = "frame_tagged_cards";
 /// Cards on links with two tags.
 pub(super) const DOUBLE_CARDS: &str = "double_cards";
 const SHUT_PORTS: &str = "shut_ports";
-const ISOLATED: [&str; 6] = [
-    "isolated4",
-    "isolated6",
-    "tagged_isolated4",
-    "tagged_isolated6",
-    "anywhere_isolated4",
-    "anywhere_isolated6",
-];
+const ISOLATED: [&str; 6] =
+    ["isolated4", "isolated6", "tagged_isolated4", "tagged_isolated6", "anywhere_isolated4", "anywhere_isolated6"];
 
 /// The set's own name with static lifetime, and the table that holds it; `None` for a set that holds no places.
 pub(super) fn sets() -> impl Iterator<Item = (&'static str, Family)> {
@@ -208,7 +202,10 @@ impl Hooks {
         let isolated = intent.verdict == Verdict::Isolate;
         let key = [prefix(scope, link), source_key(source)].concat();
         let plain = Row { jump: None, left };
-        rows.push(((map.name, key.clone()), Row { jump: Some(if isolated { map.isolate } else { map.contain }), left }));
+        rows.push((
+            (map.name, key.clone()),
+            Row { jump: Some(if isolated { map.isolate } else { map.contain }), left },
+        ));
         if !map.shut.is_empty() {
             for port in &intent.ports {
                 rows.push(((map.shut, [key.clone(), port_key(*port)].concat()), plain));
@@ -223,8 +220,11 @@ impl Hooks {
                 rows.push(((set, source_key(source)), plain));
             }
             (Who::Address(address), Scope::Anywhere) if isolated => {
-                let sets =
-                    if address.is_v4() { ["isolated4", "anywhere_isolated4"] } else { ["isolated6", "anywhere_isolated6"] };
+                let sets = if address.is_v4() {
+                    ["isolated4", "anywhere_isolated4"]
+                } else {
+                    ["isolated6", "anywhere_isolated6"]
+                };
                 rows.extend(sets.map(|set| ((set, source_key(source)), plain)));
             }
             (Who::Address(address), Scope::Tagged) if isolated => {
@@ -377,7 +377,8 @@ impl Found {
         for ((set, key), row) in &self.rows {
             let Some(map) = MAPS.iter().find(|map| map.name == *set) else { continue };
             // A table of an earlier version has addresses alone, which held everywhere.
-            let older = map.scope == Scope::Untagged && matches!((map.source, key.len()), (Source::V4, 4) | (Source::V6, 16));
+            let older =
+                map.scope == Scope::Untagged && matches!((map.source, key.len()), (Source::V4, 4) | (Source::V6, 16));
             let place = if older {
                 read_source(key).map(|source| Place { link: Link::default(), source })
             } else {
@@ -388,7 +389,9 @@ impl Found {
         }
         for (set, key) in self.rows.keys() {
             let Some(map) = MAPS.iter().find(|map| map.shut == *set) else { continue };
-            let Some((owner, port)) = key.len().checked_sub(8).and_then(|at| key.split_at_checked(at)) else { continue };
+            let Some((owner, port)) = key.len().checked_sub(8).and_then(|at| key.split_at_checked(at)) else {
+                continue;
+            };
             if let (Some(place), Some(port)) = (read_place(map, owner), read_port(port))
                 && let Some(held) = places.get_mut(&place)
             {

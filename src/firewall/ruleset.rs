@@ -36,8 +36,8 @@
 mod fragments;
 mod frames;
 mod fuse;
-mod tunnels;
 mod transaction;
+mod tunnels;
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -413,8 +413,7 @@ impl Plan {
         self.write_roles(out, family)?;
         if self.fuse.enabled {
             let fuse = &self.fuse;
-            let (one, pair) =
-                (format!("iface_index . {address}"), format!("iface_index . {address} . {address}"));
+            let (one, pair) = (format!("iface_index . {address}"), format!("iface_index . {address} . {address}"));
             write_dynamic(out, &format!("contacts{n}"), &pair, fuse.contacts, fuse.contact_timeout)?;
             write_dynamic(out, &format!("fuse{n}"), &one, fuse.sources, bucket_refills(fuse))?;
             write_dynamic(out, &format!("throttled{n}"), &one, fuse.sources, THROTTLED)?;
@@ -495,7 +494,10 @@ impl Plan {
         for (word, _, _) in self.lateral() {
             writeln!(out, "\t\t{word} sport @lateral_{word} {}", self.verdict("contain"))?;
         }
-        writeln!(out, "\t\t# Inside a tunnel no lateral service can be told: IPIP, IPv6, GRE, IP within IP, EtherIP, SCTP;")?;
+        writeln!(
+            out,
+            "\t\t# Inside a tunnel no lateral service can be told: IPIP, IPv6, GRE, IP within IP, EtherIP, SCTP;"
+        )?;
         writeln!(out, "\t\t# VXLAN (two ports), Teredo, Geneve.")?;
         writeln!(out, "\t\tmeta l4proto {{ {} }} {}", listed(&tunnels::PROTOCOLS), self.verdict("tunnel"))?;
         writeln!(out, "\t\tudp dport {{ {} }} {}", listed(&tunnels::PORTS), self.verdict("tunnel"))?;
@@ -731,7 +733,10 @@ fn write_places(out: &mut String) -> fmt::Result {
 
 fn write_dispatch(out: &mut String, guard: Guard) -> fmt::Result {
     let [tcp, udp, rest] = guard.chains();
-    writeln!(out, "\t# Where a packet goes on, by protocol; fragments are never whole. Changes with whether anybody is acted on.")?;
+    writeln!(
+        out,
+        "\t# Where a packet goes on, by protocol; fragments are never whole. Changes with whether anybody is acted on."
+    )?;
     writeln!(out, "\tmap whole4 {{\n\t\ttypeof ip protocol . ip frag-off : verdict")?;
     writeln!(out, "\t\telements = {{ icmp . 0 : accept, tcp . 0 : goto {tcp}, udp . 0 : goto {udp} }}\n\t}}")?;
     writeln!(out, "\tmap whole6 {{\n\t\ttype inet_proto : verdict")?;
@@ -758,7 +763,8 @@ fn write_acted(out: &mut String, variant: &Variant) -> fmt::Result {
     }
     writeln!(out, "\tchain acted_tagged {{")?;
     for tag in TAGS {
-        let mut keys = vec![("ether saddr", "tagged_cards"), ("ip saddr", "tagged_acted4"), ("ip6 saddr", "tagged_acted6")];
+        let mut keys =
+            vec![("ether saddr", "tagged_cards"), ("ip saddr", "tagged_acted4"), ("ip6 saddr", "tagged_acted6")];
         if variant.networks {
             keys.push((NETWORK, "tagged_net6"));
         }

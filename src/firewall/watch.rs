@@ -75,6 +75,8 @@ pub struct Drift {
     pub what: What,
     /// The command that did it (`nft`, `firewalld` …), where the kernel says.
     pub by: Option<String>,
+    /// Its process id, where the kernel says.
+    pub process: Option<u32>,
 }
 
 /// Notices changes of our table by others. Its descriptor is readable when there is something to [`Watch::drain`],
@@ -106,7 +108,7 @@ impl Watch {
                 Ok(None) => break,
                 Err(Error::Overrun) => {
                     self.open.clear();
-                    found.push(Drift { what: What::Lost, by: None });
+                    found.push(Drift { what: What::Lost, by: None, process: None });
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -124,10 +126,10 @@ impl Watch {
                             self.open.push((message.port, what));
                         }
                     }
-                    Err(by) => {
+                    Err((by, process)) => {
                         let port = message.port;
                         let ended = self.open.extract_if(.., |(p, _)| *p == port);
-                        found.extend(ended.map(|(_, what)| Drift { what, by: by.clone() }));
+                        found.extend(ended.map(|(_, what)| Drift { what, by: by.clone(), process }));
                     }
                 }
             }
@@ -142,7 +144,7 @@ impl Watch {
 }
 
 /// What a notice says was changed; an error is the end of a transaction, and who made it.
-fn what(notice: Notice) -> Result<What, Option<String>> {
+fn what(notice: Notice) -> Result<What, (Option<String>, Option<u32>)> {
     Ok(match notice {
         Notice::Table { .. } => What::Table,
         Notice::Chain(name) => What::Chain(name),
@@ -150,7 +152,7 @@ fn what(notice: Notice) -> Result<What, Option<String>> {
         Notice::Set(name) => What::Set(name),
         Notice::Elements { set, .. } => What::Elements(set),
         Notice::Object(name) => What::Counter(name),
-        Notice::Committed { by } => return Err(by),
+        Notice::Committed { by, process } => return Err((by, process)),
     })
 }
 

@@ -14,10 +14,12 @@ use tokio::task::JoinHandle;
 
 use super::live::Live;
 use super::metrics::Metrics;
-use super::serve::{self, Limits};
+use super::serve::{self, Client, Limits};
 use crate::sys::activation;
 
-const LIMITS: Limits = Limits { connections: 16, head: Duration::from_secs(5), whole: Duration::from_secs(10) };
+/// Whoever reaches the port is anybody: they share the seats, and the oldest idle connection gives way to a new one.
+const LIMITS: Limits =
+    Limits { readers: 32, members: 0, user: 32, head: Duration::from_secs(2), whole: Duration::from_secs(10) };
 
 /// The control task is taken for stuck when its picture of the daemon is older than this.
 const STALE: Duration = Duration::from_secs(10);
@@ -74,7 +76,7 @@ pub fn spawn(
 ) -> std::io::Result<JoinHandle<()>> {
     let listener = TcpListener::from_std(listener)?;
     let app = router(live, metrics);
-    Ok(tokio::spawn(serve::serve(listener, LIMITS, stop, move |_| app.clone())))
+    Ok(tokio::spawn(serve::serve(listener, LIMITS, stop, |_| Client::default(), move |_| app.clone())))
 }
 
 fn router(live: Arc<Live>, metrics: Metrics) -> Router {

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::respond::{Mode, Responder};
+use crate::respond::{Mode, Responder, Switched};
 use crate::time::Timestamp;
 
 /// The daemon as a whole.
@@ -87,8 +87,14 @@ pub struct MemoryView {
 /// One protected interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfaceView {
-    /// Its name.
+    /// Its name: the configured one, unless another device has that now.
     pub name: String,
+    /// What the device is called now, if its configured name is nobody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now_called: Option<String>,
+    /// The configured name that the device had, if another device has it now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formerly: Option<String>,
     /// Its index in the kernel; 0 while it does not exist.
     pub index: u32,
     /// How frames are taken off it: `ring` or `pnet`.
@@ -130,12 +136,20 @@ pub enum Blindness {
     NothingMatches,
     /// Only one direction of the connections is seen.
     OneWay,
+    /// The interface is of a kind whose frames are not decoded.
+    Unreadable,
 }
 
 impl Blindness {
     /// Every kind, in declaration order.
-    pub const ALL: [Blindness; 5] =
-        [Blindness::Missing, Blindness::Silent, Blindness::Drops, Blindness::NothingMatches, Blindness::OneWay];
+    pub const ALL: [Blindness; 6] = [
+        Blindness::Missing,
+        Blindness::Silent,
+        Blindness::Drops,
+        Blindness::NothingMatches,
+        Blindness::OneWay,
+        Blindness::Unreadable,
+    ];
 
     /// Its name in JSON, metrics and logs.
     #[must_use]
@@ -146,6 +160,7 @@ impl Blindness {
             Blindness::Drops => "drops",
             Blindness::NothingMatches => "nothing_matches",
             Blindness::OneWay => "one_way",
+            Blindness::Unreadable => "unreadable",
         }
     }
 
@@ -167,6 +182,10 @@ impl Blindness {
             Blindness::NothingMatches => {
                 "frames arrive that hold no IP traffic of protected networks: check networks.protected and VLAN or \
                  tunnel encapsulation on this port"
+            }
+            Blindness::Unreadable => {
+                "protect the interface that its packets leave the tunnel to, or enter it from, instead; Ethernet and \
+                 plain IP tunnels are read. The fuse and what is contained hold on it all the same"
             }
             Blindness::OneWay => {
                 "answers take another path: protect the interface they return on too; until then, unanswered \
@@ -320,12 +339,34 @@ pub struct FirewallView {
     pub error: Option<String>,
     /// How often something that somebody else changed was put right, by kind.
     pub repairs: Vec<Repairs>,
+    /// Deletions of the whole table by somebody else, if there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletions: Option<Deletions>,
     /// Packets dropped by contain.
     pub contain_drops: u64,
     /// Packets dropped by isolate.
     pub isolate_drops: u64,
     /// Packets that contain or isolate would have dropped, in monitor mode.
     pub would_drop: u64,
+    /// In monitor mode: whom a switch to enforce would begin to drop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Switched>,
+    /// In enforce mode: whom the last switch from monitor began to drop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switched: Option<Switched>,
+}
+
+/// Deletions of the kernel's table by somebody else: the door is open until it is put back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deletions {
+    /// How often since the start.
+    pub count: u64,
+    /// When last.
+    pub last: Timestamp,
+    /// How often within the ten seconds before that.
+    pub lately: u64,
+    /// Who did it last, where the kernel says: `nft (process 4711)`.
+    pub by: Option<String>,
 }
 
 /// Repairs of one kind of drift.

@@ -12,6 +12,7 @@ pub mod orders;
 mod past;
 pub mod responder;
 pub mod settings;
+pub mod switched;
 pub mod waiting;
 
 pub use crate::detect::Directive;
@@ -21,4 +22,5 @@ pub use exempt::Exemption;
 pub use orders::{Known, Ordered, Refused};
 pub use responder::Responder;
 pub use settings::Settings;
+pub use switched::Switched;
 pub use waiting::Held;

@@ -14,7 +14,7 @@ use crate::respond::decision::service_name;
 use crate::respond::exempt::{Exemption, exemption};
 use crate::respond::past::Past;
 use crate::respond::waiting::{Held, Waiting};
-use crate::respond::{Action, By, Decision, Mode, Settings, Verdict};
+use crate::respond::{Action, By, Decision, Mode, Settings, Switched, Verdict};
 use crate::suspect::{Place, Suspect, Who};
 use crate::time::Timestamp;
 use crate::wire::{Address, Mac};
@@ -27,6 +27,7 @@ pub struct Responder {
     pub(super) waiting: Waiting,
     pub(super) by_command: Vec<IpNetwork>,
     pub(super) breaker: Breaker,
+    switched: Option<Switched>,
 }
 
 impl Responder {
@@ -40,6 +41,7 @@ impl Responder {
             waiting: Waiting::default(),
             by_command: Vec::new(),
             breaker: Breaker::default(),
+            switched: None,
         }
     }
 
@@ -368,19 +370,31 @@ impl Responder {
 
     /// Takes new settings: exemptions apply at once to whoever is acted on.
     ///
-    /// When monitor becomes enforce, whoever was only counted is released first: nothing that nobody saw dropping begins
-    /// to drop with the switch. A host that still spreads is found again at once.
+    /// A change of mode keeps every case: monitor lets pass, and enforce enforces what is still due.
     pub fn reconfigure(&mut self, settings: Settings, now: Timestamp, actions: &mut Vec<Action>) {
-        if self.settings.mode == Mode::Monitor && settings.mode == Mode::Enforce {
-            let mut counted: Vec<_> = self.cases.iter().map(|case| case.suspect).collect();
-            counted.sort_unstable();
-            for suspect in counted {
-                let reason = "monitor mode ends: what was only counted does not become a block".to_owned();
-                self.close(suspect, reason, By::Firedoor, now, actions);
-            }
-        }
+        let begins = self.settings.mode == Mode::Monitor && settings.mode == Mode::Enforce;
         self.settings = settings;
         self.release_exempt(&By::Firedoor, now, actions);
+        if begins {
+            self.enforce_counted(self.cases.iter().map(|case| case.suspect).collect(), now, actions);
+        }
+    }
+
+    /// Records that suspects which monitor mode only counted are dropped from now on.
+    pub fn enforce_counted(&mut self, suspects: Vec<Suspect>, now: Timestamp, actions: &mut Vec<Action>) {
+        let mut hosts = Vec::with_capacity(suspects.len());
+        for case in suspects.iter().filter_map(|suspect| self.cases.get(*suspect)) {
+            hosts.push(case.host);
+            let reason = format!("monitor mode only counted it, enforced from now on: {}", case.reason);
+            actions.push(Action::Record(Box::new(Decision { at: now, reason, ..decision_of(case, true) })));
+        }
+        self.switched = Switched::new(hosts, now);
+    }
+
+    /// Whom the last switch from monitor to enforce began to drop; `None` of nobody.
+    #[must_use]
+    pub fn switched(&self) -> Option<&Switched> {
+        self.switched.as_ref()
     }
 
     /// Takes over a case that was found in the kernel or in the history at start. No record is made of it; the kernel

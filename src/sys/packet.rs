@@ -243,6 +243,26 @@ impl Socket {
         let up = c_int::from(flags) & libc::IFF_UP != 0;
         Ok(Some(Interface { index: u32::try_from(index).unwrap_or_default(), up, hardware }))
     }
+
+    /// Asks the kernel for an interface by index, with its present name; `None` if there is none.
+    ///
+    /// # Errors
+    /// The kernel refuses to say.
+    pub fn interface_at(&self, index: u32) -> io::Result<Option<(String, Interface)>> {
+        // SAFETY: all-zero bytes are a valid ifreq.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        request.ifr_ifru.ifru_ifindex = c_int::try_from(index).map_err(io::Error::other)?;
+        // SAFETY: the request reads the index out of the ifreq and writes its name (netdevice(7)).
+        match checked(unsafe { libc::ioctl(self.raw(), libc::SIOCGIFNAME, &raw mut request) }) {
+            Ok(_) => {}
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENXIO)) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let name: Vec<u8> = request.ifr_name.iter().map(|byte| byte.cast_unsigned()).take_while(|b| *b != 0).collect();
+        let Ok(name) = String::from_utf8(name) else { return Ok(None) };
+        // It may have been renamed again, or be gone, meanwhile: the next look shows it.
+        Ok(self.interface(&name)?.filter(|found| found.index == index).map(|found| (name, found)))
+    }
 }
 
 fn checked(result: c_int) -> io::Result<c_int> {

@@ -1,9 +1,11 @@
 //! The admin socket: who may read, who may act, and what a bad client can do.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::process::Output;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use firedoor::respond::By;
@@ -17,14 +19,16 @@ const GROUP: &str = "daemon";
 const GROUP_ID: &str = "1";
 const NOBODY: &str = "65534";
 
+/// A program run as a user of this primary group.
+fn nobodys(site: &Site, group: &str, program: &Path) -> Command {
+    let mut command = site.scene.network.gateway.command("setpriv");
+    command.args(["--reuid", NOBODY, "--regid", group, "--clear-groups"]).arg(program);
+    command
+}
+
 /// Runs `firedoor` as a user of this primary group.
 fn as_nobody(site: &Site, group: &str, arguments: &[&str]) -> Output {
-    site.scene
-        .network
-        .gateway
-        .command("setpriv")
-        .args(["--reuid", NOBODY, "--regid", group, "--clear-groups"])
-        .arg(site.directory.path().join("firedoor"))
+    nobodys(site, group, &site.directory.path().join("firedoor"))
         .arg("--socket")
         .arg(site.directory.path().join("firedoor.sock"))
         .args(arguments)
@@ -39,7 +43,7 @@ fn readers_read_members_act_and_every_act_is_recorded_with_who() {
     }
     let _turn = site::together();
     let site = Site::new(91, 1, |setup| setup.with("observe", "group", GROUP));
-    let open = |path: &std::path::Path, mode| {
+    let open = |path: &Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
     // The program too, since its own path may be closed to others.
@@ -122,4 +126,110 @@ fn a_slow_or_oversized_client_holds_up_nobody() {
     assert!(site.in_kernel().contains(&site.infected(0)));
     bystanders.undisturbed();
     eprintln!("slow clients were cut off after {held:?}; an endless head after {written} bytes");
+}
+
+const HELD: usize = 300;
+/// Where [`holding`] finds the socket.
+const SOCKET: &str = "FIREDOOR_TEST_SOCKET";
+
+/// Not a test by itself: the process of another user, which holds connections that never end their request, and opens
+/// new ones for those that are closed, until it is ended.
+#[test]
+#[ignore = "run by the test below as another user"]
+fn holding() {
+    let Ok(socket) = std::env::var(SOCKET) else { return };
+    let mut held = std::collections::VecDeque::new();
+    loop {
+        if let Ok(mut stream) = UnixStream::connect(&socket) {
+            let _ = stream.write_all(b"GET /v1/st");
+            held.push_back(stream);
+        }
+        if held.len() == HELD {
+            println!("held");
+        }
+        if held.len() > HELD {
+            held.pop_front();
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+#[test]
+fn three_hundred_half_open_requests_of_a_reader_delay_no_order() {
+    if !site::able() {
+        return;
+    }
+    let _turn = site::together();
+    let site = Site::new(93, 4, |setup| setup.with("observe", "group", GROUP));
+    let open = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open(site.directory.path(), 0o755);
+    open(&site.daemon().socket(), 0o666);
+    let program = site.directory.path().join("holder");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    std::fs::copy(site::program(), site.directory.path().join("firedoor")).unwrap();
+    let mut holder = nobodys(&site, NOBODY, &program)
+        .args(["--ignored", "--exact", "--nocapture", "access::holding"])
+        .env(SOCKET, site.daemon().socket())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = std::io::BufReader::new(holder.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("held") {
+        line.clear();
+        assert!(std::io::BufRead::read_line(&mut said, &mut line).unwrap() > 0, "the holder has ended");
+    }
+    let mut slowest = Duration::ZERO;
+    for number in 0..4 {
+        let host = site.infected(number).to_string();
+        let asked = Instant::now();
+        let done = if number % 2 == 0 {
+            site.firedoor(&["contain", &host, "--reason", "drill"])
+        } else {
+            as_nobody(&site, GROUP_ID, &["contain", &host, "--reason", "drill"])
+        };
+        slowest = slowest.max(asked.elapsed());
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        assert!(site.in_kernel().contains(&site.infected(number)));
+    }
+    let asked = Instant::now();
+    site.status();
+    slowest = slowest.max(asked.elapsed());
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert!(slowest < Duration::from_secs(1), "an order took {slowest:?}");
+    eprintln!("the slowest of four orders and a look took {slowest:?} beside {HELD} half-open requests");
+}
+
+#[test]
+fn half_open_requests_never_keep_prometheus_out() {
+    if !site::able() {
+        return;
+    }
+    let _turn = site::together();
+    let site = Site::new(94, 1, |setup| setup);
+    let held: Vec<TcpStream> = site
+        .scene
+        .network
+        .gateway
+        .run(|| {
+            let connect = |_| {
+                let mut stream = TcpStream::connect("127.0.0.1:9477").unwrap();
+                let _ = stream.write_all(b"GET /metr");
+                stream
+            };
+            (0..HELD).map(connect).collect()
+        })
+        .unwrap();
+    let mut slowest = Duration::ZERO;
+    for _ in 0..5 {
+        let asked = Instant::now();
+        assert_eq!(site.metric("firedoor_build_info", ""), 1);
+        slowest = slowest.max(asked.elapsed());
+    }
+    assert!(slowest < Duration::from_secs(1), "a scrape took {slowest:?}");
+    assert_eq!(held.len(), HELD);
+    eprintln!("the slowest of five scrapes took {slowest:?} beside {HELD} half-open requests");
 }

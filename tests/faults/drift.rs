@@ -114,3 +114,102 @@ fn an_interface_that_comes_back_is_guarded_again() {
         log.passed().len()
     );
 }
+
+#[test]
+fn a_renamed_interface_stays_protected_and_so_is_whoever_takes_its_name() {
+    if !site::able() {
+        return;
+    }
+    let _turn = site::together();
+    let site = Site::new(13, 1, |setup| setup);
+    let network = &site.scene.network;
+    let forbidden = Probe::forbidden(&site, 0);
+    site.contain(site.infected(0));
+    let contained = Instant::now();
+    let name = Segment::Office.interface();
+    let ip = |arguments: &[&str]| {
+        assert!(network.gateway.command("ip").args(arguments).status().unwrap().success(), "{arguments:?}");
+    };
+    let door = || site.nft(&["list", "chain", "inet", "firedoor", "door"]);
+    let gateway = network.plan.address(Segment::Office, GATEWAY).to_string();
+    let counted = site.metric("firedoor_packets_total", &name);
+
+    ip(&["link", "set", &name, "down"]);
+    ip(&["link", "set", &name, "name", "renamed0"]);
+    let renamed = Instant::now();
+    let hooked = site::until("the door hooks at the new name", || door().contains("renamed0"));
+    ip(&["link", "set", "renamed0", "up"]);
+    assert!(renamed.elapsed() < RIGHT, "{hooked:?}");
+    site::until("frames are seen on it", || site.metric("firedoor_packets_total", &name) > counted + 20);
+    let status = site.command(&["status"]);
+    assert!(status.contains(&format!("{name} (now called renamed0)")), "{status}");
+    assert_eq!(site.metric("firedoor_interface_renamed", &name), 1);
+    assert!(site.daemon().log_tail().contains("is now called renamed0"), "{}", site.daemon().log_tail());
+    assert!(
+        network
+            .gateway
+            .command("ip")
+            .args(["-brief", "address"])
+            .output()
+            .is_ok_and(|out| { String::from_utf8_lossy(&out.stdout).contains(&gateway) })
+    );
+
+    // Another device takes the old name: both are protected.
+    ip(&["link", "add", &name, "type", "veth", "peer", "name", "other0"]);
+    ip(&["link", "set", &name, "up"]);
+    site::until("the door hooks at both", || door().contains("renamed0") && door().contains(&name));
+    site::until("both are shown", || {
+        let shown = site.command(&["status"]);
+        shown.contains(&format!("renamed0 (formerly {name})")) && !shown.contains("now called")
+    });
+    ip(&["link", "delete", &name]);
+    ip(&["link", "set", "renamed0", "down"]);
+    ip(&["link", "set", "renamed0", "name", &name]);
+    let back = Instant::now();
+    ip(&["link", "set", &name, "up"]);
+    site::until("its name is its own again", || !site.command(&["status"]).contains("renamed0"));
+    assert_eq!(site.metric("firedoor_interface_renamed", &name), 0);
+    std::thread::sleep(RIGHT);
+    let mut passed = forbidden.end().passed();
+    passed.retain(|at| *at >= contained);
+    // Newer kernels unhook a device with its name; here it is brought up before the daemon can have hooked it again.
+    let last = passed.last().map_or(Duration::ZERO, |at| at.duration_since(back));
+    assert!(passed.iter().all(|at| *at >= back) && last < RIGHT, "{last:?}");
+    eprintln!("hooked at the new name after {hooked:?}; back under the old one, the last packet passed after {last:?}");
+}
+
+#[test]
+fn whoever_deletes_the_table_again_and_again_is_named_loudly() {
+    if !site::able() {
+        return;
+    }
+    let _turn = site::alone();
+    let site = Site::new(14, 1, |setup| setup);
+    let forbidden = Probe::forbidden(&site, 0);
+    site.contain(site.infected(0));
+    let begun = Instant::now();
+    let mut deletions = 0_u32;
+    while begun.elapsed() < Duration::from_secs(4) {
+        let delete = ["delete", "table", "inet", "firedoor"];
+        let done = site.scene.network.gateway.command("nft").args(delete).output().unwrap();
+        deletions += u32::from(done.status.success());
+    }
+    let over = begun.elapsed();
+    std::thread::sleep(RIGHT);
+    assert!(site.in_kernel().contains(&site.infected(0)), "the table is back");
+    let counted = site.metric("firedoor_table_deletions_total", "");
+    assert!(counted >= 3 && counted <= u64::from(deletions), "{counted} of {deletions}");
+    let status = site.command(&["status"]);
+    assert!(status.contains("by nft (process ") && status.contains("the door is open in between"), "{status}");
+    let log = site.daemon().log_tail();
+    assert!(log.contains("deleted again and again") && log.contains("by nft (process "), "{log}");
+    std::thread::sleep(RIGHT);
+    let log = forbidden.end();
+    let (sent, passed) = (log.sent(), log.passed());
+    let during = passed.iter().filter(|at| **at >= begun && **at < begun + over).count();
+    assert!(passed.iter().all(|at| *at < begun + over + RIGHT));
+    eprintln!(
+        "{deletions} deletions in {over:?}, {counted} counted; {during} of the contained host's packets passed meanwhile \
+         ({sent} sent in the whole run)"
+    );
+}

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use firedoor::respond::Verdict;
 use toml::{Table, Value};
 
 use crate::prober::{Bystanders, Probe};
@@ -14,6 +15,56 @@ pub fn edit(site: &Site, section: &str, key: &str, value: impl Into<Value>) {
     let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
     section.as_table_mut().unwrap().insert(key.to_owned(), value.into());
     std::fs::write(&path, toml::to_string(&table).unwrap()).unwrap();
+}
+
+#[test]
+fn monitor_mode_lets_pass_keeps_the_decisions_and_enforce_enforces_what_is_due() {
+    if !site::able() {
+        return;
+    }
+    let _turn = site::together();
+    let mut site = Site::new(22, 3, |setup| setup);
+    let contained = site.infected(0);
+    let until = |site: &Site| site.why(contained).host.unwrap().until;
+    site.contain_by_worm(0);
+    let due = until(&site);
+    assert!(due.is_some());
+    let host = contained.to_string();
+    let named = |text: &str| text.contains(&format!("1 host ({host})"));
+
+    edit(&site, "gateway", "mode", "monitor");
+    let said = site.command(&["reload"]);
+    assert!(!said.contains("dropped"), "{said}");
+    assert!(site.in_kernel().contains(&contained) && until(&site) == due);
+    assert!(site.nft(&["list", "chain", "inet", "firedoor", "contain4"]).contains("would_drop"));
+    assert!(site.nft(&["list", "chain", "inet", "firedoor", "contain4"]).lines().all(|line| !line.contains(" drop")));
+    edit(&site, "gateway", "mode", "enforce");
+    let said = site.command(&["check"]);
+    assert!(said.contains("will begin to drop") && named(&said), "{said}");
+    let said = site.command(&["reload"]);
+    assert!(said.contains("dropped from now on") && named(&said), "{said}");
+    assert!(site.in_kernel().contains(&contained) && until(&site) == due);
+    assert!(!site.nft(&["list", "chain", "inet", "firedoor", "contain4"]).contains("would_drop"));
+    let said = site.command(&["status"]);
+    assert!(said.contains("monitor mode only counted") && named(&said), "{said}");
+    assert!(site.command(&["check"]).lines().all(|line| !line.contains("will begin to drop")));
+    assert!(site.decisions(contained, Verdict::Release).is_empty());
+    assert!(site.decisions(contained, Verdict::Contain).last().unwrap().enforced, "the history has it as enforced");
+
+    // An installation's first switch, by a restart: the block that was only counted becomes real, and is named.
+    edit(&site, "gateway", "mode", "monitor");
+    site.command(&["reload"]);
+    let counted = site.infected(1);
+    site.contain(counted);
+    site::until("the decision is in the history", || site.status().store.waiting == 0);
+    edit(&site, "gateway", "mode", "enforce");
+    site.stop();
+    let said = site.command(&["check"]);
+    assert!(said.contains("will begin to drop") && said.contains(&format!("1 host ({counted})")), "{said}");
+    site.start();
+    assert!(site.in_kernel().contains(&counted) && site.in_kernel().contains(&contained));
+    let said = site.command(&["status"]);
+    assert!(said.contains(&format!("1 host ({counted})")), "{said}");
 }
 
 #[test]

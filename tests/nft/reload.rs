@@ -11,7 +11,7 @@ use firedoor::suspect::Place;
 use firedoor::wire::Address;
 use firedoor::wire::frame::Transport;
 
-use crate::site::{host, Kind, SCANNER, Shape, Site, config, plan, victim};
+use crate::site::{Kind, SCANNER, Shape, Site, config, host, plan, victim};
 
 fn scanner() -> Place {
     Place::anywhere(Address::v4(SCANNER.octets()))
@@ -142,19 +142,18 @@ fn another_process_takes_over_what_the_kernel_holds() {
 }
 
 #[test]
-fn what_was_only_counted_does_not_become_a_block() {
+fn a_change_of_mode_keeps_who_is_acted_on() {
     let Some(mut site) = Site::build(Shape::Routed) else { return };
-    site.load(&plan(&config(Mode::Monitor)));
-    site.firewall(|firewall| firewall.act(scanner(), Verdict::Isolate, None).unwrap());
-    let done = site.load(&plan(&config(Mode::Enforce)));
-    assert!(done.loaded && done.acted.is_empty() && done.restored.is_empty(), "{done:?}");
-    // The other way round, hosts stay: counted, no longer dropped.
+    site.load(&plan(&config(Mode::Enforce)));
     site.firewall(|firewall| firewall.act(scanner(), Verdict::Contain, None).unwrap());
-    let done = site.load(&plan(&config(Mode::Monitor)));
-    assert_eq!(done.acted.len(), 1);
-    let (watcher, mut gun) = (site.watch(), site.gun());
-    gun.fire(SCANNER, victim(1), Kind::Syn(445));
-    assert_eq!(watcher.seen().len(), 1);
+    // Monitor lets pass and counts; going back enforces what is still due.
+    for (mode, passes) in [(Mode::Enforce, 0), (Mode::Monitor, 1), (Mode::Enforce, 0)] {
+        let done = site.load(&plan(&config(mode)));
+        assert_eq!((done.acted.len(), done.restored.len()), (1, 0), "{mode}: {done:?}");
+        let (watcher, mut gun) = (site.watch(), site.gun());
+        gun.fire(SCANNER, victim(1), Kind::Syn(445));
+        assert_eq!(watcher.seen().len(), passes, "{mode}");
+    }
 }
 
 #[test]

@@ -212,6 +212,7 @@ fn status(live: &Live, now: Timestamp) -> Status {
         kernel_drops: 0,
         last_packet: Some(now),
         blind,
+        ..InterfaceView::default()
     };
     let set = |name: &str, used, capacity| Occupancy { name: name.to_owned(), used, capacity, evicted: 0 };
     Status {

@@ -59,7 +59,10 @@ impl Plan {
         }
         writeln!(out, "\t# Cards that are acted on: by interface, by interface and tag, and behind two tags.")?;
         writeln!(out, "\tset frame_cards {{\n\t\ttype iface_index . ether_addr\n\t\tflags timeout\n\t}}")?;
-        writeln!(out, "\tset frame_tagged_cards {{\n\t\ttypeof meta iif . vlan id . ether saddr\n\t\tflags timeout\n\t}}")?;
+        writeln!(
+            out,
+            "\tset frame_tagged_cards {{\n\t\ttypeof meta iif . vlan id . ether saddr\n\t\tflags timeout\n\t}}"
+        )?;
         writeln!(
             out,
             "\tmap double_cards {{\n\t\ttypeof meta iif . vlan id . @nh,4,12 . ether saddr : verdict\n\t\tflags timeout\n\t}}"
@@ -148,7 +151,9 @@ impl Plan {
 /// A network's first and last address as numbers.
 fn range(network: IpNetwork) -> String {
     let (first, last) = match (network.network(), network.broadcast()) {
-        (IpAddr::V4(first), IpAddr::V4(last)) => (format!("{:#010x}", u32::from(first)), format!("{:#010x}", u32::from(last))),
+        (IpAddr::V4(first), IpAddr::V4(last)) => {
+            (format!("{:#010x}", u32::from(first)), format!("{:#010x}", u32::from(last)))
+        }
         (first, last) => {
             let number = |ip: IpAddr| match ip {
                 IpAddr::V4(ip) => u128::from(ip.to_ipv6_mapped()),

@@ -3,8 +3,6 @@
 use std::fmt::{self, Write as _};
 
 use super::{COUNTERS, DOOR, Plan, TABLE, Variant, kept};
-use crate::firewall::places;
-use crate::respond::Mode;
 
 /// What a table holds already, as far as the script that replaces it must know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,8 +15,6 @@ pub struct Existing {
     pub maps: Vec<String>,
     /// Its named counters.
     pub counters: Vec<String>,
-    /// The mode that the door's comment tells of.
-    pub mode: Option<Mode>,
     /// Sets of [`KEPT_SETS`](super::KEPT_SETS) to make anew all the same, because the kernel cannot change their size, or
     /// because they are of an earlier version that had other keys.
     pub resized: Vec<String>,
@@ -64,15 +60,6 @@ impl Plan {
         }
         for counter in there.counters.iter().filter(|counter| !COUNTERS.contains(&counter.as_str())) {
             writeln!(out, "delete counter inet {TABLE} {counter}")?;
-        }
-        if there.mode == Some(Mode::Monitor) && self.mode == Mode::Enforce {
-            // Hosts that were only to be counted do not become blocked by a change of mode.
-            for (word, names) in [("set", &there.sets), ("map", &there.maps)] {
-                let holds = |name: &&String| places::sets().any(|(set, _)| set == name.as_str());
-                for name in names.iter().filter(holds) {
-                    writeln!(out, "flush {word} inet {TABLE} {name}")?;
-                }
-            }
         }
         if let Some(frames) = &there.frames {
             write_frames_cleared(out, frames, &text, variant, &there.resized)?;

@@ -19,7 +19,8 @@
 //! | `POST /v1/never-contain/add`, `/v1/never-contain/remove` | body [`body::Exempt`] |
 //! | `POST /v1/reload`, `/v1/breaker/rearm` | no body |
 //!
-//! Limits: 32 connections at once, one request each; a head of 8 KiB within 5 s, a body of 16 KiB, 30 s for the whole.
+//! Limits: 16 connections a user at once, 32 of users who may only read, 32 of those who may act, one request each; a
+//! head of 8 KiB within 2 s, a body of 16 KiB, 30 s for the whole. Beyond that a user's oldest idle connection closes.
 
 pub mod body;
 mod failure;
@@ -37,7 +38,7 @@ use axum::http::Uri;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::de::DeserializeOwned;
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -54,7 +55,8 @@ use failure::Failure;
 pub use list::{Filter, Sort};
 use peer::Peer;
 
-const LIMITS: Limits = Limits { connections: 32, head: Duration::from_secs(5), whole: Duration::from_secs(30) };
+const LIMITS: Limits =
+    Limits { readers: 32, members: 32, user: 16, head: Duration::from_secs(2), whole: Duration::from_secs(30) };
 /// Largest body, in bytes.
 const BODY_BYTES: usize = 16 << 10;
 /// How long the control task may take over an order.
@@ -83,8 +85,8 @@ pub fn spawn(
 ) -> std::io::Result<JoinHandle<()>> {
     let listener = UnixListener::from_std(listener)?;
     let app = router(live, orders);
-    let app = move |stream: &tokio::net::UnixStream| app.clone().layer(Extension(Peer::of(stream, group)));
-    Ok(tokio::spawn(serve::serve(listener, LIMITS, stop, app)))
+    let app = move |stream: &UnixStream| app.clone().layer(Extension(Peer::of(stream, group)));
+    Ok(tokio::spawn(serve::serve(listener, LIMITS, stop, move |stream| peer::client(stream, group), app)))
 }
 
 /// Serves one connection that comes from anywhere, for tests and fuzzing: the peer is as told.

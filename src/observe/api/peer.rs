@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 
 use tokio::net::UnixStream;
 
+use crate::observe::serve::Client;
 use crate::sys::peer;
 
 /// The other end of one connection.
@@ -34,6 +35,18 @@ impl Peer {
             may_act: may_act(credentials.uid(), credentials.gid(), &groups, group),
         }
     }
+}
+
+/// Whose seat a connection takes.
+pub(in crate::observe) fn client(stream: &UnixStream, group: Option<u32>) -> Client {
+    stream.peer_cred().map_or_else(
+        |_| Client::default(),
+        |credentials| {
+            let groups = peer::groups(stream.as_fd()).unwrap_or_default();
+            let member = may_act(credentials.uid(), credentials.gid(), &groups, group);
+            Client { user: Some(credentials.uid()), member }
+        },
+    )
 }
 
 fn may_act(uid: u32, gid: u32, groups: &[u32], wanted: Option<u32>) -> bool {

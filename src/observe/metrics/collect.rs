@@ -13,7 +13,7 @@ use crate::observe::board::Standing;
 use crate::observe::counters::{Outcome, Unverified};
 use crate::observe::host::Class;
 use crate::observe::process::Usage;
-use crate::observe::snapshot::{Blindness, Drift, Occupancy, Status};
+use crate::observe::snapshot::{Blindness, Drift, InterfaceView, Occupancy, Status};
 use crate::respond::Mode;
 use crate::time::Timestamp;
 use crate::wire::frame::Undecoded;
@@ -144,6 +144,11 @@ fn capture(scrape: &mut Scrape, live: &Live) {
             Blindness::ALL.map(|reason| (vec![interface.name.as_str(), reason.label()], truth(blind == Some(reason))))
         }),
     );
+    let renamed = |interface: &InterfaceView| interface.now_called.is_some() || interface.formerly.is_some();
+    scrape.put(
+        &families::RENAMED,
+        status.interfaces.iter().map(|interface| (vec![interface.name.as_str()], truth(renamed(interface)))),
+    );
     let shards: Vec<(String, f64)> = live
         .counters
         .shard_views()
@@ -241,6 +246,7 @@ fn decisions(scrape: &mut Scrape, live: &Live) {
         [(vec!["dropped"], float(status.fuse.limited)), (vec!["would_drop"], float(status.fuse.would_limit))],
     );
     scrape.one(&families::RULESET_IN_PLACE, truth(firewall.in_place));
+    scrape.one(&families::TABLE_DELETIONS, float(firewall.deletions.as_ref().map_or(0, |deletions| deletions.count)));
     let repairs = |kind| firewall.repairs.iter().find(|repairs| repairs.kind == kind).map_or(0, |found| found.count);
     scrape.put(&families::RULESET_REPAIRS, Drift::ALL.map(|kind| (vec![kind.label()], float(repairs(kind)))));
 }

@@ -41,6 +41,8 @@ families! {
         "When the last packet was seen; 0 is never.";
     BLIND: gauge "firedoor_interface_blind" ["interface", "reason"]
         "1 while the sensor cannot judge by this interface, for this reason.";
+    RENAMED: gauge "firedoor_interface_renamed" ["interface"]
+        "1 while the device is protected under another name than the configured one.";
     SHARD_ALIVE: gauge "firedoor_shard_alive_timestamp_seconds" ["shard"]
         "When the capture thread last showed that it runs.";
     UNDECODED: counter "firedoor_undecoded_total" ["reason"] "Frames that could not be decoded, by layer.";
@@ -78,6 +80,8 @@ families! {
     RULESET_IN_PLACE: gauge "firedoor_ruleset_in_place" [] "1 while the kernel holds the ruleset as it should be.";
     RULESET_REPAIRS: counter "firedoor_ruleset_repairs_total" ["kind"]
         "How often something that somebody else changed in the ruleset was put right.";
+    TABLE_DELETIONS: counter "firedoor_table_deletions_total" []
+        "How often somebody else deleted the kernel's table, which leaves the door open until it is put back.";
     SET_ELEMENTS: gauge "firedoor_set_elements" ["set"] "Elements in a kernel set.";
     SET_CAPACITY: gauge "firedoor_set_capacity" ["set"] "Elements a kernel set can hold.";
 

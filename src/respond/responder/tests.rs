@@ -90,7 +90,22 @@ fn the_kernel_is_told_first_and_monitor_mode_decides_the_same() {
     assert_eq!((decision.decision, decision.enforced), (Verdict::Contain, false), "the same decision, not enforced");
     let mut actions = Vec::new();
     monitor.reconfigure(Settings { mode: Mode::Enforce, ..Settings::default() }, at(1), &mut actions);
-    assert_eq!(verdicts(&actions), [Verdict::Release], "what was only counted does not become a block");
+    let [Action::Record(decision)] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!((decision.decision, decision.enforced, decision.at), (Verdict::Contain, true, at(1)));
+    assert_eq!(decision.until, Some(at(600)), "what is still due is enforced, for as long as it was");
+    assert_eq!(monitor.switched().unwrap().first, [HOST]);
+}
+
+#[test]
+fn monitor_mode_for_a_while_keeps_every_decision() {
+    let mut responder = enforcing();
+    said(&mut responder, &alarm(HOST, Grade::Scan, 0));
+    let mut actions = Vec::new();
+    responder.reconfigure(Settings { mode: Mode::Monitor, ..Settings::default() }, at(1), &mut actions);
+    assert!(actions.is_empty(), "{actions:?}");
+    responder.reconfigure(Settings { mode: Mode::Enforce, ..Settings::default() }, at(2), &mut actions);
+    assert_eq!(verdicts(&actions), [Verdict::Contain]);
+    assert_eq!(responder.case(HOST).unwrap().until, Some(at(600)));
 }
 
 #[test]

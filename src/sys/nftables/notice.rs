@@ -33,6 +33,8 @@ pub enum Notice {
     Committed {
         /// The command's name, where the kernel says.
         by: Option<String>,
+        /// Its process id, where the kernel says.
+        process: Option<u32>,
     },
 }
 
@@ -46,7 +48,8 @@ pub fn notice(table: &str, message: &Message<'_>) -> Option<Notice> {
     let [kind, _] = message.kind.to_le_bytes();
     if kind == kind::NEW_GENERATION {
         let by = attributes.get(generation::BY_NAME).and_then(|a| a.text()).map(str::to_owned);
-        return Some(Notice::Committed { by });
+        let process = attributes.get(generation::BY_PROCESS).and_then(|a| a.be32());
+        return Some(Notice::Committed { by, process });
     }
     if !matches!(message.body.first(), Some(&INET | &NETDEV)) || attributes.get(1)?.text()? != table {
         return None;

@@ -140,5 +140,6 @@ pub mod expression {
 
 /// `NFTA_GEN_*`
 pub mod generation {
+    pub const BY_PROCESS: u16 = 2;
     pub const BY_NAME: u16 = 3;
 }
