@@ -191,7 +191,7 @@ pub enum Guard {
 impl Guard {
     const fn chains(self) -> [&'static str; 3] {
         match self {
-            Guard::Idle => ["tcp", "udp", "rest"],
+            Guard::Idle => ["whole_tcp", "whole_udp", "rest"],
             Guard::Acted => ["tcp_acted", "udp_acted", "rest_acted"],
             Guard::Shut => ["tcp_shut", "udp_shut", "rest_acted"],
         }
@@ -587,7 +587,7 @@ impl Plan {
     fn write_transports(&self, out: &mut String) -> fmt::Result {
         let lateral: Vec<&str> = self.lateral().map(|(word, _, _)| word).collect();
         let (tcp, udp) = (lateral.contains(&"tcp"), lateral.contains(&"udp"));
-        writeln!(out, "\tchain tcp {{")?;
+        writeln!(out, "\tchain whole_tcp {{")?;
         if tcp && self.fuse.enabled {
             writeln!(out, "\t\ttcp flags & (syn | ack) == syn tcp dport @lateral_tcp goto first_contact")?;
         }
@@ -613,7 +613,7 @@ impl Plan {
             elements.sort_unstable();
             elements.iter().map(|(port, chain)| format!("{port} : goto {chain}")).collect::<Vec<_>>().join(", ")
         };
-        writeln!(out, "\tchain udp {{")?;
+        writeln!(out, "\tchain whole_udp {{")?;
         if self.fuse.enabled {
             writeln!(out, "\t\tudp dport vmap {{ {} }}", services("first_contact", ""))?;
         }
@@ -627,7 +627,7 @@ impl Plan {
             writeln!(out, "\t\tgoto first_contact")?;
         }
         writeln!(out, "\t}}")?;
-        for name in ["vxlan", "teredo"] {
+        for name in ["in_vxlan", "in_teredo"] {
             writeln!(out, "\tchain {name}_acted {{\n\t\tjump acted")?;
             if self.fuse.enabled {
                 writeln!(out, "\t\tgoto {name}")?;
@@ -646,7 +646,7 @@ impl Plan {
         if self.fuse.enabled {
             writeln!(
                 out,
-                "\t\tmeta l4proto vmap {{ tcp : goto tcp, udp : goto udp, 4 : goto inner0, 41 : goto inner0, 47 : goto gre }}"
+                "\t\tmeta l4proto vmap {{ tcp : goto whole_tcp, udp : goto whole_udp, 4 : goto inner0, 41 : goto inner0, 47 : goto in_gre }}"
             )?;
         }
         writeln!(out, "\t}}\n\tchain rest_acted {{\n\t\tjump acted\n\t\tgoto rest\n\t}}")

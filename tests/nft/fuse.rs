@@ -8,6 +8,7 @@ use firedoor::config::model::Config;
 use firedoor::detect::settings::{Networks, Role, Services};
 use firedoor::respond::Mode;
 use firedoor::suspect::Place;
+use firedoor::wire::Mac;
 use firedoor::wire::frame::Transport;
 
 use crate::site::{Gun, Kind, SCANNER, SCANNER6, Shape, Site, config, plan, reached, victim, victim6};
@@ -162,9 +163,12 @@ fn exempt_hosts_and_roles_pass_and_outsiders_are_not_our_business() {
     assert!(reached(&watcher.seen(), backup) <= 11);
 }
 
-/// Forged sources within the protected networks, each with one SYN to an address of its own.
-fn forge(gun: &mut Gun, count: u32) {
+/// Cards with an address each within the protected networks, and one SYN of each to an address of its own.
+fn forge(site: &Site, count: u32) {
+    let mut gun = site.gun();
     for n in 0..count {
+        let [_, b, c, d] = n.to_be_bytes();
+        gun.as_card(Mac([2, 9, 9, b, c, d]));
         let source = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 99, 0, 0)) + n);
         gun.fire(source, victim(0x4000 + n % 0x4000), SYN);
     }
@@ -177,11 +181,11 @@ fn a_full_fuse_does_not_open_for_a_worm() {
     let Some(mut site) = loaded(Shape::Routed, &config) else { return };
     let mut gun = site.gun();
     let watcher = site.watch();
-    forge(&mut gun, 500);
+    forge(&site, 500);
     let forged = watcher.seen().len();
     // 64 found a place, ten shared the bucket of the rest.
     assert!((74..=75).contains(&forged), "{forged}");
-    assert_eq!(filled(&mut site, "fuse4"), 64);
+    assert_eq!(filled(&mut site, "fuse_cards"), 64);
 
     // The worm comes when there is no place left, and shares what the flood left over.
     let watcher = site.watch();
@@ -202,7 +206,7 @@ fn full_contacts_do_not_throttle_known_hosts_and_a_flood_is_soon_forgotten() {
     let server = victim(0xff00);
     let known = Ipv4Addr::new(10, 77, 1, 40);
     gun.fire(known, server, SYN);
-    forge(&mut gun, 500);
+    forge(&site, 500);
     assert_eq!(filled(&mut site, "contacts4"), 64);
 
     let watcher = site.watch();

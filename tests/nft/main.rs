@@ -7,7 +7,11 @@
 mod act;
 mod care;
 mod drift;
+mod fragments;
 mod fuse;
+mod hidden;
+mod packets;
+mod places;
 mod reload;
 mod scale;
 mod site;

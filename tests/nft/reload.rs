@@ -194,7 +194,7 @@ fn an_exempt_host_passes_ahead_of_every_drop() {
 fn the_kernels_refusal_is_told_in_its_own_words() {
     let Some(mut site) = Site::build(Shape::Routed) else { return };
     site.nft("add table inet firedoor");
-    site.nft("add set inet firedoor acted4 { type ipv4_addr; }");
+    site.nft("add set inet firedoor acted4 { type inet_proto . ipv4_addr; }");
     let error = site.firewall(|firewall| firewall.reconcile(&plan(&config(Mode::Enforce))).unwrap_err());
     let text = error.to_string();
     assert!(text.starts_with("nft refused the ruleset: ") && text.contains("acted4"), "{text}");

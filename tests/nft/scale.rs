@@ -133,6 +133,8 @@ fn asking_for_counters_costs_the_same_however_full_the_sets_are() {
     let empty = scrape(&mut site);
     let mut gun = site.gun();
     for n in 0..30_000u32 {
+        let [_, b, c, d] = n.to_be_bytes();
+        gun.as_card(firedoor::wire::Mac([2, 9, 9, b, c, d]));
         gun.fire(std::net::Ipv4Addr::from(0x0a20_0000 + n), victim(n), Kind::Syn(445));
     }
     let full = scrape(&mut site);

@@ -268,6 +268,11 @@ impl Gun {
         );
     }
 
+    /// With an IPv4 or IPv6 packet.
+    pub fn fire_ip(&mut self, packet: &[u8]) {
+        self.fire_raw(if packet[0] >> 4 == 4 { 0x0800 } else { 0x86dd }, packet);
+    }
+
     /// With an 802.1Q tag.
     pub fn fire_tagged(&mut self, vlan: u16, from: Ipv4Addr, to: Ipv4Addr, kind: Kind) {
         let link = PacketBuilder::ethernet2(self.own, self.next_hop.0).single_vlan(vlan.try_into().unwrap());
@@ -297,7 +302,7 @@ pub struct Arrival {
 /// Notes TCP and UDP frames that arrive, until asked what it saw.
 pub struct Watcher {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<Vec<Arrival>, namespace::Error>>,
+    thread: JoinHandle<Result<(Vec<Arrival>, Vec<Vec<u8>>), namespace::Error>>,
 }
 
 impl Watcher {
@@ -312,7 +317,7 @@ impl Watcher {
                 let mut ring = Ring::new(socket, geometry).unwrap();
                 ring.socket().bind(cable().index).unwrap();
                 ready.send(()).unwrap();
-                let mut seen = Vec::new();
+                let (mut seen, mut frames) = (Vec::new(), Vec::new());
                 let mut quiet = false;
                 // After the word to stop, what is still queued is read.
                 while !(stopping.load(Ordering::Relaxed) && quiet) {
@@ -322,13 +327,14 @@ impl Watcher {
                         while let Some(frame) = block.next_frame() {
                             if !frame.outgoing {
                                 seen.extend(read(frame.bytes));
+                                frames.push(frame.bytes.to_vec());
                             }
                         }
                     }
                     ring.wait(Duration::from_millis(20)).unwrap();
                 }
                 assert_eq!(ring.socket().take_counts().unwrap().drops, 0, "the test's own ear is deaf");
-                seen
+                (seen, frames)
             })
             .unwrap();
         opened.recv().unwrap();
@@ -336,6 +342,15 @@ impl Watcher {
     }
 
     pub fn seen(self) -> Vec<Arrival> {
+        self.all().0
+    }
+
+    /// How many frames arrived that hold `mark` somewhere.
+    pub fn marked(self, mark: &[u8]) -> usize {
+        self.all().1.iter().filter(|frame| frame.windows(mark.len()).any(|part| part == mark)).count()
+    }
+
+    fn all(self) -> (Vec<Arrival>, Vec<Vec<u8>>) {
         std::thread::sleep(Duration::from_millis(60));
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap().unwrap()

@@ -134,11 +134,11 @@ fn a_reload_names_what_is_no_longer_needed_and_keeps_the_rest() {
     assert_eq!(
         deleted,
         [
-            "delete chain inet firedoor door",
-            "delete chain inet firedoor old_chain",
             "delete set inet firedoor exempt4",
             "delete set inet firedoor old_set",
             "delete map inet firedoor old_map",
+            "delete chain inet firedoor door",
+            "delete chain inet firedoor old_chain",
             "delete counter inet firedoor old_counter",
         ]
     );

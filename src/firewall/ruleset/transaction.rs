@@ -46,16 +46,17 @@ impl Plan {
     fn write_script(&self, out: &mut String, there: &Existing, variant: &Variant) -> fmt::Result {
         writeln!(out, "add table inet {TABLE}\nflush table inet {TABLE}")?;
         let text = self.variant(variant);
-        for chain in &there.chains {
-            // The door is made anew, for its interfaces and its comment; others only go if they are no longer in use.
-            if chain == DOOR || !text.contains(&format!("\tchain {chain} {{")) {
-                writeln!(out, "delete chain inet {TABLE} {chain}")?;
-            }
-        }
         for (word, names) in [("set", &there.sets), ("map", &there.maps)] {
             let kept = |name: &String| kept(name).is_some() && !there.resized.contains(name);
             for name in names.iter().filter(|name| !kept(name)) {
                 writeln!(out, "delete {word} inet {TABLE} {name}")?;
+            }
+        }
+        // Behind the maps, whose elements lead to chains.
+        for chain in &there.chains {
+            // The door is made anew, for its interfaces and its comment; others only go if they are no longer in use.
+            if chain == DOOR || !text.contains(&format!("\tchain {chain} {{")) {
+                writeln!(out, "delete chain inet {TABLE} {chain}")?;
             }
         }
         for counter in there.counters.iter().filter(|counter| !COUNTERS.contains(&counter.as_str())) {

@@ -29,7 +29,7 @@ const GRE: [(u16, &[u16]); 4] =
 
 /// The chain for a tunnel over UDP.
 pub(super) const fn chain(port: u16) -> &'static str {
-    if port == 3544 { "teredo" } else { "vxlan" }
+    if port == 3544 { "in_teredo" } else { "in_vxlan" }
 }
 
 impl Plan {
@@ -56,7 +56,7 @@ impl Plan {
             self.write_openings(out, "th", depth, "goto tunnelled")?;
             writeln!(out, "\t}}")?;
         }
-        writeln!(out, "\tchain gre {{")?;
+        writeln!(out, "\tchain in_gre {{")?;
         for (length, flags) in GRE {
             for flags in flags {
                 writeln!(out, "\t\t@th,0,16 & 0xb007 == {flags:#06x} @th,16,16 0x6558 goto inner{}", length + 14)?;
@@ -64,8 +64,8 @@ impl Plan {
             }
         }
         writeln!(out, "\t}}")?;
-        writeln!(out, "\tchain vxlan {{\n\t\tgoto inner30\n\t}}")?;
-        writeln!(out, "\tchain teredo {{")?;
+        writeln!(out, "\tchain in_vxlan {{\n\t\tgoto inner30\n\t}}")?;
+        writeln!(out, "\tchain in_teredo {{")?;
         writeln!(out, "\t\t@th,64,16 0 goto inner16")?;
         writeln!(out, "\t\tgoto inner8\n\t}}")
     }
