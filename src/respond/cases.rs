@@ -1,4 +1,4 @@
-//! Who is contained or isolated: one case a host, by host, by zone and by when it ends.
+//! Who is contained or isolated: one case a host, by host and by when it ends.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -68,13 +68,8 @@ pub fn decision_of(case: &Case, enforced: bool) -> Decision {
 #[derive(Debug, Default)]
 pub(super) struct Cases {
     by_host: HashMap<Address, Case>,
-    zones: HashMap<u128, u32>,
     due: BTreeSet<(Timestamp, Address)>,
     automatic: u32,
-}
-
-fn zone(host: Address) -> u128 {
-    if host.is_v4() { host.bits() & !0xff } else { host.bits() & !u128::from(u64::MAX) }
 }
 
 impl Cases {
@@ -85,7 +80,6 @@ impl Cases {
             self.due.insert((until, case.host));
         }
         self.automatic += u32::from(case.by == By::Firedoor);
-        *self.zones.entry(zone(case.host)).or_default() += 1;
         self.by_host.insert(case.host, case);
     }
 
@@ -96,12 +90,6 @@ impl Cases {
             self.due.remove(&(until, host));
         }
         self.automatic -= u32::from(case.by == By::Firedoor);
-        if let Some(count) = self.zones.get_mut(&zone(host)) {
-            *count -= 1;
-            if *count == 0 {
-                self.zones.remove(&zone(host));
-            }
-        }
         Some(case)
     }
 
@@ -127,11 +115,6 @@ impl Cases {
         self.by_host.len()
     }
 
-    /// How many in the zone of `host`.
-    pub fn in_zone(&self, host: Address) -> u32 {
-        self.zones.get(&zone(host)).copied().unwrap_or(0)
-    }
-
     /// How many nobody ordered.
     pub fn automatic(&self) -> u32 {
         self.automatic
@@ -143,7 +126,7 @@ impl Cases {
     }
 
     /// All, in no order that means anything.
-    pub fn iter(&self) -> impl Iterator<Item = &Case> {
+    pub fn iter(&self) -> impl Iterator<Item = &Case> + Clone {
         self.by_host.values()
     }
 }
