@@ -20,6 +20,9 @@ pub struct Args {}
 /// A table that was deleted this lately may be deleted again.
 const RECENT: Duration = Duration::from_secs(60);
 
+/// So many tripped zones are shown.
+const ZONES: usize = 5;
+
 /// From this share on, a table is shown as filling up.
 const FULL: f64 = 0.8;
 
@@ -100,12 +103,27 @@ fn breaker(status: &Status, out: &mut Output) -> io::Result<()> {
         return line(out, "Breaker", &format!("armed: {figures}"));
     };
     let why = breaker.reason.as_deref().unwrap_or("");
-    line(out, "Breaker", &format!("{BAD}tripped {}{BAD:#}: {why} ({figures})", ago(tripped, status.at)))?;
+    if breaker.whole || breaker.zones.is_empty() {
+        line(out, "Breaker", &format!("{BAD}tripped {}{BAD:#}: {why} ({figures})", ago(tripped, status.at)))?;
+    } else {
+        line(out, "Breaker", &format!("{BAD}tripped in {}{BAD:#} ({figures})", zones(breaker.zones.len())))?;
+    }
+    for zone in breaker.zones.iter().take(ZONES) {
+        let since = ago(zone.tripped, status.at);
+        line(out, "", &format!("{BAD}{}{BAD:#} tripped {since}: {}", zone.zone, zone.reason))?;
+    }
+    if breaker.zones.len() > ZONES {
+        line(out, "", &format!("and {} more", zones(breaker.zones.len() - ZONES)))?;
+    }
     let rearms = breaker.rearms_at.map_or_else(
         || "It is armed again by command: `firedoor rearm`.".to_owned(),
         |at| format!("It arms itself again at {}, or `firedoor rearm` does.", moment(at)),
     );
     line(out, "", &format!("New decisions wait: `firedoor held` lists them. {rearms}"))
+}
+
+fn zones(n: usize) -> String {
+    if n == 1 { "1 zone".to_owned() } else { format!("{n} zones") }
 }
 
 fn fuse(status: &Status, out: &mut Output) -> io::Result<()> {

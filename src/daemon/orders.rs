@@ -5,7 +5,7 @@ use ipnetwork::IpNetwork;
 use crate::daemon::control::Control;
 use crate::observe::host::{ActView, Exempted};
 use crate::observe::order::{Done, Order, Refusal, Request, Target, Which};
-use crate::respond::{Action, By, Known, Ordered};
+use crate::respond::{Action, By, Known, Ordered, breaker};
 use crate::store::OrderRow;
 use crate::wire::Address;
 
@@ -103,9 +103,11 @@ impl Control {
                 format!("discarded {} held decisions", ids.len())
             }
             Order::Reload => self.reload().map_err(Refusal::Reload)?,
-            Order::Rearm => {
-                if self.responder.order_rearm() { "the breaker is armed again" } else { "the breaker was armed" }
-                    .to_owned()
+            Order::Rearm { zone } => {
+                let was_tripped = self.responder.order_rearm(zone);
+                let what =
+                    zone.map_or_else(|| "the breaker".to_owned(), |host| format!("the zone {}", breaker::zone(host)));
+                format!("{what} {}", if was_tripped { "is armed again" } else { "was armed" })
             }
             Order::Exempt { network, reason } => {
                 self.responder.order_exempt(network, &who, now, &mut actions)?;
@@ -189,7 +191,8 @@ fn named(order: &Order) -> (Option<String>, Option<String>) {
         Order::Exempt { network, reason } | Order::Unexempt { network, reason } => {
             (Some(network.to_string()), Some(reason.clone()))
         }
-        Order::Reload | Order::Rearm => (None, None),
+        Order::Rearm { zone } => (zone.map(|host| breaker::zone(host).to_string()), None),
+        Order::Reload => (None, None),
     }
 }
 

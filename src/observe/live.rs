@@ -183,11 +183,15 @@ impl Live {
         self.pardons.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts on the board who is acted on without a decision of this run: those found in the kernel or the history at
-    /// start. `enforced` says whether the kernel drops what they send.
+    /// Puts on the board who is acted on without a decision of this run, or of this mode: those found in the kernel or the
+    /// history at start. `enforced` says whether the kernel drops what they send.
     pub fn adopt<'a>(&self, cases: impl Iterator<Item = &'a Case>, enforced: bool) {
         for case in cases {
-            if self.board.standing(case.host).is_none_or(|standing| standing.verdict != case.verdict) {
+            if self
+                .board
+                .standing(case.host)
+                .is_none_or(|standing| (standing.verdict, standing.enforced) != (case.verdict, enforced))
+            {
                 let Case { verdict, since, until, step, .. } = *case;
                 self.board.stand(case.host, Some(Standing { verdict, enforced, since, until, step }));
             }
@@ -293,6 +297,8 @@ mod tests {
             Some((Verdict::Isolate, 2))
         );
         assert!(live.recent(None, 1).is_empty(), "it is no decision of this run");
+        live.adopt(std::iter::once(&case), false);
+        assert!(!live.board.standing(host).unwrap().enforced, "monitor mode lets it pass");
     }
 
     #[test]

@@ -74,7 +74,10 @@ pub enum Order {
     /// Read the configuration again.
     Reload,
     /// Arm the breaker again.
-    Rearm,
+    Rearm {
+        /// An address of the only zone to arm; `None` is the whole and every zone.
+        zone: Option<Address>,
+    },
     /// Put a network on the never-contain list until the daemon stops or it is removed: releases whom it covers.
     Exempt {
         /// The network.
@@ -106,7 +109,7 @@ impl Order {
             Order::Confirm { .. } => "confirm",
             Order::Discard { .. } => "discard",
             Order::Reload => "reload",
-            Order::Rearm => "rearm",
+            Order::Rearm { .. } => "rearm",
             Order::Exempt { .. } => "exempt",
             Order::Unexempt { .. } => "unexempt",
         }

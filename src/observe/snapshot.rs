@@ -4,6 +4,7 @@
 //! [`Live`](super::Live); whoever asks reads the latest one and never waits for the control task. Plain serde structs:
 //! what the API sends is what the command line prints.
 
+use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use crate::respond::{Mode, Responder, Switched};
@@ -228,7 +229,7 @@ pub struct HostCounts {
 /// The circuit breaker on automatic decisions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BreakerView {
-    /// Since when it is tripped; `None` while it is armed.
+    /// Since when the whole or a zone is tripped; `None` while all is armed.
     pub tripped: Option<Timestamp>,
     /// Which limit tripped it, with the figures.
     pub reason: Option<String>,
@@ -244,6 +245,25 @@ pub struct BreakerView {
     pub most_a_minute: u32,
     /// How often it has tripped since start.
     pub trips: u64,
+    /// Whether it is tripped as a whole, and holds decisions everywhere.
+    #[serde(default)]
+    pub whole: bool,
+    /// The zones that are tripped by themselves, the longest tripped first; decisions are held there alone.
+    #[serde(default)]
+    pub zones: Vec<ZoneView>,
+}
+
+/// A zone whose decisions are held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneView {
+    /// The zone: a /24, or a /64.
+    pub zone: IpNetwork,
+    /// Since when.
+    pub tripped: Timestamp,
+    /// Which limit tripped it, with the figures.
+    pub reason: String,
+    /// When it re-arms by itself; `None` is by command only.
+    pub rearms_at: Option<Timestamp>,
 }
 
 impl BreakerView {
@@ -251,10 +271,22 @@ impl BreakerView {
     #[must_use]
     pub fn of(responder: &Responder) -> Self {
         let (limits, breaker) = (responder.settings().breaker, responder.breaker());
-        let tripped = breaker.tripped().map(|(at, _)| at);
+        let tripped = breaker.tripped().map(|trip| trip.at);
+        let mut zones: Vec<ZoneView> = breaker
+            .zones()
+            .map(|(zone, trip)| ZoneView {
+                zone: *zone,
+                tripped: trip.at,
+                reason: trip.why.clone(),
+                rearms_at: limits.rearm_after.map(|after| trip.at + after),
+            })
+            .collect();
+        zones.sort_by_key(|zone| zone.tripped);
         BreakerView {
             tripped,
-            reason: breaker.tripped().map(|(_, why)| why.to_owned()),
+            reason: breaker.tripped().map(|trip| trip.why.clone()),
+            whole: breaker.whole().is_some(),
+            zones,
             rearms_at: tripped.zip(limits.rearm_after).map(|(at, after)| at + after),
             now: u32::try_from(responder.cases().count()).unwrap_or(u32::MAX),
             most_at_once: limits.most_at_once,

@@ -1,4 +1,4 @@
-//! Who is contained or isolated: one case a suspect, by suspect, by address, by zone and by when it ends.
+//! Who is contained or isolated: one case a suspect, by suspect, by address and by when it ends.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -126,13 +126,8 @@ pub fn card_of(suspect: Suspect) -> Option<Mac> {
 pub(super) struct Cases {
     by_suspect: HashMap<Suspect, Case>,
     by_address: HashMap<Address, Vec<Suspect>>,
-    zones: HashMap<u128, u32>,
     due: BTreeSet<(Timestamp, Suspect)>,
     automatic: u32,
-}
-
-fn zone(host: Address) -> u128 {
-    if host.is_v4() { host.bits() & !0xff } else { host.bits() & !u128::from(u64::MAX) }
 }
 
 impl Cases {
@@ -143,7 +138,6 @@ impl Cases {
             self.due.insert((until, case.suspect));
         }
         self.automatic += u32::from(case.by == By::Firedoor);
-        *self.zones.entry(zone(case.host)).or_default() += 1;
         for address in std::iter::once(case.host).chain(case.addresses.iter().copied()) {
             let suspects = self.by_address.entry(address).or_default();
             if !suspects.contains(&case.suspect) {
@@ -166,12 +160,6 @@ impl Cases {
                 if suspects.is_empty() {
                     self.by_address.remove(&address);
                 }
-            }
-        }
-        if let Some(count) = self.zones.get_mut(&zone(case.host)) {
-            *count -= 1;
-            if *count == 0 {
-                self.zones.remove(&zone(case.host));
             }
         }
         Some(case)
@@ -204,11 +192,6 @@ impl Cases {
         self.by_suspect.len()
     }
 
-    /// How many in the zone of `host`.
-    pub fn in_zone(&self, host: Address) -> u32 {
-        self.zones.get(&zone(host)).copied().unwrap_or(0)
-    }
-
     /// How many nobody ordered.
     pub fn automatic(&self) -> u32 {
         self.automatic
@@ -220,7 +203,7 @@ impl Cases {
     }
 
     /// All, in no order that means anything.
-    pub fn iter(&self) -> impl Iterator<Item = &Case> {
+    pub fn iter(&self) -> impl Iterator<Item = &Case> + Clone {
         self.by_suspect.values()
     }
 }

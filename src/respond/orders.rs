@@ -6,6 +6,7 @@ use ipnetwork::IpNetwork;
 
 use crate::detect::Directive;
 use crate::evidence::{Alarm, Attachment, Score};
+use crate::respond::breaker;
 use crate::respond::cases::{Case, MOST_ADDRESSES, MOST_CASES};
 use crate::respond::{Action, By, Exemption, Responder, Verdict};
 use crate::suspect::{Link, Suspect};
@@ -157,9 +158,12 @@ impl Responder {
         Ok(())
     }
 
-    /// An engineer re-arms the breaker; says whether it was tripped.
-    pub fn order_rearm(&mut self) -> bool {
-        self.breaker.rearm()
+    /// An engineer re-arms the breaker, or the zone of this address alone; says whether it was tripped.
+    pub fn order_rearm(&mut self, zone: Option<Address>) -> bool {
+        match zone {
+            None => self.breaker.rearm(),
+            Some(host) => self.breaker.rearm_zone(breaker::zone(host)),
+        }
     }
 
     /// An engineer puts a network on the never-contain list: whom it covers is released.

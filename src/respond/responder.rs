@@ -8,7 +8,7 @@ use ipnetwork::IpNetwork;
 
 use crate::detect::{Directive, Event};
 use crate::evidence::{Alarm, Grade};
-use crate::respond::breaker::{Breaker, Load};
+use crate::respond::breaker::{self, Breaker, Load};
 use crate::respond::cases::{Case, Cases, MOST_ADDRESSES, MOST_PORTS, card_of, decision_of};
 use crate::respond::decision::service_name;
 use crate::respond::exempt::{Exemption, exemption};
@@ -155,8 +155,11 @@ impl Responder {
         let passes = alarm.grade == Grade::Exploit && self.settings.breaker.exploit_passes;
         if verdict_now.is_none() && !passes {
             let limits = self.settings.breaker;
-            let load = self.load(alarm.host, alarm.zone_hosts);
-            if !self.breaker.admits(&limits, load, now) {
+            self.breaker.tick(&limits, now);
+            // What is tripped needs no count of who is acted on: a storm of alarms must not cost one each.
+            let held = self.breaker.holding(breaker::zone(alarm.host)).is_some();
+            let load = (!held).then(|| Load::new(self.cases.iter(), suspect, alarm.host, alarm.zone_hosts, &limits));
+            if !load.is_some_and(|load| self.breaker.admits(&limits, load, now)) {
                 self.hold(alarm, verdict, actions);
                 return;
             }
@@ -198,14 +201,6 @@ impl Responder {
         alarm
     }
 
-    fn load(&self, host: Address, zone_hosts: u32) -> Load {
-        Load {
-            at_once: u32::try_from(self.cases.len()).unwrap_or(u32::MAX),
-            in_zone: self.cases.in_zone(host),
-            zone_hosts,
-        }
-    }
-
     /// The rung that a decision about a suspect would stand on.
     #[must_use]
     pub fn next_step(&self, suspect: Suspect, now: Timestamp) -> u8 {
@@ -213,7 +208,7 @@ impl Responder {
     }
 
     fn hold(&mut self, alarm: &Alarm, verdict: Verdict, actions: &mut Vec<Action>) {
-        let why = self.breaker.tripped().map_or("", |(_, why)| why).to_owned();
+        let why = self.breaker.holding(breaker::zone(alarm.host)).map_or("", |trip| trip.why.as_str());
         let reason = format!("would {verdict}: {}; held, because the breaker tripped: {why}", alarm.signal);
         actions.push(self.record(alarm, Verdict::Hold, None, 0, false, reason.clone()));
         self.waiting.add(verdict, reason, alarm.clone(), self.settings.most_held);
@@ -251,7 +246,7 @@ impl Responder {
             destinations: alarm.destinations,
             evidence: alarm.evidence.clone(),
         };
-        self.breaker.count(now);
+        self.breaker.count(alarm.host, alarm.suspect, now);
         self.past.note_step(alarm.suspect, step, now, &self.settings);
         self.open(case, actions);
         if !alarm.reached.is_empty() {

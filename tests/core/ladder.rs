@@ -139,6 +139,25 @@ fn an_engineers_release_protects_for_an_hour() {
 }
 
 #[test]
+fn one_zones_worms_hold_no_decision_in_another_zone() {
+    let mut scene = enforcing();
+    // More names in one zone than a minute allows.
+    for n in 1..=80u16 {
+        for target in 0..3 {
+            scene.syn(Family::V4.address(100, n), Family::V4.dark(3 * n + target), 445);
+        }
+    }
+    for target in 0..3 {
+        scene.syn(Family::V4.address(101, 1), Family::V4.dark(245 + target), 445);
+    }
+    scene.wait(secs(1));
+    let verdict = |wanted| scene.decisions().iter().filter(|decision| decision.decision == wanted).count();
+    let (contained, held) = (verdict(Verdict::Contain), verdict(Verdict::Hold));
+    assert!(contained <= 31 && held > 30, "{contained} contained, and {held} held in the zone itself");
+    assert!(scene.is_acted_on(Family::V4.address(101, 1)), "the other zone's is contained");
+}
+
+#[test]
 fn a_tripped_breaker_holds_and_rearms() {
     let mut scene = enforcing();
     // More hosts than a minute allows, each a worm of its own.

@@ -35,6 +35,11 @@ fn a_tripped_breaker_holds_decisions_and_the_fuse_still_limits() {
     let status = site.status();
     assert_eq!((status.hosts.contained, status.breaker.trips), (2, 1), "{:?}", status.breaker);
     assert!(status.breaker.tripped.is_some() && status.breaker.reason.is_some());
+    let zones: Vec<String> = status.breaker.zones.iter().map(|zone| zone.zone.to_string()).collect();
+    assert!(!status.breaker.whole && zones.len() == 1 && site.command(&["status"]).contains(&zones[0]), "{zones:?}");
+    assert_eq!(site.metric("firedoor_breaker_tripped_zones", ""), 1);
+    let elsewhere = site.command(&["rearm", &site.clinic().to_string()]);
+    assert!(elsewhere.contains("was armed") && site.status().breaker.zones.len() == 1, "{elsewhere}");
     assert_eq!(site.metric("firedoor_breaker_tripped", ""), 1);
     assert_eq!(site.metric("firedoor_held_decisions", ""), u64::from(WORMS - 2));
     let arrivals = site.scene.counter.arrivals();

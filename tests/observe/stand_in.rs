@@ -232,6 +232,8 @@ fn status(live: &Live, now: Timestamp) -> Status {
             last_minute: 60,
             most_a_minute: 60,
             trips: 1,
+            whole: true,
+            zones: Vec::new(),
         },
         fuse: FuseView { enabled: true, drops: true, limited: 13_402, would_limit: 0 },
         tables: live.counters.tables(),

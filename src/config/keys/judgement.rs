@@ -266,12 +266,12 @@ pub(super) const RESPOND: Section = Section {
 pub(super) const BREAKER: Section = Section {
     name: "breaker",
     why: "The circuit breaker on automatic decisions. Past these limits decisions are held for an engineer: see \
-          `firedoor held`. The fuse works on.",
+          `firedoor held`. A zone trips by itself first: decisions in others are carried out. The fuse works on.",
     keys: &[
         key(
             "most_at_once",
             Count(|c| &mut c.respond.breaker.most_at_once, 1..=1_000_000, "hosts"),
-            "Most hosts contained or isolated at once.",
+            "Most suspects contained or isolated at once; three quarters of it in one zone.",
         ),
         key(
             "most_percent_of_zone",
@@ -282,7 +282,7 @@ pub(super) const BREAKER: Section = Section {
         key(
             "most_a_minute",
             Count(|c| &mut c.respond.breaker.most_a_minute, 1..=1_000_000, "decisions"),
-            "Most automatic decisions a minute.",
+            "Most automatic decisions a minute, of distinct suspects; half of it in one zone.",
         ),
         key(
             "exploit_passes",

@@ -53,6 +53,15 @@ pub struct Held {
     pub all: bool,
 }
 
+/// `POST /v1/breaker/rearm`: one zone, or everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rearm {
+    /// The zone, or an address in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+}
+
 /// `POST /v1/never-contain/add`, `POST /v1/never-contain/remove`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -140,6 +149,18 @@ impl Held {
             (Some(id), false) => Ok(Which::One(id)),
             (None, true) => Ok(Which::All),
             _ => Err(Malformed::Which),
+        }
+    }
+}
+
+impl Rearm {
+    /// An address in the zone that is meant; `None` is everything.
+    pub fn zone(self) -> Result<Option<Address>, Malformed> {
+        let Some(zone) = self.zone else { return Ok(None) };
+        match target(&zone)? {
+            Target::Host(host) => Ok(Some(host)),
+            Target::Network(network) => Ok(Some(Address::from(network.ip()))),
+            Target::All => Ok(None),
         }
     }
 }

@@ -17,7 +17,8 @@
 //! | `POST /v1/release` | body [`body::Release`] |
 //! | `POST /v1/held/confirm`, `/v1/held/drop` | body [`body::Held`] |
 //! | `POST /v1/never-contain/add`, `/v1/never-contain/remove` | body [`body::Exempt`] |
-//! | `POST /v1/reload`, `/v1/breaker/rearm` | no body |
+//! | `POST /v1/reload` | no body |
+//! | `POST /v1/breaker/rearm` | no body, or [`body::Rearm`] for one zone |
 //!
 //! Limits: 16 connections a user at once, 32 of users who may only read, 32 of those who may act, one request each; a
 //! head of 8 KiB within 2 s, a body of 16 KiB, 30 s for the whole. Beyond that a user's oldest idle connection closes.
@@ -206,9 +207,16 @@ async fn reload(State(api): State<Api>, Extension(peer): Extension<Peer>) -> Ans
     api.carry_out(Order::Reload, peer).await
 }
 
-async fn rearm(State(api): State<Api>, Extension(peer): Extension<Peer>) -> Answer<Done> {
-    permit(&peer)?;
-    api.carry_out(Order::Rearm, peer).await
+async fn rearm(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body) -> Answer<Done> {
+    let zone = match &body {
+        // As before zones tripped by themselves: no body is the whole.
+        Ok(bytes) if bytes.is_empty() => {
+            permit(&peer)?;
+            None
+        }
+        _ => read::<Option<body::Rearm>>(&peer, body)?.unwrap_or_default().zone()?,
+    };
+    api.carry_out(Order::Rearm { zone }, peer).await
 }
 
 fn permit(peer: &Peer) -> Result<(), Failure> {

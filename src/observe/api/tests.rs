@@ -108,7 +108,7 @@ async fn every_order_reaches_the_control_task_with_who_gave_it() {
             Order::Exempt { network: "10.0.9.0/24".parse().unwrap(), reason: "theatre".to_owned() },
             Order::Unexempt { network: "10.0.9.1/32".parse().unwrap(), reason: String::new() },
             Order::Reload,
-            Order::Rearm,
+            Order::Rearm { zone: None },
         ]
     );
 }

@@ -234,6 +234,7 @@ fn decisions(scrape: &mut Scrape, live: &Live) {
     scrape.one(&families::ISOLATED, float(status.hosts.isolated));
     scrape.one(&families::HELD, float(status.hosts.held));
     scrape.one(&families::BREAKER_TRIPPED, truth(status.breaker.tripped.is_some()));
+    scrape.one(&families::BREAKER_ZONES, float(u64::try_from(status.breaker.zones.len()).unwrap_or(u64::MAX)));
     scrape.one(&families::BREAKER_TRIPS, float(status.breaker.trips));
     let firewall = &status.firewall;
     scrape.put(

@@ -69,7 +69,8 @@ families! {
         "Hosts contained now; in monitor mode, that would be.";
     ISOLATED: gauge "firedoor_isolated_hosts" [] "Hosts isolated now; in monitor mode, that would be.";
     HELD: gauge "firedoor_held_decisions" [] "Decisions that wait for an engineer.";
-    BREAKER_TRIPPED: gauge "firedoor_breaker_tripped" [] "1 while the breaker holds automatic decisions.";
+    BREAKER_TRIPPED: gauge "firedoor_breaker_tripped" [] "1 while the breaker holds automatic decisions, in a zone or everywhere.";
+    BREAKER_ZONES: gauge "firedoor_breaker_tripped_zones" [] "Zones whose decisions the breaker holds by themselves.";
     BREAKER_TRIPS: counter "firedoor_breaker_trips_total" [] "How often the breaker has tripped.";
 
     DROPPED: counter "firedoor_dropped_packets_total" ["by"] "Packets the kernel dropped by a decision.";

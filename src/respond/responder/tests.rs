@@ -234,7 +234,24 @@ fn a_tripped_breaker_holds_and_an_engineer_decides() {
     responder.order_discard(ids[1], by.clone(), at(20), &mut actions).unwrap();
     assert_eq!(verdicts(&actions), [Verdict::Contain, Verdict::Release]);
     assert_eq!(responder.order_confirm(ids[0], by, at(20), &mut actions), Err(Refused::NotHeld(ids[0])));
-    assert!(responder.order_rearm());
+    assert!(responder.order_rearm(None));
+}
+
+#[test]
+fn a_zone_that_trips_holds_its_own_decisions_alone() {
+    let mut responder = enforcing();
+    let elsewhere = Address::v4([10, 99, 0, 1]);
+    for n in 1..=40 {
+        said(&mut responder, &alarm(host(n), Grade::Scan, 1));
+    }
+    assert!(responder.held().count() > 5 && responder.breaker().whole().is_none());
+    let held = responder.held().next().unwrap().reason.clone();
+    assert!(held.contains("the zone"), "{held}");
+    let Event::Alarm(other) = alarm(HOST, Grade::Scan, 2) else { panic!() };
+    let actions = said(&mut responder, &Event::Alarm(Box::new(Alarm { host: elsewhere, ..*other })));
+    assert_eq!(verdicts(&actions), [Verdict::Contain]);
+    assert!(!responder.order_rearm(Some(elsewhere)) && responder.order_rearm(Some(host(200))));
+    assert!(responder.breaker().tripped().is_none());
 }
 
 const CARD: Mac = Mac([2, 0, 0, 0, 0, 7]);
