@@ -14,6 +14,7 @@ use std::time::Duration;
 use ::pnet::datalink::{self, Channel, ChannelType, DataLinkReceiver};
 
 use super::ring::link_kind;
+use crate::capture::busy::{Busy, Meter};
 use crate::capture::{CaptureError, Interest, InterfaceStatistics, Read, Source, Statistics, filter};
 use crate::config::model::Config;
 use crate::sys::clock::Clock;
@@ -46,6 +47,7 @@ struct Watched {
 pub struct Pnet {
     clock: Clock,
     interest: Interest,
+    meter: Meter,
     watched: Vec<Watched>,
     /// For asking about interfaces; hears nothing itself.
     asker: Socket,
@@ -71,6 +73,7 @@ impl Pnet {
         let mut source = Pnet {
             clock,
             interest: Interest::new(&config.detect.lateral, config.detect.inspect_smb),
+            meter: Meter::default(),
             watched: config.gateway.interfaces.iter().map(|name| Watched::new(name)).collect(),
             asker: Socket::open().map_err(CaptureError::socket("open a packet socket"))?,
             buffer: config.capture.ring_bytes,
@@ -85,12 +88,26 @@ impl Pnet {
 
     /// Looks which interfaces are there, and listens to those that are.
     fn look(&mut self) -> Result<(), CaptureError> {
-        self.looked = self.clock.now();
+        let now = self.clock.now();
+        let passed = now.since(std::mem::replace(&mut self.looked, now));
+        let changed = self.meter.turn(u32::try_from(passed.as_secs()).unwrap_or(u32::MAX));
         for watched in &mut self.watched {
             let name = &watched.statistics.name;
             let failed = |source| CaptureError::Interface { name: name.clone(), source };
             let found = self.asker.interface(name).map_err(failed)?;
-            watched.found(found, &self.interest, self.buffer)?;
+            watched.found(found, &self.interest, self.meter.busy(), self.buffer)?;
+        }
+        if changed { self.attach() } else { Ok(()) }
+    }
+
+    fn attach(&self) -> Result<(), CaptureError> {
+        for watched in &self.watched {
+            for ear in &watched.ears {
+                let index = watched.statistics.index;
+                let program = filter::program(&self.interest, &[index], Some(ear.direction), self.meter.busy());
+                let attached = ear.socket.attach_filter(&program);
+                attached.map_err(CaptureError::socket("attach the capture filter"))?;
+            }
         }
         Ok(())
     }
@@ -102,7 +119,13 @@ impl Watched {
         Watched { statistics, link: LinkKind::Ethernet, ears: Vec::new() }
     }
 
-    fn found(&mut self, found: Option<Interface>, interest: &Interest, buffer: usize) -> Result<(), CaptureError> {
+    fn found(
+        &mut self,
+        found: Option<Interface>,
+        interest: &Interest,
+        busy: &Busy,
+        buffer: usize,
+    ) -> Result<(), CaptureError> {
         let statistics = &mut self.statistics;
         let was = (statistics.index, statistics.up);
         statistics.index = found.map_or(0, |interface| interface.index);
@@ -115,7 +138,8 @@ impl Watched {
         if self.ears.is_empty() {
             self.link = link_kind(hardware)
                 .ok_or_else(|| CaptureError::Hardware { name: statistics.name.clone(), hardware })?;
-            let ears = [Direction::In, Direction::Out].map(|direction| Ear::open(index, direction, interest, buffer));
+            let ears =
+                [Direction::In, Direction::Out].map(|direction| Ear::open(index, direction, interest, busy, buffer));
             match ears.into_iter().collect() {
                 Ok(ears) => self.ears = ears,
                 Err(error) if gone(&error) => {}
@@ -133,9 +157,9 @@ fn gone(error: &io::Error) -> bool {
 }
 
 impl Ear {
-    fn open(index: u32, direction: Direction, interest: &Interest, buffer: usize) -> io::Result<Self> {
+    fn open(index: u32, direction: Direction, interest: &Interest, busy: &Busy, buffer: usize) -> io::Result<Self> {
         let socket = Socket::open()?;
-        socket.attach_filter(&filter::program(interest, &[index], Some(direction)))?;
+        socket.attach_filter(&filter::program(interest, &[index], Some(direction), busy))?;
         socket.set_receive_buffer(buffer)?;
         let interfaces = datalink::interfaces();
         let interface = interfaces.iter().find(|interface| interface.index == index).ok_or(io::ErrorKind::NotFound)?;
@@ -183,6 +207,7 @@ impl Source for Pnet {
                                 inner_vlan: None,
                                 original_length: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
                             };
+                            self.meter.count(meta, *link, bytes);
                             each(meta, *link, bytes);
                         }
                         Err(error) if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => {}
@@ -212,13 +237,6 @@ impl Source for Pnet {
 
     fn set_interest(&mut self, interest: &Interest) -> Result<(), CaptureError> {
         self.interest = interest.clone();
-        for watched in &self.watched {
-            for ear in &watched.ears {
-                let program = filter::program(interest, &[watched.statistics.index], Some(ear.direction));
-                let attached = ear.socket.attach_filter(&program);
-                attached.map_err(CaptureError::socket("attach the capture filter"))?;
-            }
-        }
-        Ok(())
+        self.attach()
     }
 }

@@ -131,6 +131,9 @@ mod tests {
                 meta: Meta { at: now, interface, ..Meta::default() },
                 mac_source: Some(Mac([2, 0, 0, 0, 0, mac])),
                 mac_destination: None,
+                encapsulation: crate::wire::frame::Encapsulation::None,
+                tunnel: None,
+                unread: None,
                 packet: Packet::NonIp,
             };
             let host = self.hosts.get_or_insert(source, now).unwrap();
