@@ -1,8 +1,13 @@
-//! Any bytes under any link header: decoded or refused, never a panic. The first byte chooses the link type.
+//! Any bytes under any link header, tag stripped or not: decoded or refused, never a panic, and judged by the twins of the
+//! kernel's programs. The first byte chooses the link type and the tag.
 #![no_main]
 
-use firedoor::wire::decode;
-use firedoor::wire::frame::{LinkKind, Meta, Packet};
+use std::sync::LazyLock;
+
+use firedoor::capture::{Interest, busy, fanout};
+use firedoor::detect::settings::Services;
+use firedoor::wire::frame::{LinkKind, Meta, Packet, Transport};
+use firedoor::wire::{FrameCounts, decode};
 use libfuzzer_sys::fuzz_target;
 
 const LINKS: [LinkKind; 6] = [
@@ -14,13 +19,31 @@ const LINKS: [LinkKind; 6] = [
     LinkKind::LinuxSll2,
 ];
 
+static INTEREST: LazyLock<Interest> =
+    LazyLock::new(|| Interest::new(&Services::new(&[(Transport::Tcp, 445), (Transport::Udp, 1434)]), true));
+
 fuzz_target!(|bytes: &[u8]| {
     let Some(([which, length], frame)) = bytes.split_first_chunk::<2>() else { return };
-    let link = LINKS[usize::from(*which) % LINKS.len()];
-    let meta = Meta { original_length: u32::from(*length) << 4, ..Meta::default() };
-    if let Ok(frame) = decode(meta, link, frame) {
-        if let Packet::Tcp(segment) = frame.packet {
-            assert!(segment.payload.len() <= segment.payload_length as usize);
-        }
+    let link = LINKS[usize::from(*which & 0x0f) % LINKS.len()];
+    let vlan = match which >> 6 {
+        0 | 1 => None,
+        2 => Some(0),
+        _ => Some(7),
+    };
+    let meta = Meta { original_length: u32::from(*length) << 4, vlan, ..Meta::default() };
+    let decoded = decode(meta, link, frame);
+    let mut counts = FrameCounts::default();
+    counts.count(decoded.as_ref().map_err(|reason| *reason));
+    assert_eq!(counts.frames(), 1);
+    let Ok(frame) = decoded else { return };
+    assert_ne!(frame.meta.vlan, Some(0));
+    assert!(frame.meta.inner_vlan.is_none() || frame.meta.vlan.is_some());
+    let _ = INTEREST.takes(&frame);
+    assert!(fanout::shard_of(&frame, INTEREST.lateral(), 4) < 4);
+    match frame.packet {
+        Packet::Tcp(segment) => assert!(segment.payload.len() <= segment.payload_length as usize),
+        Packet::Udp(datagram) => assert!(usize::from(busy::bucket(&datagram)) < busy::BUCKETS),
+        Packet::NonIp => assert!(frame.tunnel.is_none()),
+        _ => {}
     }
 });

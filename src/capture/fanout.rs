@@ -27,8 +27,13 @@ pub fn program(interest: &Interest) -> Vec<Instruction> {
         arp: to.label(),
         tcp: to.label(),
         udp: to.label(),
+        inner_udp: to.label(),
         icmp: to.label(),
         icmpv6: to.label(),
+        sctp: source,
+        fragment: source,
+        closed: source,
+        unread: source,
         other_ip: anywhere,
         deep: anywhere,
         other: anywhere,
@@ -36,15 +41,15 @@ pub fn program(interest: &Interest) -> Vec<Instruction> {
     walk::emit(to, Start::Network, exits);
 
     to.place(exits.tcp);
-    let (bare, ported) = (to.label(), to.label());
+    let (answer, ported) = (to.label(), to.label());
     to.load(Size::Byte, 13);
+    to.branch(If::AnyBit, u32::from(Flags::ACK), answer);
+    // Without ACK: a RST, or else a probe.
+    to.branch(If::AnyBit, u32::from(Flags::SYN), source);
     to.branch(If::AnyBit, u32::from(Flags::RST), destination);
-    to.branch(If::AnyBit, u32::from(Flags::ACK), bare);
-    to.op(Op::And, u32::from(Flags::SYN | Flags::FIN));
-    to.branch(If::Equal, u32::from(Flags::SYN), source);
-    to.goto(ported);
-    to.place(bare);
-    to.branch(If::AnyBit, u32::from(Flags::SYN), destination);
+    to.goto(source);
+    to.place(answer);
+    to.branch(If::AnyBit, u32::from(Flags::SYN | Flags::RST), destination);
     to.place(ported);
     let mut services = ports(interest.lateral(), Transport::Tcp);
     services.extend(INSPECTED.map(u32::from));
@@ -64,6 +69,7 @@ pub fn program(interest: &Interest) -> Vec<Instruction> {
     to.one_of(&dce_rpc::SERVERS, destination);
     to.goto(source);
 
+    to.place(exits.inner_udp);
     to.place(exits.udp);
     by_port(to, &ports(interest.lateral(), Transport::Udp), source, destination);
     to.goto(source);
@@ -71,9 +77,8 @@ pub fn program(interest: &Interest) -> Vec<Instruction> {
     let embedded = to.label();
     to.place(exits.icmp);
     to.load(Size::Byte, 0);
-    to.branch(If::Equal, 0, destination);
-    to.branch(If::Equal, 3, embedded);
-    to.branch(If::Equal, 11, embedded);
+    to.one_of(&[0, 14, 18], destination);
+    to.one_of(&[3, 11, 12], embedded);
     to.goto(source);
     to.place(embedded);
     to.load(Size::Word, 8 + 12);
@@ -82,12 +87,11 @@ pub fn program(interest: &Interest) -> Vec<Instruction> {
     let embedded = to.label();
     to.place(exits.icmpv6);
     to.load(Size::Byte, 0);
-    to.one_of(&[129, 136], destination);
-    to.branch(If::Equal, 1, embedded);
-    to.branch(If::Equal, 3, embedded);
+    to.one_of(&[129, 136, 140], destination);
+    to.one_of(&[1, 3, 4], embedded);
     to.goto(source);
     to.place(embedded);
-    fold(to, 8 + 8);
+    walk::fold(to, 8 + 8);
     to.goto(hash);
 
     let reply = to.label();
@@ -109,7 +113,7 @@ pub fn program(interest: &Interest) -> Vec<Instruction> {
         to.load(Size::Word, four);
         to.goto(hash);
         to.place(wide);
-        fold(to, six);
+        walk::fold(to, six);
         to.goto(hash);
     }
     to.place(hash);
@@ -127,20 +131,6 @@ fn by_port(to: &mut Assembler, services: &[u32], source: Label, destination: Lab
     to.one_of(services, source);
     to.load(Size::Half, 0);
     to.one_of(services, destination);
-}
-
-/// A = the four words of an IPv6 address at X + `offset`, folded by exclusive or.
-fn fold(to: &mut Assembler, offset: u32) {
-    const WORDS: [u32; 3] = [cell::FREE, cell::FREE + 1, cell::FREE + 2];
-    for (cell, word) in WORDS.into_iter().zip(0..) {
-        to.load(Size::Word, offset + 4 * word);
-        to.store(cell);
-    }
-    to.load(Size::Word, offset + 12);
-    for cell in WORDS {
-        to.load_x_cell(cell);
-        to.op_x(Op::Xor);
-    }
 }
 
 /// The shard, of `shards`, that takes `frame`: the program's twin for frames of interest.
@@ -167,9 +157,13 @@ fn suspect(frame: &Frame<'_>, lateral: &Services) -> Address {
             let serves = |port| lateral.has_tcp(port) || INSPECTED.contains(&port);
             let from_server =
                 || rpc_type(segment.payload).is_some_and(|kind| dce_rpc::SERVERS.contains(&u32::from(kind)));
-            if segment.flags.is_rst() || segment.flags.is_syn_ack() {
+            let flags = segment.flags;
+            if !flags.is_ack() {
+                // A RST answers; anything else without ACK is a probe.
+                if flags.is_rst() && !flags.opens() { segment.destination } else { segment.source }
+            } else if flags.0 & (Flags::SYN | Flags::RST) != 0 {
                 segment.destination
-            } else if segment.flags.is_syn() || serves(segment.destination_port) {
+            } else if serves(segment.destination_port) {
                 segment.source
             } else if serves(segment.source_port) || from_server() {
                 segment.destination
@@ -206,6 +200,8 @@ fn suspect(frame: &Frame<'_>, lateral: &Services) -> Address {
                 neighbour.destination
             }
         }
+        Packet::Fragment(fragment) => fragment.source,
+        Packet::Tunnel(opaque) => opaque.source,
         Packet::OtherIp { source, .. } => *source,
         Packet::NonIp => Address::default(),
     }

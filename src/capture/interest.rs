@@ -66,17 +66,24 @@ impl Interest {
             Packet::Udp(datagram) => self.takes_datagram(frame, *datagram, out),
             Packet::Echo(echo) => !out || !echo.request,
             Packet::IcmpError(_) | Packet::Arp(_) | Packet::Neighbour(_) => true,
+            // Taken or sent by the gateway's own stack, which reassembles and unpacks for itself.
+            Packet::Fragment(_) | Packet::Tunnel(_) => !out,
             Packet::OtherIp { .. } | Packet::NonIp => false,
         }
     }
 
     fn takes_segment(&self, segment: &Segment<'_>, out: bool) -> bool {
         let flags = segment.flags;
-        if flags.0 & CONTROL != 0 {
+        // Without ACK it is a probe: no connection has such segments (RFC 9293 §3.10.7.4).
+        if flags.0 & CONTROL != 0 || !flags.is_ack() {
             return !out || flags.is_rst() || flags.0 & (Flags::SYN | Flags::ACK) == Flags::SYN | Flags::ACK;
         }
-        if out || segment.payload_length == 0 {
+        if out {
             return false;
+        }
+        if segment.payload_length == 0 {
+            // The end of a handshake, which shows that the client is where it says.
+            return self.lateral.has_tcp(segment.destination_port);
         }
         let small = segment.payload_length <= SMALL;
         if self.inspect {
@@ -98,10 +105,11 @@ impl Interest {
             return true;
         }
         let to_many = match frame.mac_destination {
-            Some(mac) => mac.0[0] & 1 == 1,
-            None => is_group(datagram.destination.bits()),
+            Some(mac) if frame.tunnel.is_none() => mac.0[0] & 1 == 1,
+            _ => is_group(datagram.destination.bits()),
         };
-        to_many && frame.meta.original_length <= SMALL_BROADCAST
+        // The first datagram to a host is a first contact on any port; which are first, the filter cannot know.
+        !to_many || frame.meta.original_length <= SMALL_BROADCAST
     }
 
     pub(super) fn lateral_tcp(&self) -> Vec<u32> {

@@ -10,6 +10,7 @@
 //! nested too deeply for it to follow), never less.
 
 mod bpf;
+pub mod busy;
 mod error;
 pub mod fanout;
 pub mod file;

@@ -14,6 +14,7 @@ use std::time::Duration;
 use ::pnet::datalink::{self, Channel, ChannelType, DataLinkReceiver};
 
 use super::ring::{link_kind, none_to_watch};
+use crate::capture::busy::{Busy, Meter};
 use crate::capture::{CaptureError, Interest, InterfaceStatistics, Read, Source, Statistics, filter, renamed};
 use crate::config::model::Config;
 use crate::sys::clock::Clock;
@@ -48,6 +49,7 @@ struct Watched {
 pub struct Pnet {
     clock: Clock,
     interest: Interest,
+    meter: Meter,
     watched: Vec<Watched>,
     /// For asking about interfaces; hears nothing itself.
     asker: Socket,
@@ -73,6 +75,7 @@ impl Pnet {
         let mut source = Pnet {
             clock,
             interest: Interest::new(&config.detect.lateral, config.detect.inspect_smb),
+            meter: Meter::default(),
             watched: config.gateway.interfaces.iter().map(|name| Watched::new(name)).collect(),
             asker: Socket::open().map_err(CaptureError::socket("open a packet socket"))?,
             buffer: config.capture.ring_bytes,
@@ -87,22 +90,36 @@ impl Pnet {
 
     /// Looks which interfaces are there, and listens to those that are.
     fn look(&mut self) -> Result<(), CaptureError> {
-        self.looked = self.clock.now();
+        let now = self.clock.now();
+        let passed = now.since(std::mem::replace(&mut self.looked, now));
+        let changed = self.meter.turn(u32::try_from(passed.as_secs()).unwrap_or(u32::MAX));
         let names: Vec<String> = self.watched.iter().map(|watched| watched.statistics.name.clone()).collect();
         let mut renamed = Vec::new();
         for watched in &mut self.watched {
             let InterfaceStatistics { name, index, .. } = &watched.statistics;
             let look = renamed::look(&self.asker, name, *index, &names);
             let look = look.map_err(|source| CaptureError::Interface { name: name.clone(), source })?;
-            watched.found(look.now, &self.interest, self.buffer)?;
+            watched.found(look.now, &self.interest, self.meter.busy(), self.buffer)?;
             if let Some((name, found)) = look.former {
                 let mut former = Watched { former: true, ..Watched::new(&name) };
-                former.found(Some(found), &self.interest, self.buffer)?;
+                former.found(Some(found), &self.interest, self.meter.busy(), self.buffer)?;
                 renamed.push(former);
             }
         }
         self.watched.retain(|watched| !watched.former || watched.statistics.index != 0);
         self.watched.extend(renamed);
+        if changed { self.attach() } else { Ok(()) }
+    }
+
+    fn attach(&self) -> Result<(), CaptureError> {
+        for watched in &self.watched {
+            for ear in &watched.ears {
+                let index = watched.statistics.index;
+                let program = filter::program(&self.interest, &[index], Some(ear.direction), self.meter.busy());
+                let attached = ear.socket.attach_filter(&program);
+                attached.map_err(CaptureError::socket("attach the capture filter"))?;
+            }
+        }
         Ok(())
     }
 }
@@ -113,7 +130,13 @@ impl Watched {
         Watched { statistics, link: LinkKind::Ethernet, former: false, ears: Vec::new() }
     }
 
-    fn found(&mut self, found: Option<Interface>, interest: &Interest, buffer: usize) -> Result<(), CaptureError> {
+    fn found(
+        &mut self,
+        found: Option<Interface>,
+        interest: &Interest,
+        busy: &Busy,
+        buffer: usize,
+    ) -> Result<(), CaptureError> {
         // Frames of a device that cannot be decoded are left in the kernel: the others are watched all the same.
         let found = found.filter(|found| {
             let link = link_kind(found.hardware);
@@ -131,7 +154,8 @@ impl Watched {
         }
         let Some(Interface { index, up: true, .. }) = found else { return Ok(()) };
         if self.ears.is_empty() {
-            let ears = [Direction::In, Direction::Out].map(|direction| Ear::open(index, direction, interest, buffer));
+            let ears =
+                [Direction::In, Direction::Out].map(|direction| Ear::open(index, direction, interest, busy, buffer));
             match ears.into_iter().collect() {
                 Ok(ears) => self.ears = ears,
                 Err(error) if gone(&error) => {}
@@ -149,9 +173,9 @@ fn gone(error: &io::Error) -> bool {
 }
 
 impl Ear {
-    fn open(index: u32, direction: Direction, interest: &Interest, buffer: usize) -> io::Result<Self> {
+    fn open(index: u32, direction: Direction, interest: &Interest, busy: &Busy, buffer: usize) -> io::Result<Self> {
         let socket = Socket::open()?;
-        socket.attach_filter(&filter::program(interest, &[index], Some(direction)))?;
+        socket.attach_filter(&filter::program(interest, &[index], Some(direction), busy))?;
         socket.set_receive_buffer(buffer)?;
         let interfaces = datalink::interfaces();
         let interface = interfaces.iter().find(|interface| interface.index == index).ok_or(io::ErrorKind::NotFound)?;
@@ -199,6 +223,7 @@ impl Source for Pnet {
                                 inner_vlan: None,
                                 original_length: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
                             };
+                            self.meter.count(meta, *link, bytes);
                             each(meta, *link, bytes);
                         }
                         Err(error) if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => {}
@@ -228,13 +253,6 @@ impl Source for Pnet {
 
     fn set_interest(&mut self, interest: &Interest) -> Result<(), CaptureError> {
         self.interest = interest.clone();
-        for watched in &self.watched {
-            for ear in &watched.ears {
-                let program = filter::program(interest, &[watched.statistics.index], Some(ear.direction));
-                let attached = ear.socket.attach_filter(&program);
-                attached.map_err(CaptureError::socket("attach the capture filter"))?;
-            }
-        }
-        Ok(())
+        self.attach()
     }
 }

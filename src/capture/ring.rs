@@ -11,6 +11,7 @@
 
 use std::time::Duration;
 
+use crate::capture::busy::Meter;
 use crate::capture::{CaptureError, Interest, InterfaceStatistics, Read, Source, Statistics, fanout, filter, renamed};
 use crate::config::model::Config;
 use crate::sys::clock::{Clock, Stamper};
@@ -53,6 +54,7 @@ pub struct Ring {
     stamper: Stamper,
     clock: Clock,
     interest: Interest,
+    meter: Meter,
     watched: Vec<Watched>,
     /// The indices that the filter lets through.
     open: Vec<u32>,
@@ -95,6 +97,7 @@ impl Ring {
                 stamper: clock.stamper(),
                 clock,
                 interest: interest.clone(),
+                meter: Meter::default(),
                 watched: config.gateway.interfaces.iter().map(|name| Watched::new(name)).collect(),
                 open: Vec::new(),
                 looked: clock.now(),
@@ -113,7 +116,9 @@ impl Ring {
 
     /// Looks which protected interfaces are there, and opens the filter to them.
     fn look(&mut self) -> Result<(), CaptureError> {
-        self.looked = self.clock.now();
+        let now = self.clock.now();
+        let passed = now.since(std::mem::replace(&mut self.looked, now));
+        let changed = self.meter.turn(u32::try_from(passed.as_secs()).unwrap_or(u32::MAX));
         let names: Vec<String> = self.watched.iter().map(|watched| watched.statistics.name.clone()).collect();
         let mut renamed = Vec::new();
         for watched in &mut self.watched {
@@ -131,7 +136,7 @@ impl Ring {
         self.watched.extend(renamed);
         let present = self.watched.iter().map(|watched| watched.statistics.index).filter(|&index| index != 0);
         let present: Vec<u32> = present.collect();
-        if present != self.open {
+        if changed || present != self.open {
             self.open = present;
             self.attach()?;
         }
@@ -139,7 +144,7 @@ impl Ring {
     }
 
     fn attach(&self) -> Result<(), CaptureError> {
-        let program = filter::program(&self.interest, &self.open, None);
+        let program = filter::program(&self.interest, &self.open, None, self.meter.busy());
         self.blocks.socket().attach_filter(&program).map_err(CaptureError::socket("attach the capture filter"))
     }
 
@@ -161,10 +166,11 @@ impl Ring {
                     at,
                     interface: index,
                     direction: if frame.outgoing { Direction::Out } else { Direction::In },
-                    vlan: frame.vlan.map(|tag| tag & 0x0fff).filter(|&id| id != 0),
+                    vlan: frame.vlan.map(|tag| tag & 0x0fff),
                     inner_vlan: None,
                     original_length: frame.on_wire,
                 };
+                self.meter.count(meta, watched.link, frame.bytes);
                 each(meta, watched.link, frame.bytes);
                 count += 1;
             }

@@ -99,7 +99,7 @@ impl Detector {
             Packet::Neighbour(neighbour) => self.neighbour(frame, *neighbour),
             Packet::Echo(echo) => self.echo(frame, *echo),
             Packet::IcmpError(error) => self.icmp_error(*error),
-            Packet::OtherIp { .. } | Packet::NonIp => {}
+            Packet::Fragment(_) | Packet::Tunnel(_) | Packet::OtherIp { .. } | Packet::NonIp => {}
         }
     }
 
@@ -258,6 +258,9 @@ impl Detector {
     fn icmp_error(&mut self, error: IcmpError) {
         if error.reporter.is_unicast() {
             self.alive(error.reporter);
+        }
+        if !error.is_failure() {
+            return;
         }
         let (kind, code) = error.kind;
         let classes: &[Class] = match error.transport {

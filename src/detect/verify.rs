@@ -229,6 +229,9 @@ mod tests {
                 meta: Meta { at: now, interface, ..Meta::default() },
                 mac_source: Some(card(mac)),
                 mac_destination: None,
+                encapsulation: crate::wire::frame::Encapsulation::None,
+                tunnel: None,
+                unread: None,
                 packet: Packet::NonIp,
             };
             identify(&self.settings, &self.shared, &mut self.hosts, &frame, source, now)

@@ -336,6 +336,6 @@ fn parties(frame: &Frame<'_>) -> Option<(Address, Address, Option<Service>)> {
         Packet::Arp(arp) => (arp.sender, arp.target, None),
         Packet::Neighbour(neighbour) => (neighbour.source, neighbour.target, None),
         Packet::IcmpError(error) => (error.source, error.destination, None),
-        Packet::OtherIp { .. } | Packet::NonIp => return None,
+        Packet::Fragment(_) | Packet::Tunnel(_) | Packet::OtherIp { .. } | Packet::NonIp => return None,
     })
 }

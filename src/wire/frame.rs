@@ -26,9 +26,10 @@ pub struct Meta {
     pub interface: u32,
     /// In or out.
     pub direction: Direction,
-    /// The 802.1Q VLAN id, where the ring's header told it (the kernel strips the tag from the bytes).
+    /// The 802.1Q VLAN id, where the ring's header states it (the kernel strips the tag from the bytes); 0 is a priority
+    /// tag that was stripped. In a decoded frame: the outermost tag that names a VLAN, stripped or not, never 0.
     pub vlan: Option<u16>,
-    /// The VLAN id of a second tag behind it, found in the bytes.
+    /// In a decoded frame: the VLAN id of the second tag that names one.
     pub inner_vlan: Option<u16>,
     /// Length on the wire, in bytes; the captured bytes may be fewer.
     pub original_length: u32,
@@ -54,12 +55,20 @@ pub enum LinkKind {
 /// One decoded packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
-    /// What the capture knows of it; `vlan` also holds the outermost tag found in the bytes.
+    /// What the capture knows of it, with the tags found in the bytes.
     pub meta: Meta,
-    /// The link-layer sender, where there is one.
+    /// The link-layer sender, where there is one. Inside FabricPath and ERSPAN, the sender on the segment that was mirrored
+    /// or carried; inside any other tunnel, who sent the tunnel's packet.
     pub mac_source: Option<Mac>,
-    /// The link-layer receiver, where there is one.
+    /// The link-layer receiver, likewise.
     pub mac_destination: Option<Mac>,
+    /// What stands between the link header and IP, so that the door cannot read it as plain IP.
+    pub encapsulation: Encapsulation,
+    /// The tunnel that the packet was taken out of.
+    pub tunnel: Option<Tunnel>,
+    /// Where reading ended in [`Packet::NonIp`]: the ethertype; behind a PPP header the PPP protocol; below 1536 the
+    /// length field of an 802.3 frame that carries no Ethernet type.
+    pub unread: Option<u16>,
     /// What it carries.
     pub packet: Packet<'a>,
 }
@@ -76,6 +85,183 @@ impl Frame<'_> {
     }
 }
 
+/// What stands between the link header and the network header, beyond a single VLAN tag.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Encapsulation {
+    /// Nothing, or one VLAN tag.
+    #[default]
+    None,
+    /// Two VLAN tags or more (IEEE 802.1ad), or one of type 0x9100, which the kernel does not take off.
+    Tags,
+    /// A PPPoE session (RFC 2516).
+    Pppoe,
+    /// MPLS labels (RFC 3032).
+    Mpls,
+    /// An 802.3 length and LLC/SNAP (RFC 1042).
+    Snap,
+    /// Cisco's VN-Tag, a draft of IEEE 802.1BR (ethertype 0x8926).
+    VnTag,
+    /// Cisco metadata: a security group tag (ethertype 0x8909).
+    CiscoMetadata,
+    /// FabricPath (ethertype 0x8903).
+    FabricPath,
+}
+
+impl Encapsulation {
+    /// All of them but [`Encapsulation::None`], in label order.
+    pub const ALL: [Encapsulation; 7] = [
+        Encapsulation::Tags,
+        Encapsulation::Pppoe,
+        Encapsulation::Mpls,
+        Encapsulation::Snap,
+        Encapsulation::VnTag,
+        Encapsulation::CiscoMetadata,
+        Encapsulation::FabricPath,
+    ];
+
+    /// The metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Encapsulation::None => "none",
+            Encapsulation::Tags => "tags",
+            Encapsulation::Pppoe => "pppoe",
+            Encapsulation::Mpls => "mpls",
+            Encapsulation::Snap => "snap",
+            Encapsulation::VnTag => "vn_tag",
+            Encapsulation::CiscoMetadata => "cisco_metadata",
+            Encapsulation::FabricPath => "fabricpath",
+        }
+    }
+}
+
+/// A way to carry packets inside of packets. Each is a label of a metric, so the set is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TunnelKind {
+    /// IPv4 in IP (RFC 2003, RFC 2473): IP protocol 4.
+    Ipip,
+    /// IPv6 in IP (RFC 4213, RFC 2473): IP protocol 41.
+    SixInFour,
+    /// GRE (RFC 2784, RFC 2890), with IP or Ethernet inside.
+    Gre,
+    /// ERSPAN types I to III: mirrored Ethernet in GRE.
+    Erspan,
+    /// VXLAN (RFC 7348): UDP 4789, and 8472 as Linux had it first.
+    Vxlan,
+    /// Geneve (RFC 8926): UDP 6081.
+    Geneve,
+    /// Teredo (RFC 4380): UDP 3544.
+    Teredo,
+    /// SCTP (RFC 9260), which carries streams rather than packets, and hides them alike.
+    Sctp,
+    /// IPsec ESP (RFC 4303).
+    Esp,
+    /// L2TPv3 over IP (RFC 3931): IP protocol 115.
+    L2tp,
+}
+
+impl TunnelKind {
+    /// Every kind, in label order.
+    pub const ALL: [TunnelKind; 10] = [
+        TunnelKind::Ipip,
+        TunnelKind::SixInFour,
+        TunnelKind::Gre,
+        TunnelKind::Erspan,
+        TunnelKind::Vxlan,
+        TunnelKind::Geneve,
+        TunnelKind::Teredo,
+        TunnelKind::Sctp,
+        TunnelKind::Esp,
+        TunnelKind::L2tp,
+    ];
+
+    /// The metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            TunnelKind::Ipip => "ipip",
+            TunnelKind::SixInFour => "6in4",
+            TunnelKind::Gre => "gre",
+            TunnelKind::Erspan => "erspan",
+            TunnelKind::Vxlan => "vxlan",
+            TunnelKind::Geneve => "geneve",
+            TunnelKind::Teredo => "teredo",
+            TunnelKind::Sctp => "sctp",
+            TunnelKind::Esp => "esp",
+            TunnelKind::L2tp => "l2tp",
+        }
+    }
+}
+
+/// The tunnel that a packet was taken out of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Its kind.
+    pub kind: TunnelKind,
+    /// Who sent the outer packet.
+    pub outer_source: Address,
+    /// Where the tunnel ends.
+    pub outer_destination: Address,
+}
+
+/// A tunnelled packet whose inside is not looked into, or cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opaque {
+    /// The tunnel's kind.
+    pub kind: TunnelKind,
+    /// Source address.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
+    /// It begins an association, as far as the packet shows: an SCTP INIT. Of opaque packets that do not, and are not
+    /// small, the kernel's filter passes one in [`Opaque::ONE_IN`].
+    pub opens: bool,
+}
+
+impl Opaque {
+    /// How opaque packets are sampled live.
+    pub const ONE_IN: u32 = 1024;
+}
+
+/// A fragment that no honest sender makes (RFC 1858, RFC 3128, RFC 7112).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// Source address.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
+    /// The transport it belongs to; [`Transport::Other`] where it does not say.
+    pub transport: Transport,
+    /// What is wrong with it.
+    pub kind: FragmentKind,
+}
+
+/// What is wrong with a fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FragmentKind {
+    /// A first fragment that ends within the transport header.
+    Tiny,
+    /// A fragment at offset 8, within a TCP header.
+    Overlapping,
+    /// A first fragment that ends before the transport header: within extension headers, or a tunnel's headers.
+    Headless,
+}
+
+impl FragmentKind {
+    /// Every kind, in label order.
+    pub const ALL: [FragmentKind; 3] = [FragmentKind::Tiny, FragmentKind::Overlapping, FragmentKind::Headless];
+
+    /// The metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            FragmentKind::Tiny => "tiny",
+            FragmentKind::Overlapping => "overlapping",
+            FragmentKind::Headless => "headless",
+        }
+    }
+}
+
 /// What a frame carries, as far as the core cares.
 #[derive(Clone, Copy, Debug)]
 pub enum Packet<'a> {
@@ -83,15 +269,19 @@ pub enum Packet<'a> {
     Tcp(Segment<'a>),
     /// A UDP datagram.
     Udp(Datagram),
-    /// An ICMP or ICMPv6 echo request or reply.
+    /// An ICMP or ICMPv6 question whether somebody is there, or the reply: echo, timestamp, address mask, node information.
     Echo(Echo),
-    /// An ICMP or ICMPv6 destination-unreachable or time-exceeded error, with the packet it answers.
+    /// An ICMP or ICMPv6 error (destination unreachable, time exceeded, parameter problem), with the packet it answers.
     IcmpError(IcmpError),
     /// An ARP request or reply (RFC 826), probes and announcements included.
     Arp(Arp),
     /// A neighbour solicitation or advertisement (RFC 4861).
     Neighbour(Neighbour),
-    /// Other IP: later fragments, other transports, other ICMP types.
+    /// A fragment that no honest sender makes.
+    Fragment(Fragment),
+    /// A tunnelled packet whose inside is not looked into.
+    Tunnel(Opaque),
+    /// Other IP: honest later fragments, other transports, other ICMP types.
     OtherIp {
         /// Source address.
         source: Address,
@@ -122,6 +312,13 @@ impl Flags {
     #[must_use]
     pub const fn is_syn(self) -> bool {
         self.0 & (Self::SYN | Self::ACK | Self::RST | Self::FIN) == Self::SYN
+    }
+
+    /// SYN without ACK, whatever else is set: a stack that takes it opens a connection, and one that does not may answer
+    /// (RFC 9293 §3.10.7.2).
+    #[must_use]
+    pub const fn opens(self) -> bool {
+        self.0 & (Self::SYN | Self::ACK) == Self::SYN
     }
 
     /// An answer to one: SYN and ACK, no RST.
@@ -185,9 +382,25 @@ pub struct Datagram {
     pub destination_port: u16,
 }
 
-/// An echo request or reply.
+/// What an ICMP question asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EchoKind {
+    /// The same back: ICMP types 8 and 0, ICMPv6 128 and 129.
+    #[default]
+    Echo,
+    /// The time: ICMP types 13 and 14.
+    Timestamp,
+    /// The address mask: ICMP types 17 and 18 (RFC 950).
+    Mask,
+    /// Names and addresses: ICMPv6 types 139 and 140 (RFC 4620).
+    Node,
+}
+
+/// An ICMP question or the reply to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Echo {
+    /// What is asked.
+    pub kind: EchoKind,
     /// Source address.
     pub source: Address,
     /// Destination address.
@@ -224,8 +437,18 @@ pub struct IcmpError {
     pub source_port: u16,
     /// Embedded destination port; 0 where it was cut off.
     pub destination_port: u16,
+    /// Sequence number of the embedded TCP segment, where it is there.
+    pub sequence: Option<u32>,
     /// ICMP type and code as on the wire, for the evidence's text.
     pub kind: (u8, u8),
+}
+
+impl IcmpError {
+    /// Whether it says that the packet did not arrive. A parameter problem does not: who complains of a packet read it.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        self.kind.0 != if self.source.is_v4() { 12 } else { 4 }
+    }
 }
 
 /// An ARP packet for IPv4 over Ethernet.

@@ -2,6 +2,7 @@
 
 mod address;
 pub mod build;
+mod counts;
 pub mod dcerpc;
 pub mod decode;
 mod field;
@@ -9,5 +10,6 @@ pub mod frame;
 pub mod smb;
 
 pub use address::{Address, BadMac, Mac};
+pub use counts::FrameCounts;
 pub use decode::decode;
 pub use frame::Frame;

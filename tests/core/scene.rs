@@ -8,7 +8,7 @@ use firedoor::respond::{self, Action, Decision, Responder, Verdict};
 use firedoor::suspect::Suspect;
 use firedoor::time::Timestamp;
 use firedoor::wire::frame::{
-    Arp, Datagram, Echo, Flags, Frame, IcmpError, Meta, Neighbour, Packet, Segment, Transport,
+    Arp, Datagram, Echo, EchoKind, Encapsulation, Flags, Frame, IcmpError, Meta, Neighbour, Packet, Segment, Transport,
 };
 use firedoor::wire::{Address, Mac};
 
@@ -157,6 +157,9 @@ impl Scene {
             },
             mac_source: Some(self.mac.unwrap_or_else(|| Scene::mac_of(from))),
             mac_destination: None,
+            encapsulation: Encapsulation::None,
+            tunnel: None,
+            unread: None,
             packet,
         };
         self.core.frame(frame);
@@ -215,6 +218,7 @@ impl Scene {
             transport,
             source_port: if port == 0 { 0 } else { 40_000 },
             destination_port: port,
+            sequence: None,
             kind: if from.is_v4() { (3, 1) } else { (1, 3) },
         };
         self.send(reporter, Packet::IcmpError(error));
@@ -232,11 +236,11 @@ impl Scene {
     }
 
     pub fn ping(&mut self, from: Address, to: Address) {
-        self.send(from, Packet::Echo(Echo { source: from, destination: to, request: true }));
+        self.send(from, Packet::Echo(Echo { kind: EchoKind::Echo, source: from, destination: to, request: true }));
     }
 
     pub fn pong(&mut self, from: Address, to: Address) {
-        self.send(from, Packet::Echo(Echo { source: from, destination: to, request: false }));
+        self.send(from, Packet::Echo(Echo { kind: EchoKind::Echo, source: from, destination: to, request: false }));
     }
 
     /// ARP request or neighbour solicitation, as the family has it.

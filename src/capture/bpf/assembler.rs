@@ -64,6 +64,8 @@ pub(in crate::capture) enum Ancillary {
     PacketType = 4,
     Interface = 8,
     Hardware = 28,
+    /// A random number.
+    Random = 56,
 }
 
 impl Ancillary {
@@ -221,17 +223,19 @@ impl Assembler {
 
     fn in_one_of(&mut self, runs: &[(u32, u32)], yes: Label) {
         const FEW: usize = 6;
+        const LEAF: usize = 12;
         if runs.len() <= FEW {
-            for &(first, last) in runs {
-                if first == last {
-                    self.branch(If::Equal, first, yes);
-                } else {
-                    let above = self.label();
-                    self.branch(If::Greater, last, above);
-                    self.branch(If::AtLeast, first, yes);
-                    self.place(above);
-                }
-            }
+            self.each_of(runs, yes);
+            return;
+        }
+        if runs.len() <= LEAF {
+            // One jump to a far label instead of as many as there are values.
+            let (near, done) = (self.label(), self.label());
+            self.each_of(runs, near);
+            self.goto(done);
+            self.place(near);
+            self.goto(yes);
+            self.place(done);
             return;
         }
         // A binary search keeps long port lists cheap.
@@ -243,6 +247,49 @@ impl Assembler {
         self.place(upper);
         self.in_one_of(high, yes);
         self.place(done);
+    }
+
+    fn each_of(&mut self, runs: &[(u32, u32)], yes: Label) {
+        for &(first, last) in runs {
+            if first == last {
+                self.branch(If::Equal, first, yes);
+            } else {
+                let above = self.label();
+                self.branch(If::Greater, last, above);
+                self.branch(If::AtLeast, first, yes);
+                self.place(above);
+            }
+        }
+    }
+
+    /// A = the value whose key is A, on at the end of this; to `none` if there is none. `values` are sorted by their keys,
+    /// which are distinct.
+    pub fn look_up(&mut self, values: &[(u32, u32)], none: Label) {
+        let found = self.label();
+        self.search(values, none, found);
+        self.place(found);
+    }
+
+    fn search(&mut self, values: &[(u32, u32)], none: Label, found: Label) {
+        match values {
+            [] => self.goto(none),
+            &[(key, value)] => {
+                let here = self.label();
+                self.branch(If::Equal, key, here);
+                self.goto(none);
+                self.place(here);
+                self.load_constant(value);
+                self.goto(found);
+            }
+            _ => {
+                let (low, high) = values.split_at(values.len() / 2);
+                let upper = self.label();
+                self.branch(If::AtLeast, high.first().map_or(u32::MAX, |&(first, _)| first), upper);
+                self.search(low, none, found);
+                self.place(upper);
+                self.search(high, none, found);
+            }
+        }
     }
 
     /// The finished program. It is laid out from its end, so that every jump's distance is known when it is met.

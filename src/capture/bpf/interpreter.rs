@@ -12,6 +12,8 @@ pub(in crate::capture) struct Skb<'a> {
     pub packet_type: u32,
     pub hardware: u32,
     pub protocol: u32,
+    /// What the kernel would draw.
+    pub random: u32,
 }
 
 /// The program's result.
@@ -42,6 +44,7 @@ pub(in crate::capture) fn run(program: &[Instruction], skb: &Skb<'_>) -> u32 {
                         4 => skb.packet_type,
                         8 => skb.interface,
                         28 => skb.hardware,
+                        56 => skb.random,
                         other => panic!("ancillary {other}"),
                     },
                     0x20 => match load(u64::from(k), code & 0x18) {

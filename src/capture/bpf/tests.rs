@@ -6,6 +6,7 @@ use proptest::sample::select;
 use super::assembler::{Assembler, If, Size};
 use super::interpreter::{Skb, run};
 use super::walk::OUTGOING;
+use crate::capture::busy::{self, Busy};
 use crate::capture::{Interest, fanout, filter};
 use crate::detect::settings::{LATERAL_TCP, Services};
 use crate::wire::frame::{Direction, LinkKind, Meta, Packet, Transport};
@@ -18,12 +19,17 @@ const INTERFACE: u32 = 7;
 struct Recipe {
     out: bool,
     raw: bool,
-    tags: Vec<u16>,
+    /// What stands before IP, from outside.
+    layers: Vec<Layer>,
+    /// The tunnel around all this.
+    tunnel: Option<Shape>,
     to_many: bool,
     six: bool,
     /// Protocol numbers of extension headers; of these, IPv4 knows AH alone.
     extensions: Vec<u8>,
     fragment: u16,
+    /// A fragment ends after so many bytes.
+    cut: usize,
     hops: u8,
     addresses: ([u8; 16], [u8; 16]),
     body: Body,
@@ -31,6 +37,31 @@ struct Recipe {
     padding: usize,
     /// Some senders leave the IP length empty.
     no_length: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Layer {
+    Tag(u16, u16),
+    VnTag,
+    Metadata(u8),
+    FabricPath,
+    Snap(bool),
+    /// The rest only before IP.
+    Mpls(u8),
+    Pppoe(bool),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    /// IP in IP.
+    Ip,
+    /// GRE with these flags, and whether Ethernet is inside.
+    Gre(u8, bool),
+    Erspan(u8, bool),
+    Vxlan(u16),
+    Geneve(u8),
+    /// With authentication and origin indication; of IPv6 alone.
+    Teredo(bool, bool),
 }
 
 #[derive(Clone, Debug)]
@@ -48,12 +79,47 @@ impl Recipe {
         let mut bytes = Vec::new();
         if !self.raw {
             bytes.extend([if self.to_many { 0xff } else { 2 }, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1]);
-            for tag in &self.tags {
-                bytes.extend([0x81, 0x00]);
-                bytes.extend(tag.to_be_bytes());
+            for layer in &self.layers {
+                match *layer {
+                    Layer::Tag(kind, id) => bytes.extend([kind.to_be_bytes(), id.to_be_bytes()].concat()),
+                    Layer::VnTag => bytes.extend([0x89, 0x26, 1, 2, 3, 4]),
+                    Layer::Metadata(words) => {
+                        bytes.extend([0x89, 0x09, 1, words]);
+                        bytes.resize(bytes.len() + usize::from(words) * 4, 7);
+                    }
+                    Layer::FabricPath => {
+                        bytes.extend([0x89, 0x03, 0, 1, if self.to_many { 0xff } else { 2 }, 0, 0, 0, 0, 2]);
+                        bytes.extend([2, 0, 0, 0, 0, 1]);
+                    }
+                    Layer::Snap(bridged) => bytes.extend([0, 99, 0xaa, 0xaa, 3, 0, 0, if bridged { 0xf8 } else { 0 }]),
+                    Layer::Mpls(labels) => {
+                        bytes.extend([0x88, 0x47]);
+                        (1..=labels).for_each(|label| bytes.extend([0, 1, u8::from(label == labels), 64]));
+                    }
+                    Layer::Pppoe(compressed) => {
+                        bytes.extend([0x88, 0x64, 0x11, 0, 0, 1, 0, 99]);
+                        bytes.extend(if compressed { &[][..] } else { &[0] });
+                        bytes.push(if self.tunnel.map_or(self.six, |_| false) { 0x57 } else { 0x21 });
+                    }
+                }
             }
-            bytes.extend(if arp { [0x08, 0x06] } else { self.ethertype() });
+            if !matches!(self.layers.last(), Some(Layer::Mpls(_) | Layer::Pppoe(_))) {
+                bytes.extend(if arp && self.tunnel.is_none() { [0x08, 0x06] } else { self.ethertype() });
+            }
         }
+        if let Some(shape) = self.tunnel {
+            let mut inside = Vec::new();
+            self.content(&mut inside);
+            bytes.extend(self.tunnelled(shape, &inside));
+        } else {
+            self.content(&mut bytes);
+        }
+        bytes.resize(bytes.len() + self.padding, 0);
+        bytes
+    }
+
+    /// The inside of the link, or of the tunnel.
+    fn content(&self, bytes: &mut Vec<u8>) {
         if let Body::Arp { operation, sender, target } = self.body {
             bytes.extend([0, 1, 8, 0, 6, 4]);
             bytes.extend(operation.to_be_bytes());
@@ -62,14 +128,62 @@ impl Recipe {
             bytes.extend([0; 6]);
             bytes.extend(target);
         } else {
-            self.ip(&mut bytes);
+            self.ip(bytes);
         }
-        bytes.resize(bytes.len() + self.padding, 0);
-        bytes
     }
 
+    /// Of the outermost IP, which is IPv4 around every tunnel.
     fn ethertype(&self) -> [u8; 2] {
-        if self.six { [0x86, 0xdd] } else { [0x08, 0x00] }
+        if self.six && self.tunnel.is_none() { [0x86, 0xdd] } else { [0x08, 0x00] }
+    }
+
+    /// An IPv4 packet with the tunnel's headers and this inside.
+    fn tunnelled(&self, shape: Shape, inside: &[u8]) -> Vec<u8> {
+        let arp = matches!(self.body, Body::Arp { .. });
+        let ethertype: [u8; 2] = match (arp, self.six) {
+            (true, _) => [0x08, 0x06],
+            (_, true) => [0x86, 0xdd],
+            _ => [0x08, 0x00],
+        };
+        let framed = [&[2, 0, 0, 0, 0, 4, 2, 0, 0, 0, 0, 3], &ethertype[..], inside].concat();
+        let udp = |port: u16, header: &[u8], inside: &[u8]| {
+            (17, [&[0xc3, 0x50], &port.to_be_bytes()[..], &[0; 4], header, inside].concat())
+        };
+        let (protocol, payload) = match shape {
+            Shape::Ip => (if self.six { 41 } else { 4 }, inside.to_vec()),
+            Shape::Gre(flags, bridged) => {
+                let options = [0x80, 0x20, 0x10].into_iter().filter(|bit| flags & bit != 0).count();
+                let kind = if bridged { [0x65, 0x58] } else { ethertype };
+                let head = [&[flags, 0], &kind[..], &vec![9; options * 4]].concat();
+                (47, [&head[..], if bridged { &framed } else { inside }].concat())
+            }
+            Shape::Erspan(1, _) => (47, [&[0, 0, 0x88, 0xbe], &framed[..]].concat()),
+            Shape::Erspan(2, _) => (47, [&[0x10, 0, 0x88, 0xbe], &[0; 4 + 8][..], &framed].concat()),
+            Shape::Erspan(_, long) => {
+                let last = [u8::from(long)];
+                let rest = vec![3; if long { 8 } else { 0 }];
+                (47, [&[0x10, 0, 0x22, 0xeb], &[0; 4 + 11][..], &last, &rest, &framed].concat())
+            }
+            Shape::Vxlan(port) => udp(port, &[8, 0, 0, 0, 0, 0, 7, 0], &framed),
+            Shape::Geneve(words) => {
+                let head = [&[words, 0, 0x65, 0x58, 0, 0, 7, 0][..], &vec![5; usize::from(words) * 4]].concat();
+                udp(6081, &head, &framed)
+            }
+            Shape::Teredo(authenticated, origin) => {
+                let head = [
+                    if authenticated { &[0, 1, 1, 2, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 0][..] } else { &[] },
+                    if origin { &[0, 0, 1, 2, 3, 4, 5, 6][..] } else { &[] },
+                ]
+                .concat();
+                udp(3544, &head, inside)
+            }
+        };
+        let length = u16::try_from(20 + payload.len()).unwrap();
+        let mut bytes = vec![0x45, 0];
+        bytes.extend(length.to_be_bytes());
+        bytes.extend([0, 0, 0, 0, 64, protocol, 0, 0, 10, 9, 9, 1, 10, 9, 9, 2]);
+        bytes.extend(payload);
+        bytes
     }
 
     fn ip(&self, bytes: &mut Vec<u8>) {
@@ -90,7 +204,7 @@ impl Recipe {
                 _ => [&[next, 1][..], &[0; 14]].concat(),
             });
         }
-        payload.extend(transport);
+        payload.extend(transport.iter().take(if self.is_cut() { self.cut } else { usize::MAX }));
         let first = extensions.first().copied().unwrap_or(last);
         let (source, destination) = self.addresses;
         if self.six {
@@ -157,7 +271,26 @@ impl Recipe {
 
     /// Headers that the programs follow as far as the decoder does.
     fn is_plain(&self) -> bool {
-        self.tags.len() <= 1 && self.extensions.len() < super::walk::EXTENSIONS && !self.no_length
+        self.extensions.len() < self.followed()
+            && !self.no_length
+            && !self.is_first_behind_extensions()
+            && (self.tunnel.is_none() || self.fragment == 0)
+    }
+
+    /// Errors and neighbour discovery that are cut are refused, which the programs do not see.
+    fn is_cut(&self) -> bool {
+        self.fragment != 0 && !matches!(self.body, Body::Icmp { .. })
+    }
+
+    /// How many extension headers the programs follow.
+    fn followed(&self) -> usize {
+        if self.tunnel.is_some() { super::walk::INNER_EXTENSIONS } else { super::walk::EXTENSIONS }
+    }
+
+    /// A first fragment with more headers behind that which says so: passed for user space to judge.
+    fn is_first_behind_extensions(&self) -> bool {
+        let several = if self.six { self.fragment & 1 == 1 } else { self.fragment & 0x2000 != 0 };
+        several && !self.extensions.is_empty()
     }
 }
 
@@ -189,12 +322,15 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
 
 fn body() -> impl Strategy<Value = Body> {
     let flags = prop_oneof![select(&[0x02_u8, 0x12, 0x04, 0x14, 0x10, 0x18, 0x11, 0x03, 0xc2][..]), any::<u8>()];
-    let kind = prop_oneof![select(&[0_u8, 1, 2, 3, 4, 8, 11, 12, 128, 129, 133, 135, 136][..]), any::<u8>()];
+    let kind = prop_oneof![
+        select(&[0_u8, 1, 2, 3, 4, 8, 11, 12, 13, 14, 17, 18, 128, 129, 133, 135, 135, 136, 136, 139, 140][..]),
+        any::<u8>()
+    ];
     prop_oneof![
         6 => ((port(), port()), flags, 0..11_usize, payload())
             .prop_map(|(ports, flags, options, payload)| Body::Tcp { ports, flags, options, payload }),
         2 => ((port(), port()), prop_oneof![0..64_usize, 540..600_usize]).prop_map(|(ports, payload)| Body::Udp { ports, payload }),
-        2 => (kind, 0..6_u8, any::<[u8; 32]>()).prop_map(|(kind, code, embedded)| Body::Icmp { kind, code, embedded }),
+        3 => (kind, 0..6_u8, any::<[u8; 32]>()).prop_map(|(kind, code, embedded)| Body::Icmp { kind, code, embedded }),
         1 => (1..4_u16, any::<[u8; 4]>(), any::<[u8; 4]>())
             .prop_map(|(operation, sender, target)| Body::Arp { operation, sender, target }),
         1 => select(&[4_u8, 41, 47, 50, 89, 132][..]).prop_map(Body::Other),
@@ -204,8 +340,29 @@ fn body() -> impl Strategy<Value = Body> {
 fn recipe() -> impl Strategy<Value = Recipe> {
     let extension = select(&[0_u8, 43, 44, 51, 60][..]);
     let extensions = prop_oneof![3 => Just(Vec::new()), 1 => proptest::collection::vec(extension, 1..9)];
-    let fragment = prop_oneof![4 => Just(0_u16), 1 => Just(0x2000_u16), 1 => any::<u16>()];
-    let tags = prop_oneof![3 => Just(Vec::new()), 1 => proptest::collection::vec(any::<u16>(), 1..4)];
+    let fragment =
+        prop_oneof![5 => Just(0_u16), 2 => select(&[0x2000_u16, 0x2001, 1, 2, 8, 9, 16][..]), 1 => any::<u16>()];
+    let cut = prop_oneof![2 => Just(usize::MAX), 1 => (1..5_usize).prop_map(|units| units * 8)];
+    let layer = prop_oneof![
+        3 => (select(&[0x8100_u16, 0x88a8, 0x9100][..]), any::<u16>()).prop_map(|(kind, id)| Layer::Tag(kind, id)),
+        1 => Just(Layer::VnTag),
+        1 => (0..4_u8).prop_map(Layer::Metadata),
+        1 => Just(Layer::FabricPath),
+        1 => any::<bool>().prop_map(Layer::Snap),
+        1 => (1..9_u8).prop_map(Layer::Mpls),
+        1 => any::<bool>().prop_map(Layer::Pppoe),
+    ];
+    let layers = prop_oneof![3 => Just(Vec::new()), 2 => proptest::collection::vec(layer, 1..4)];
+    let shape = prop_oneof![
+        2 => Just(Shape::Ip),
+        2 => (select(&[0_u8, 0x80, 0x20, 0x10, 0xa0, 0xb0, 0x40][..]), any::<bool>())
+            .prop_map(|(flags, bridged)| Shape::Gre(flags, bridged)),
+        1 => (1..4_u8, any::<bool>()).prop_map(|(kind, long)| Shape::Erspan(kind, long)),
+        2 => select(&[4789_u16, 8472][..]).prop_map(Shape::Vxlan),
+        1 => (0..4_u8).prop_map(Shape::Geneve),
+        1 => (any::<bool>(), any::<bool>()).prop_map(|(authenticated, origin)| Shape::Teredo(authenticated, origin)),
+    ];
+    let tunnel = prop_oneof![3 => Just(None), 1 => shape.prop_map(Some)];
     let address = prop_oneof![
         any::<[u8; 16]>(),
         Just([0xff; 16]),
@@ -215,18 +372,20 @@ fn recipe() -> impl Strategy<Value = Recipe> {
             address
         })
     ];
-    let link = (any::<bool>(), proptest::bool::weighted(0.1), tags, any::<bool>());
+    let link = (any::<bool>(), proptest::bool::weighted(0.1), (layers, tunnel), any::<bool>());
     let network =
-        (any::<bool>(), extensions, fragment, prop_oneof![Just(255_u8), Just(64)], (address.clone(), address));
+        (any::<bool>(), extensions, (fragment, cut), prop_oneof![Just(255_u8), Just(64)], (address.clone(), address));
     let rest = (0..11_usize, prop_oneof![Just(0_usize), 0..50_usize], proptest::bool::weighted(0.1));
     (link, network, body(), rest).prop_map(|(link, network, body, rest)| Recipe {
         out: link.0,
         raw: link.1 && !matches!(body, Body::Arp { .. }),
-        tags: if link.1 { Vec::new() } else { link.2 },
+        tunnel: tunnel_for(link.2.1, network.0, &body),
+        layers: if link.1 { Vec::new() } else { ordered(link.2.0, &body) },
         to_many: link.3,
         six: network.0,
         extensions: network.1,
-        fragment: network.2,
+        fragment: network.2.0,
+        cut: network.2.1,
         hops: network.3,
         addresses: network.4,
         body,
@@ -234,6 +393,31 @@ fn recipe() -> impl Strategy<Value = Recipe> {
         padding: rest.1,
         no_length: rest.2,
     })
+}
+
+fn is_group(address: crate::wire::Address) -> bool {
+    let bytes = address.bits().to_be_bytes();
+    if address.is_v4() { bytes[12] >= 0xe0 } else { bytes[0] == 0xff }
+}
+
+/// Only what may carry the body: ARP needs Ethernet, Teredo IPv6.
+fn tunnel_for(shape: Option<Shape>, six: bool, body: &Body) -> Option<Shape> {
+    let arp = matches!(body, Body::Arp { .. });
+    shape.filter(|shape| match shape {
+        Shape::Ip => !arp,
+        Shape::Teredo(..) => six && !arp,
+        Shape::Gre(_, bridged) => *bridged || !arp,
+        Shape::Erspan(..) | Shape::Vxlan(_) | Shape::Geneve(_) => true,
+    })
+}
+
+/// What only IP may follow goes last, and once.
+fn ordered(mut layers: Vec<Layer>, body: &Body) -> Vec<Layer> {
+    let last = layers.iter().position(|layer| matches!(layer, Layer::Mpls(_) | Layer::Pppoe(_)));
+    if let Some(last) = last {
+        layers.truncate(last + usize::from(!matches!(body, Body::Arp { .. })));
+    }
+    layers
 }
 
 fn interest() -> Interest {
@@ -251,8 +435,13 @@ fn skb<'a>(recipe: &Recipe, bytes: &'a [u8]) -> Skb<'a> {
         protocol: if recipe.raw {
             u32::from(u16::from_be_bytes(recipe.ethertype()))
         } else {
-            u32::from(u16::from_be_bytes([bytes[12], bytes[13]]))
+            // The kernel's word for 802.2 where a length stands (ETH_P_802_2).
+            match u32::from(u16::from_be_bytes([bytes[12], bytes[13]])) {
+                ..=1500 => 4,
+                ethertype => ethertype,
+            }
         },
+        random: 0,
     }
 }
 
@@ -269,7 +458,7 @@ proptest! {
     fn the_filter_passes_what_is_of_interest_and_of_plain_frames_nothing_else(recipe in recipe()) {
         let interest = interest();
         let bytes = recipe.bytes();
-        let passes = run(&filter::program(&interest, &[INTERFACE, 99], None), &skb(&recipe, &bytes)) > 0;
+        let passes = run(&filter::program(&interest, &[INTERFACE, 99], None, &Busy::default()), &skb(&recipe, &bytes)) > 0;
         let takes = decoded(&recipe, &bytes).map(|frame| interest.takes(&frame));
         match takes {
             Some(true) => prop_assert!(passes, "lost"),
@@ -283,7 +472,11 @@ proptest! {
         let interest = interest();
         let bytes = recipe.bytes();
         let Some(frame) = decoded(&recipe, &bytes) else { return Ok(()) };
-        if !interest.takes(&frame) || recipe.tags.len() > 1 || recipe.extensions.len() > super::walk::EXTENSIONS {
+        if !interest.takes(&frame)
+            || recipe.is_first_behind_extensions()
+            || (recipe.tunnel.is_some() && recipe.no_length)
+            || recipe.extensions.len() > recipe.followed()
+        {
             return Ok(());
         }
         // The program runs before the link header of a frame that comes in is put back.
@@ -296,11 +489,33 @@ proptest! {
     }
 
     #[test]
+    fn of_a_busy_flow_only_a_sample_passes_and_of_others_all(recipe in recipe(), random: u32) {
+        let interest = interest();
+        let bytes = recipe.bytes();
+        let Some(frame) = decoded(&recipe, &bytes).filter(|frame| interest.takes(frame)) else { return Ok(()) };
+        let Packet::Udp(datagram) = frame.packet else { return Ok(()) };
+        let lateral = [137, 1434];
+        if !recipe.is_plain()
+            || recipe.to_many
+            || is_group(datagram.destination)
+            || [datagram.source_port, datagram.destination_port].iter().any(|port| lateral.contains(port))
+        {
+            return Ok(());
+        }
+        let flow = busy::bucket(&datagram);
+        let (this, others) = (Busy::of([flow]), Busy::of((0..8192).filter(|&other| other != flow)));
+        let skb = Skb { random, ..skb(&recipe, &bytes) };
+        let passes = |busy| run(&filter::program(&interest, &[INTERFACE], None, busy), &skb) > 0;
+        prop_assert_eq!(passes(&this), random % busy::ONE_IN == 0);
+        prop_assert!(passes(&others));
+    }
+
+    #[test]
     fn no_bytes_stop_either_program(bytes in proptest::collection::vec(any::<u8>(), 0..120), protocol: u16, out: bool) {
         let interest = interest();
         let packet_type = if out { OUTGOING } else { 0 };
-        let skb = Skb { bytes: &bytes, interface: INTERFACE, packet_type, hardware: 1, protocol: u32::from(protocol) };
-        run(&filter::program(&interest, &[INTERFACE], None), &skb);
+        let skb = Skb { bytes: &bytes, interface: INTERFACE, packet_type, hardware: 1, protocol: u32::from(protocol), random: 0 };
+        run(&filter::program(&interest, &[INTERFACE], None, &Busy::default()), &skb);
         run(&fanout::program(&interest), &skb);
     }
 
@@ -345,11 +560,13 @@ fn frames_on_other_interfaces_or_of_the_other_direction_do_not_pass() {
     let syn = Recipe {
         out: false,
         raw: false,
-        tags: Vec::new(),
+        layers: Vec::new(),
+        tunnel: None,
         to_many: false,
         six: false,
         extensions: Vec::new(),
         fragment: 0,
+        cut: usize::MAX,
         hops: 64,
         addresses: ([10; 16], [11; 16]),
         body: Body::Tcp { ports: (40_000, 445), flags: 2, options: 0, payload: Vec::new() },
@@ -359,11 +576,11 @@ fn frames_on_other_interfaces_or_of_the_other_direction_do_not_pass() {
     };
     let bytes = syn.bytes();
     let skb = skb(&syn, &bytes);
-    assert!(run(&filter::program(&interest(), &[1, INTERFACE], None), &skb) > 0);
-    assert_eq!(run(&filter::program(&interest(), &[1, 2], None), &skb), 0);
-    assert_eq!(run(&filter::program(&interest(), &[], None), &skb), 0);
-    assert!(run(&filter::program(&interest(), &[INTERFACE], Some(Direction::In)), &skb) > 0);
-    assert_eq!(run(&filter::program(&interest(), &[INTERFACE], Some(Direction::Out)), &skb), 0);
+    assert!(run(&filter::program(&interest(), &[1, INTERFACE], None, &Busy::default()), &skb) > 0);
+    assert_eq!(run(&filter::program(&interest(), &[1, 2], None, &Busy::default()), &skb), 0);
+    assert_eq!(run(&filter::program(&interest(), &[], None, &Busy::default()), &skb), 0);
+    assert!(run(&filter::program(&interest(), &[INTERFACE], Some(Direction::In), &Busy::default()), &skb) > 0);
+    assert_eq!(run(&filter::program(&interest(), &[INTERFACE], Some(Direction::Out), &Busy::default()), &skb), 0);
 }
 
 #[test]
@@ -385,7 +602,7 @@ fn long_lists_of_lateral_ports_still_make_programs_the_kernel_takes() {
     let ports: Vec<_> =
         (1..1024).chain((0..500).map(|port| 2000 + port * 7)).map(|port| (Transport::Tcp, port)).collect();
     let interest = Interest::new(&Services::new(&ports), true);
-    for length in [filter::program(&interest, &[1], None).len(), fanout::program(&interest).len()] {
+    for length in [filter::program(&interest, &[1], None, &Busy::default()).len(), fanout::program(&interest).len()] {
         assert!(length <= 4096, "{length}");
     }
 }
@@ -411,6 +628,8 @@ fn the_recipes_make_every_kind_of_packet() {
                     Packet::IcmpError(_) => "icmp error",
                     Packet::Arp(_) => "arp",
                     Packet::Neighbour(_) => "neighbour",
+                    Packet::Fragment(_) => "fragment",
+                    Packet::Tunnel(_) => "tunnel",
                     Packet::OtherIp { .. } => "other ip",
                     Packet::NonIp => "non ip",
                 }
@@ -418,7 +637,7 @@ fn the_recipes_make_every_kind_of_packet() {
         };
         *seen.entry(kind).or_insert(0) += 1;
     }
-    for kind in ["tcp", "udp", "echo", "icmp error", "arp", "neighbour", "other ip"] {
+    for kind in ["tcp", "udp", "echo", "icmp error", "arp", "neighbour", "fragment", "tunnel", "other ip"] {
         assert!(seen.get(kind).is_some_and(|&count| count > 10), "{kind}: {seen:?}");
     }
     assert!(taken > 500 && taken < 2500, "{taken} of 3000 of interest");

@@ -1,11 +1,14 @@
-//! The way from a frame's first byte to its transport header, as both kernel programs go it.
+//! The way from a frame's first byte to its transport header, as both kernel programs go it: through tags and labels, IP
+//! with its extension headers, and one level of tunnel.
 
 use super::assembler::{Ancillary, Assembler, If, Label, Op, Size};
 use crate::capture::interest::dce_rpc;
+use crate::wire::decode::link::kind;
+use crate::wire::decode::tunnel::{HEADERS, port};
 
 /// Memory cells that hold good at every exit but [`Exits::deep`] and [`Exits::other`].
 pub(in crate::capture) mod cell {
-    /// Offset of the network header.
+    /// Offset of the network header; of a tunnel's packet, of the inner one.
     pub const NETWORK: u32 = 0;
     /// 4 or 6, at the exits behind IP.
     pub const FAMILY: u32 = 1;
@@ -17,8 +20,12 @@ pub(in crate::capture) mod cell {
     pub const TRANSPORT: u32 = 4;
     pub const HEADER: u32 = 5;
     pub const PAYLOAD: u32 = 6;
+    /// The outer packet of a tunnel: its network header, its family, and its UDP header, or 0 if it has none.
+    pub(super) const OUTER_NETWORK: u32 = 7;
+    pub(super) const OUTER_FAMILY: u32 = 8;
+    pub(super) const OUTER_UDP: u32 = 9;
     /// The first cell that is the program's own once the walk is over.
-    pub const FREE: u32 = 7;
+    pub const FREE: u32 = 10;
 }
 
 /// `skb->pkt_type` of a frame that the gateway sends.
@@ -26,6 +33,16 @@ pub(in crate::capture) const OUTGOING: u32 = libc::PACKET_OUTGOING as u32;
 
 /// IPv6 extension headers (or IPv4 AH) followed, one behind the other.
 pub(in crate::capture) const EXTENSIONS: usize = 6;
+
+/// Tags and the like followed before IP, and labels of an MPLS stack: outside of tunnels, as many as the decoder follows.
+const LAYERS: usize = 4;
+const LABELS: usize = 8;
+
+/// The same inside of a tunnel, where more of either is rare, and the program must not become too long.
+pub(in crate::capture) const INNER_EXTENSIONS: usize = 2;
+const INNER_LAYERS: usize = 1;
+
+const NEGATIVE: u32 = 0x8000_0000;
 
 /// Where the frame's first byte stands for the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +59,22 @@ pub(in crate::capture) enum Start {
 pub(in crate::capture) struct Exits {
     pub arp: Label,
     pub tcp: Label,
+    /// UDP that no tunnel stands around.
     pub udp: Label,
+    /// UDP in a tunnel.
+    pub inner_udp: Label,
     pub icmp: Label,
     pub icmpv6: Label,
-    /// Another transport, or a later fragment. X is anything.
+    pub sctp: Label,
+    /// A fragment that no honest sender makes. X is anything.
+    pub fragment: Label,
+    /// A tunnel whose inside nobody reads: ESP, L2TP. X is anything.
+    pub closed: Label,
+    /// A tunnel in a tunnel, or one whose inside does not read as what it should be. X is anything.
+    pub unread: Label,
+    /// Another transport, or an honest later fragment. X is anything.
     pub other_ip: Label,
-    /// Too many tags or extension headers to follow. X is anything, as are the cells.
+    /// Too many extension headers to follow. X is anything, as are the cells.
     pub deep: Label,
     /// Neither IP nor ARP. X is anything.
     pub other: Label,
@@ -55,8 +82,7 @@ pub(in crate::capture) struct Exits {
 
 /// Emits the walk.
 pub(in crate::capture) fn emit(to: &mut Assembler, start: Start, exits: Exits) {
-    let (headed, ethernet, protocol, untagged) = (to.label(), to.label(), to.label(), to.label());
-    let (four, six, transport) = (to.label(), to.label(), to.label());
+    let (headed, ethernet, protocol) = (to.label(), to.label(), to.label());
     if start == Start::Network {
         to.load_x_constant(0);
         to.load_ancillary(Ancillary::PacketType);
@@ -71,54 +97,325 @@ pub(in crate::capture) fn emit(to: &mut Assembler, start: Start, exits: Exits) {
     // Tunnels and the like: IP from the first byte on.
     to.load_x_constant(0);
     to.load_ancillary(Ancillary::Protocol);
-    to.goto(untagged);
+    to.goto(protocol);
     to.place(ethernet);
     to.load_x_constant(14);
     to.load_at(Size::Half, 12);
 
     to.place(protocol);
-    let tagged = to.label();
-    tags(to, tagged);
-    to.goto(untagged);
-    to.place(tagged);
-    to.load(Size::Half, 2);
-    to.store(cell::SPARE);
-    to.advance(4);
-    to.load_cell(cell::SPARE);
-    tags(to, exits.deep);
+    let tunnels = Tunnels { udp: to.label(), ipv4: to.label(), ipv6: to.label(), gre: to.label() };
+    let outer = Level {
+        short: None,
+        arp: exits.arp,
+        other: exits.other,
+        nested: exits.other,
+        udp: tunnels.udp,
+        ipv4: tunnels.ipv4,
+        ipv6: tunnels.ipv6,
+        gre: tunnels.gre,
+    };
+    let (four, six) = (to.label(), to.label());
+    link(to, outer, four, six);
+    network(to, outer, exits, four, six);
 
-    to.place(untagged);
-    to.store_x(cell::NETWORK);
+    let inner =
+        Inner { ethernet: to.label(), ethertype: to.label(), four: to.label(), six: to.label(), short: to.label() };
+    open(to, tunnels, inner, exits);
+    to.place(inner.ethernet);
+    room(to, 14, inner.short);
+    next_ethertype(to, 12);
+    to.place(inner.ethertype);
+    let arp = to.label();
+    let level = Level {
+        short: Some(inner.short),
+        arp,
+        other: inner.short,
+        nested: exits.deep,
+        udp: exits.inner_udp,
+        ipv4: exits.unread,
+        ipv6: exits.unread,
+        gre: exits.unread,
+    };
+    link(to, level, inner.four, inner.six);
+    to.place(arp);
+    room(to, 28, inner.short);
+    to.goto(exits.arp);
+    network(to, level, exits, inner.four, inner.six);
+
+    // What cannot be read is a closed tunnel, or the datagram that it looks like from outside.
+    to.place(inner.short);
+    to.load_cell(cell::OUTER_NETWORK);
+    to.store(cell::NETWORK);
+    to.load_cell(cell::OUTER_FAMILY);
+    to.store(cell::FAMILY);
+    to.load_cell(cell::OUTER_UDP);
+    to.branch(If::Equal, 0, exits.unread);
+    to.tax();
+    to.goto(exits.udp);
+}
+
+/// What is different outside and inside of a tunnel.
+#[derive(Clone, Copy)]
+struct Level {
+    /// Where a packet leads that is too short for what it should hold; outside it may end the program.
+    short: Option<Label>,
+    arp: Label,
+    other: Label,
+    /// Where more tags lead than are followed.
+    nested: Label,
+    udp: Label,
+    ipv4: Label,
+    ipv6: Label,
+    gre: Label,
+}
+
+/// Where the outer walk ends that may be a tunnel's.
+#[derive(Clone, Copy)]
+struct Tunnels {
+    udp: Label,
+    ipv4: Label,
+    ipv6: Label,
+    gre: Label,
+}
+
+/// Where the inner walk begins.
+#[derive(Clone, Copy)]
+struct Inner {
+    /// At an Ethernet header.
+    ethernet: Label,
+    /// Behind the ethertype in A.
+    ethertype: Label,
+    four: Label,
+    six: Label,
+    short: Label,
+}
+
+/// Through all that may stand before IP, from the ethertype in A, X being what is behind it. Falls through to nowhere.
+fn link(to: &mut Assembler, level: Level, four: Label, six: Label) {
+    let (mpls, pppoe) = (to.label(), to.label());
+    for _ in 0..if level.short.is_some() { INNER_LAYERS } else { LAYERS } {
+        named(to, level, four, six);
+        let (tag, vn_tag, metadata, fabric, llc, next) =
+            (to.label(), to.label(), to.label(), to.label(), to.label(), to.label());
+        to.one_of(&[0x8100, 0x88a8, u32::from(kind::OLD_TAG)], tag);
+        to.branch(If::Equal, u32::from(kind::PPPOE), pppoe);
+        to.one_of(&[u32::from(kind::MPLS), u32::from(kind::MPLS_MULTICAST)], mpls);
+        to.branch(If::Equal, u32::from(kind::VN_TAG), vn_tag);
+        to.branch(If::Equal, u32::from(kind::CISCO_METADATA), metadata);
+        to.branch(If::Equal, u32::from(kind::FABRICPATH), fabric);
+        to.branch(If::Greater, u32::from(kind::LAST_LENGTH), level.other);
+        to.goto(llc);
+
+        to.place(tag);
+        next_ethertype(to, 2);
+        to.goto(next);
+        to.place(vn_tag);
+        next_ethertype(to, 4);
+        to.goto(next);
+        to.place(fabric);
+        next_ethertype(to, 2 + 12);
+        to.goto(next);
+        to.place(metadata);
+        to.load(Size::Byte, 1);
+        to.op(Op::Shl, 2);
+        to.op_x(Op::Add);
+        to.tax();
+        next_ethertype(to, 2);
+        to.goto(next);
+        to.place(llc);
+        let (snap, ethernet) = (to.label(), to.label());
+        to.load(Size::Word, 0);
+        to.branch(If::Equal, 0xaaaa_0300, snap);
+        to.goto(level.other);
+        to.place(snap);
+        to.load(Size::Half, 4);
+        to.one_of(&[0, 0xf8], ethernet);
+        to.goto(level.other);
+        to.place(ethernet);
+        next_ethertype(to, 6);
+        to.place(next);
+    }
+    named(to, level, four, six);
+    to.goto(level.nested);
+
+    to.place(pppoe);
+    let (session, long, four_long, six_long) = (to.label(), to.label(), to.label(), to.label());
+    let (four_short, six_short) = (to.label(), to.label());
+    to.load(Size::Half, 0);
+    to.branch(If::Equal, 0x1100, session);
+    to.goto(level.other);
+    to.place(session);
+    to.load(Size::Byte, 6);
+    to.branch(If::Equal, 0x21, four_short);
+    to.branch(If::Equal, 0x57, six_short);
+    to.branch(If::Equal, 0, long);
+    to.goto(level.other);
+    to.place(long);
+    to.load(Size::Byte, 7);
+    to.branch(If::Equal, 0x21, four_long);
+    to.branch(If::Equal, 0x57, six_long);
+    to.goto(level.other);
+    for (label, length, network) in
+        [(four_short, 7, four), (six_short, 7, six), (four_long, 8, four), (six_long, 8, six)]
+    {
+        to.place(label);
+        to.advance(length);
+        to.goto(network);
+    }
+
+    to.place(mpls);
+    let bottom = to.label();
+    for _ in 0..LABELS {
+        to.load(Size::Byte, 2);
+        to.branch(If::AnyBit, 1, bottom);
+        to.advance(4);
+    }
+    to.goto(level.other);
+    to.place(bottom);
+    to.advance(4);
+    to.load(Size::Byte, 0);
+    to.op(Op::And, 0xf0);
+    to.branch(If::Equal, 0x40, four);
+    to.branch(If::Equal, 0x60, six);
+    to.goto(level.other);
+}
+
+/// To where the ethertype in A leads, if it is one of those that the walk is for.
+fn named(to: &mut Assembler, level: Level, four: Label, six: Label) {
     to.branch(If::Equal, 0x0800, four);
     to.branch(If::Equal, 0x86dd, six);
-    to.branch(If::Equal, 0x0806, exits.arp);
-    to.goto(exits.other);
+    to.branch(If::Equal, 0x0806, level.arp);
+}
 
+/// A = the ethertype at X + `offset`, X = what is behind it.
+fn next_ethertype(to: &mut Assembler, offset: u32) {
+    to.load(Size::Half, offset);
+    to.store(cell::SPARE);
+    to.advance(offset + 2);
+    to.load_cell(cell::SPARE);
+}
+
+/// On if the frame holds `needed` bytes from X on, to `short` if not. A is lost.
+pub(in crate::capture) fn room(to: &mut Assembler, needed: u32, short: Label) {
+    let enough = to.label();
+    to.load_length();
+    to.op_x(Op::Sub);
+    to.branch(If::AnyBit, NEGATIVE, short);
+    to.branch(If::AtLeast, needed, enough);
+    to.goto(short);
+    to.place(enough);
+}
+
+/// On if LEFT is `needed` at least, to `short` if not. A is lost.
+fn left(to: &mut Assembler, needed: u32, short: Label) {
+    let enough = to.label();
+    to.load_cell(cell::LEFT);
+    to.branch(If::AnyBit, NEGATIVE, short);
+    to.branch(If::AtLeast, needed, enough);
+    to.goto(short);
+    to.place(enough);
+}
+
+/// From the network headers to the exits.
+fn network(to: &mut Assembler, level: Level, exits: Exits, four: Label, six: Label) {
+    let (transport, first) = (to.label(), to.label());
+    // Behind these, the transport's header is known to be there as far as the exits read it.
+    let (tcp, udp, icmp, icmpv6) = (to.label(), to.label(), to.label(), to.label());
+    let ends = Ends { tcp, udp, icmp, icmpv6 };
+
+    let (part, begins) = (to.label(), to.label());
     to.place(four);
-    ipv4(to, exits);
-    to.goto(transport);
-    to.place(six);
-    ipv6(to);
-    to.place(transport);
-    for _ in 0..EXTENSIONS {
-        transports(to, exits);
-        extension(to, exits);
+    if let Some(short) = level.short {
+        let versioned = to.label();
+        room(to, 20, short);
+        to.load(Size::Byte, 0);
+        to.branch(If::Greater, 0x4f, short);
+        to.branch(If::AtLeast, 0x45, versioned);
+        to.goto(short);
+        to.place(versioned);
     }
-    transports(to, exits);
-    to.goto(exits.deep);
-}
-
-/// To `yes` if A is the ethertype of a VLAN tag.
-fn tags(to: &mut Assembler, yes: Label) {
-    to.one_of(&[0x8100, 0x88a8, 0x9100], yes);
-}
-
-/// From the header at X to A = protocol, X = the header behind.
-fn ipv4(to: &mut Assembler, exits: Exits) {
+    to.store_x(cell::NETWORK);
     to.load_constant(4);
     to.store(cell::FAMILY);
     to.load(Size::Half, 6);
-    to.branch(If::AnyBit, 0x1fff, exits.other_ip);
+    to.branch(If::AnyBit, 0x3fff, part);
+    ipv4(to);
+    if let Some(short) = level.short {
+        left(to, 0, short);
+        room(to, 0, short);
+        to.load_cell(cell::SPARE);
+    }
+    to.goto(transport);
+    to.place(part);
+    to.op(Op::And, 0x1fff);
+    to.branch(If::Equal, 0, begins);
+    to.branch(If::Equal, 1, exits.fragment);
+    to.goto(exits.other_ip);
+    to.place(begins);
+    ipv4(to);
+    to.goto(first);
+
+    to.place(six);
+    if let Some(short) = level.short {
+        let versioned = to.label();
+        room(to, 40, short);
+        to.load(Size::Byte, 0);
+        to.op(Op::And, 0xf0);
+        to.branch(If::Equal, 0x60, versioned);
+        to.goto(short);
+        to.place(versioned);
+    }
+    to.store_x(cell::NETWORK);
+    ipv6(to);
+    to.place(transport);
+    for _ in 0..if level.short.is_some() { INNER_EXTENSIONS } else { EXTENSIONS } {
+        transports(to, level, exits, ends);
+        extension(to, exits, first);
+    }
+    transports(to, level, exits, ends);
+    to.goto(exits.deep);
+
+    to.place(first);
+    first_fragment(to, level, exits, ends);
+    if let Some(short) = level.short {
+        for (label, needed, exit) in
+            [(tcp, 20, None), (udp, 8, Some(level.udp)), (icmp, 8, Some(exits.icmp)), (icmpv6, 8, Some(exits.icmpv6))]
+        {
+            to.place(label);
+            left(to, needed, short);
+            room(to, needed, short);
+            if let Some(exit) = exit {
+                to.goto(exit);
+                continue;
+            }
+            let long = to.label();
+            payload(to);
+            to.load_cell(cell::PAYLOAD);
+            to.branch(If::AnyBit, NEGATIVE, short);
+            to.load_cell(cell::HEADER);
+            to.branch(If::AtLeast, 20, long);
+            to.goto(short);
+            to.place(long);
+            to.goto(exits.tcp);
+        }
+    } else {
+        for (label, exit) in [(tcp, exits.tcp), (udp, level.udp), (icmp, exits.icmp), (icmpv6, exits.icmpv6)] {
+            to.place(label);
+            to.goto(exit);
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Ends {
+    tcp: Label,
+    udp: Label,
+    icmp: Label,
+    icmpv6: Label,
+}
+
+/// From the IPv4 header at X to A = protocol, X = the header behind.
+fn ipv4(to: &mut Assembler) {
     length(to, 2, 0);
     to.load(Size::Byte, 9);
     to.store(cell::SPARE);
@@ -161,16 +458,56 @@ fn length(to: &mut Assembler, offset: u32, header: u32) {
     to.store(cell::LEFT);
 }
 
-/// To the exit of the transport that A names.
-fn transports(to: &mut Assembler, exits: Exits) {
-    to.branch(If::Equal, 6, exits.tcp);
-    to.branch(If::Equal, 17, exits.udp);
-    to.branch(If::Equal, 1, exits.icmp);
-    to.branch(If::Equal, 58, exits.icmpv6);
+/// To where the protocol that A names leads, if it is no extension header.
+fn transports(to: &mut Assembler, level: Level, exits: Exits, ends: Ends) {
+    to.branch(If::Equal, 6, ends.tcp);
+    to.branch(If::Equal, 17, ends.udp);
+    to.branch(If::Equal, 1, ends.icmp);
+    to.branch(If::Equal, 58, ends.icmpv6);
+    to.branch(If::Equal, 4, level.ipv4);
+    to.branch(If::Equal, 41, level.ipv6);
+    to.branch(If::Equal, 47, level.gre);
+    to.branch(If::Equal, 132, exits.sctp);
+    to.one_of(&[50, 115], exits.closed);
+}
+
+/// On from the header behind the first of several fragments: to the transport, if all of its header is there.
+fn first_fragment(to: &mut Assembler, level: Level, exits: Exits, ends: Ends) {
+    let (tcp, udp, icmp, icmpv6) = (to.label(), to.label(), to.label(), to.label());
+    let tunnels =
+        [(4, level.ipv4), (41, level.ipv6), (47, level.gre)].map(|(protocol, exit)| (protocol, exit, to.label()));
+    to.branch(If::Equal, 6, tcp);
+    to.branch(If::Equal, 17, udp);
+    to.branch(If::Equal, 1, icmp);
+    to.branch(If::Equal, 58, icmpv6);
+    for (protocol, _, label) in tunnels {
+        to.branch(If::Equal, protocol, label);
+    }
+    to.branch(If::Equal, 132, exits.sctp);
+    to.one_of(&[50, 115], exits.closed);
+    // More extension headers: whether they end here is for user space to see.
+    to.one_of(&[0, 43, 44, 51, 60], exits.deep);
+    to.goto(exits.other_ip);
+    for (label, needed, exit) in [(udp, 8, ends.udp), (icmp, 8, ends.icmp), (icmpv6, 8, ends.icmpv6)] {
+        to.place(label);
+        left(to, needed, exits.fragment);
+        to.goto(exit);
+    }
+    for (_, exit, label) in tunnels {
+        to.place(label);
+        left(to, HEADERS, exits.fragment);
+        to.goto(exit);
+    }
+    to.place(tcp);
+    left(to, 20, exits.fragment);
+    payload(to);
+    to.load_cell(cell::PAYLOAD);
+    to.branch(If::AnyBit, NEGATIVE, exits.fragment);
+    to.goto(ends.tcp);
 }
 
 /// Over the extension header at X, whose protocol is A, to the next: A = its protocol.
-fn extension(to: &mut Assembler, exits: Exits) {
+fn extension(to: &mut Assembler, exits: Exits, first: Label) {
     let (options, fragment, authentication, step) = (to.label(), to.label(), to.label(), to.label());
     to.one_of(&[0, 43, 60], options);
     to.branch(If::Equal, 44, fragment);
@@ -178,10 +515,25 @@ fn extension(to: &mut Assembler, exits: Exits) {
     to.goto(exits.other_ip);
 
     to.place(fragment);
+    let (later, several) = (to.label(), to.label());
     to.load(Size::Half, 2);
-    to.branch(If::AnyBit, 0xfff8, exits.other_ip);
+    to.branch(If::AnyBit, 0xfff8, later);
+    to.branch(If::AnyBit, 1, several);
     to.load_constant(8);
     to.goto(step);
+    to.place(later);
+    to.op(Op::And, 0xfff8);
+    to.branch(If::Equal, 8, exits.fragment);
+    to.goto(exits.other_ip);
+    to.place(several);
+    to.load_cell(cell::LEFT);
+    to.op(Op::Sub, 8);
+    to.store(cell::LEFT);
+    to.load(Size::Byte, 0);
+    to.store(cell::SPARE);
+    to.advance(8);
+    to.load_cell(cell::SPARE);
+    to.goto(first);
     to.place(authentication);
     to.load(Size::Byte, 1);
     to.op(Op::Add, 2);
@@ -206,6 +558,150 @@ fn extension(to: &mut Assembler, exits: Exits) {
     to.store(cell::LEFT);
     to.load_x_cell(cell::FREE);
     to.load_cell(cell::SPARE);
+}
+
+/// Into the tunnels, from their first header at X.
+fn open(to: &mut Assembler, tunnels: Tunnels, inner: Inner, exits: Exits) {
+    let (vxlan, geneve, teredo) = (to.label(), to.label(), to.label());
+    to.place(tunnels.udp);
+    to.load(Size::Half, 2);
+    to.one_of(&port::VXLAN.map(u32::from), vxlan);
+    to.branch(If::Equal, u32::from(port::GENEVE), geneve);
+    to.branch(If::Equal, u32::from(port::TEREDO), teredo);
+    to.load(Size::Half, 0);
+    to.branch(If::Equal, u32::from(port::TEREDO), teredo);
+    to.goto(exits.udp);
+
+    to.place(vxlan);
+    let valid = to.label();
+    enter(to, true);
+    room(to, 16, inner.short);
+    to.load(Size::Byte, 8);
+    to.branch(If::AnyBit, 0x08, valid);
+    to.goto(inner.short);
+    to.place(valid);
+    to.advance(16);
+    to.goto(inner.ethernet);
+
+    to.place(geneve);
+    enter(to, true);
+    room(to, 16, inner.short);
+    to.load(Size::Half, 10);
+    to.store(cell::SPARE);
+    to.load(Size::Byte, 8);
+    to.branch(If::AnyBit, 0xc0, inner.short);
+    to.op(Op::Shl, 2);
+    to.op(Op::Add, 16);
+    to.op_x(Op::Add);
+    to.tax();
+    to.load_cell(cell::SPARE);
+    to.branch(If::Equal, u32::from(kind::BRIDGED), inner.ethernet);
+    to.goto(inner.ethertype);
+
+    to.place(teredo);
+    let (authenticated, origin, packet) = (to.label(), to.label(), to.label());
+    let (behind, plain) = (to.label(), to.label());
+    enter(to, true);
+    room(to, 8 + 40, inner.short);
+    to.advance(8);
+    to.load(Size::Half, 0);
+    to.branch(If::Equal, 1, authenticated);
+    to.goto(behind);
+    to.place(authenticated);
+    to.load(Size::Byte, 2);
+    to.store(cell::SPARE);
+    to.load(Size::Byte, 3);
+    to.op(Op::Add, 13);
+    to.op_x(Op::Add);
+    to.load_x_cell(cell::SPARE);
+    to.op_x(Op::Add);
+    to.tax();
+    room(to, 40, inner.short);
+    to.place(behind);
+    to.load(Size::Half, 0);
+    to.branch(If::Equal, 0, origin);
+    to.goto(plain);
+    to.place(origin);
+    to.advance(8);
+    room(to, 40, inner.short);
+    to.place(plain);
+    to.load(Size::Byte, 0);
+    to.op(Op::And, 0xf0);
+    to.branch(If::Equal, 0x60, packet);
+    to.goto(inner.short);
+    to.place(packet);
+    to.goto(inner.six);
+
+    for (label, network) in [(tunnels.ipv4, inner.four), (tunnels.ipv6, inner.six)] {
+        to.place(label);
+        enter(to, false);
+        to.goto(network);
+    }
+    to.place(tunnels.gre);
+    gre(to, inner);
+}
+
+/// Notes the outer packet, of which X is the header behind IP.
+fn enter(to: &mut Assembler, udp: bool) {
+    to.load_cell(cell::NETWORK);
+    to.store(cell::OUTER_NETWORK);
+    to.load_cell(cell::FAMILY);
+    to.store(cell::OUTER_FAMILY);
+    if udp {
+        to.store_x(cell::OUTER_UDP);
+    } else {
+        to.load_constant(0);
+        to.store(cell::OUTER_UDP);
+    }
+}
+
+fn gre(to: &mut Assembler, inner: Inner) {
+    let (second, third, long) = (to.label(), to.label(), to.label());
+    enter(to, false);
+    room(to, 4, inner.short);
+    to.load(Size::Half, 0);
+    to.branch(If::AnyBit, 0x4007, inner.short);
+    to.store_x(cell::TRANSPORT);
+    to.load(Size::Half, 2);
+    to.store(cell::SPARE);
+    // Checksum, key and sequence number take four bytes each.
+    to.load_constant(4);
+    to.store(cell::HEADER);
+    for shift in [13, 11, 10] {
+        to.load_x_cell(cell::TRANSPORT);
+        to.load(Size::Half, 0);
+        to.op(Op::Shr, shift);
+        to.op(Op::And, 4);
+        to.load_x_cell(cell::HEADER);
+        to.op_x(Op::Add);
+        to.store(cell::HEADER);
+    }
+    to.load_x_cell(cell::TRANSPORT);
+    to.load(Size::Half, 0);
+    to.op(Op::And, 0x1000);
+    to.store(cell::PAYLOAD);
+    to.load_cell(cell::HEADER);
+    to.op_x(Op::Add);
+    to.tax();
+    to.load_cell(cell::SPARE);
+    to.branch(If::Equal, u32::from(kind::BRIDGED), inner.ethernet);
+    to.branch(If::Equal, u32::from(kind::ERSPAN), second);
+    to.branch(If::Equal, u32::from(kind::ERSPAN_III), third);
+    to.goto(inner.ethertype);
+    to.place(second);
+    to.load_cell(cell::PAYLOAD);
+    to.branch(If::Equal, 0, inner.ethernet);
+    to.advance(8);
+    to.goto(inner.ethernet);
+    to.place(third);
+    room(to, 12, inner.short);
+    to.load(Size::Byte, 11);
+    to.branch(If::AnyBit, 1, long);
+    to.advance(12);
+    to.goto(inner.ethernet);
+    to.place(long);
+    to.advance(20);
+    to.goto(inner.ethernet);
 }
 
 /// From a TCP header at X: its length and that of the payload to their cells. X stays; a payload length below zero
@@ -242,4 +738,18 @@ pub(in crate::capture) fn begins_rpc(to: &mut Assembler, yes: Label) {
     to.branch(If::Greater, u32::from(dce_rpc::LAST_TYPE), no);
     to.goto(yes);
     to.place(no);
+}
+
+/// A = the four words of an IPv6 address at X + `offset`, folded by exclusive or.
+pub(in crate::capture) fn fold(to: &mut Assembler, offset: u32) {
+    const WORDS: [u32; 3] = [cell::FREE, cell::FREE + 1, cell::FREE + 2];
+    for (cell, word) in WORDS.into_iter().zip(0..) {
+        to.load(Size::Word, offset + 4 * word);
+        to.store(cell);
+    }
+    to.load(Size::Word, offset + 12);
+    for cell in WORDS {
+        to.load_x_cell(cell);
+        to.op_x(Op::Xor);
+    }
 }

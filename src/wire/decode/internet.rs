@@ -17,12 +17,41 @@ pub(super) struct Datagram<'a> {
     pub protocol: IpNumber,
     /// TTL or hop limit.
     pub hops: u8,
-    /// Not the first fragment: the payload is no transport header.
-    pub later_fragment: bool,
+    /// Where a fragment stands in what it is a part of.
+    pub part: Part,
     /// What was captured behind the headers, without link padding.
     pub payload: &'a [u8],
     /// Its length on the wire.
     pub payload_length: usize,
+}
+
+/// Where a fragment stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// No fragment, or an atomic one (RFC 6946).
+    Whole,
+    /// The first fragment of several.
+    First,
+    /// The first fragment of several, which ends before the transport header.
+    Headless,
+    /// A later fragment, so many units of 8 bytes behind the first: the payload is no transport header.
+    Later(u16),
+}
+
+impl Part {
+    #[inline]
+    fn new(offset: u16, more: bool) -> Self {
+        match (offset, more) {
+            (0, false) => Part::Whole,
+            (0, true) => Part::First,
+            (offset, _) => Part::Later(offset),
+        }
+    }
+
+    /// Whether the payload is a transport header, or the beginning of one.
+    pub(super) fn has_header(self) -> bool {
+        matches!(self, Part::Whole | Part::First)
+    }
 }
 
 /// An IPv4 packet at the start of `bytes`, of which `on_wire` bytes were on the wire, padding included.
@@ -53,11 +82,11 @@ fn behind_ipv4<'a>(header: &Ipv4HeaderSlice<'a>, bytes: &'a [u8], length: usize)
         destination: Address::v4(header.destination()),
         protocol: header.protocol(),
         hops: header.ttl(),
-        later_fragment: header.fragments_offset().value() != 0,
+        part: Part::new(header.fragments_offset().value(), header.more_fragments()),
         payload: bytes.get(header_length..length.min(bytes.len())).unwrap_or_default(),
         payload_length: length.saturating_sub(header_length),
     };
-    if datagram.protocol == ip_number::AUTH && !datagram.later_fragment {
+    if datagram.protocol == ip_number::AUTH && datagram.part.has_header() {
         extension(&mut datagram)?;
     }
     Ok(datagram)
@@ -87,12 +116,12 @@ fn behind_ipv6<'a>(header: &Ipv6HeaderSlice<'a>, bytes: &'a [u8], length: usize)
         destination: v6(header.destination()).ok_or(Undecoded::Ip)?,
         protocol: header.next_header(),
         hops: header.hop_limit(),
-        later_fragment: false,
+        part: Part::Whole,
         payload: payload.get(..length.min(payload.len())).unwrap_or_default(),
         payload_length: length,
     };
     // Each header takes at least 8 bytes, so the frame bounds this loop.
-    while !datagram.later_fragment && is_extension(datagram.protocol) {
+    while datagram.part.has_header() && is_extension(datagram.protocol) {
         extension(&mut datagram)?;
     }
     Ok(datagram)
@@ -117,11 +146,19 @@ fn is_extension(protocol: IpNumber) -> bool {
 
 /// Takes one extension header off.
 fn extension(datagram: &mut Datagram<'_>) -> Result<(), Undecoded> {
+    if datagram.part == Part::First && datagram.payload_length < header_length(datagram) {
+        datagram.part = Part::Headless;
+        return Ok(());
+    }
     let cut = |_| Undecoded::Extension;
     let (next, length) = match datagram.protocol {
         ip_number::IPV6_FRAGMENTATION_HEADER => {
             let header = Ipv6FragmentHeaderSlice::from_slice(datagram.payload).map_err(cut)?;
-            datagram.later_fragment = header.fragment_offset().value() != 0;
+            // A second fragment header makes no first fragment whole.
+            match Part::new(header.fragment_offset().value(), header.more_fragments()) {
+                Part::Whole => {}
+                part => datagram.part = part,
+            }
             (header.next_header(), header.slice().len())
         }
         ip_number::AUTH => {
@@ -137,4 +174,13 @@ fn extension(datagram: &mut Datagram<'_>) -> Result<(), Undecoded> {
     datagram.payload = datagram.payload.get(length..).unwrap_or_default();
     datagram.payload_length = datagram.payload_length.saturating_sub(length);
     Ok(())
+}
+
+/// The length of the extension header that comes next, by its own word; the least there is, where that was not captured.
+fn header_length(datagram: &Datagram<'_>) -> usize {
+    match (datagram.protocol, datagram.payload.get(1).map(|&units| usize::from(units))) {
+        (ip_number::IPV6_FRAGMENTATION_HEADER, _) | (_, None) => 8,
+        (ip_number::AUTH, Some(units)) => (units + 2) * 4,
+        (_, Some(units)) => (units + 1) * 8,
+    }
 }
