@@ -120,6 +120,10 @@ signals! {
     SmbGhost = "smb.smbghost", Exploit;
     /// An administrative share plus a remote-execution call on a new peer.
     RemoteExecution = "lateral.remote_execution", Scan;
+    /// A packet that opened nothing told who is there: a new peer refused what no handshake preceded.
+    Probe = "probe.liveness", Scan;
+    /// A fragment made to hide a transport header: tiny, or overlapping it (RFC 1858, RFC 3128).
+    FragmentEvasion = "fragment.evasion", Scan;
 }
 
 impl fmt::Display for Signal {

@@ -1,5 +1,9 @@
 //! When evidence becomes an alarm: the score against its threshold, the windows against theirs.
 //!
+//! What is normal work as long as it stays what it is measures itself against the full threshold: SMB1 with a handful of
+//! peers, and an administrator on one host. First contacts outside the protected networks alone fill no window past the
+//! watch: what polls a hundred servers of the Internet has reached nobody here.
+//!
 //! The score is a CUSUM of log-likelihood ratios (Jung et al. 2004, reversed after Schechter et al. 2004). The threshold
 //! falls while hosts are contained (cooperative containment, Weaver et al. 2004) and for a host that an alarmed one
 //! reached (infection chains), never below its floor.
@@ -70,10 +74,13 @@ impl Context<'_> {
                 }
             }
         }
-        for (window, bins) in settings.any_windows.iter().zip(&mut host.any) {
+        let inside = settings.protected.contains(peer);
+        for ((window, bins), inner) in settings.any_windows.iter().zip(&mut host.any).zip(&mut host.any_inside) {
             let count = bins.push(window.length, self.now);
+            let within = if inside { inner.push(window.length, self.now) } else { inner.within(window.length, self.now) };
             let limit = halve(window.limit);
-            let grade = if count >= limit { Grade::Scan } else { Grade::Watch };
+            // Nobody inside is reached by contacts outside: they are worth a watch, however many.
+            let grade = if within >= limit { Grade::Scan } else { Grade::Watch };
             let better = tipped.is_none_or(|(_, _, _, so_far)| grade > so_far);
             if (count >= limit || count >= limit.div_ceil(2)) && better {
                 tipped = Some((Signal::FanoutAny, *window, limit, grade));
@@ -87,7 +94,8 @@ impl Context<'_> {
             host.lateral.within(window.length, self.now)
         } else {
             let at = settings.any_windows.iter().position(|other| *other == window);
-            at.and_then(|at| host.any.get(at)).map_or(limit, |bins| bins.within(window.length, self.now))
+            let bins = if grade == Grade::Scan { &host.any_inside } else { &host.any };
+            at.and_then(|at| bins.get(at)).map_or(limit, |bins| bins.within(window.length, self.now))
         };
         let seconds = u32::try_from(window.length.as_secs()).unwrap_or(u32::MAX);
         let detail = Detail::Window { count, limit, seconds };
@@ -157,9 +165,29 @@ pub(super) fn is_usual(
 }
 
 /// The threshold that applies to `host`, given the one after cooperation.
+///
+/// SMB1 and remote execution do not profit from a lowered one. Each part of the score is measured against a threshold of
+/// its own: with `o` of other evidence and `r` of routine, the host alarms at o / lowered + r / full ≥ 1.
 pub(super) fn threshold_of(settings: &Settings, cooperative: Score, host: &Host) -> Score {
     let threshold = if host.chained { Score(cooperative.0 / 2) } else { cooperative };
-    threshold.max(settings.threshold_floor)
+    let (lowered, full) = (threshold.max(settings.threshold_floor).0, settings.threshold.0);
+    if lowered >= full {
+        return Score(lowered);
+    }
+    let share = i64::from(routine(settings, host).0.min(full));
+    let raised = i64::from(lowered) + share * i64::from(full - lowered) / i64::from(full.max(1));
+    Score(i32::try_from(raised).unwrap_or(i32::MAX))
+}
+
+/// What of a host's score is routine as long as it stays at a few peers: SMB1, and remote execution.
+fn routine(settings: &Settings, host: &Host) -> Score {
+    let routine = host.evidence.iter().filter(|known| matches!(known.signal, Signal::Smb1 | Signal::RemoteExecution));
+    let (sum, at) = routine.fold((Score(0), Timestamp::ZERO), |(sum, at), evidence| {
+        let left = sum.decayed(evidence.at.since(at).saturating_sub(settings.decay / 10), settings.decay);
+        (Score(left.0.saturating_add(evidence.weight.0)), evidence.at)
+    });
+    let left = sum.decayed(host.score_at.since(at).saturating_sub(settings.decay / 10), settings.decay);
+    left.min(host.score)
 }
 
 /// The threshold while `contained` hosts are.

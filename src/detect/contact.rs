@@ -108,7 +108,7 @@ impl Detector {
         let other = match class {
             Class::Lateral => Some(Class::Other),
             Class::Other => Some(Class::Lateral),
-            Class::Arp | Class::Echo | Class::Decoy | Class::Spoken | Class::Again => None,
+            Class::Arp | Class::Echo | Class::Decoy | Class::Spoken | Class::Again | Class::Execution => None,
         };
         if other.is_some_and(|other| !contacts.knows(host.party(), peer, other, now)) {
             host.destinations = host.destinations.saturating_add(1);

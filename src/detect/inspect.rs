@@ -50,7 +50,7 @@ impl Detector {
             return;
         }
         let (now, generation, threshold) = (self.now, self.generation, self.threshold);
-        let Detector { settings, shared, hosts, counters, events, .. } = self;
+        let Detector { settings, shared, hosts, contacts, counters, events, .. } = self;
         let settings = &**settings;
         let Some(host) = hosts.get_or_insert(source, now) else { return };
         host.seen = now;
@@ -71,6 +71,10 @@ impl Detector {
             _ => Score(0),
         };
         if signal.grade() < Grade::Exploit && (host.acted || weight == Score(0)) {
+            return;
+        }
+        // One administrator works on one host all day long: the pair counts once in the contact memory.
+        if signal == Signal::RemoteExecution && contacts.meet(host.party(), peer, Class::Execution, now) == Seen::Before {
             return;
         }
         let mut ctx = Context { settings, shared, counters, events, now, threshold };

@@ -153,7 +153,7 @@ fn outweigh(settings: &Settings, host: &mut Host, now: Timestamp) {
 /// A third of the weight outside the lateral services; ARP has a weight of its own.
 fn scaled(weight: Score, class: Class) -> Score {
     match class {
-        Class::Lateral | Class::Arp | Class::Decoy | Class::Spoken | Class::Again => weight,
+        Class::Lateral | Class::Arp | Class::Decoy | Class::Spoken | Class::Again | Class::Execution => weight,
         Class::Other | Class::Echo => Score(weight.0 / 3),
     }
 }
@@ -212,7 +212,7 @@ impl Context<'_> {
         let (signal, weight) = match class {
             Class::Arp if dark => (Signal::ArpSweep, weights.arp),
             // Who is asked for may have answered past this gateway.
-            Class::Arp | Class::Decoy | Class::Spoken | Class::Again => return,
+            Class::Arp | Class::Decoy | Class::Spoken | Class::Again | Class::Execution => return,
             Class::Echo => (Signal::EchoSweep, if dark { weights.dark } else { weights.failure }),
             Class::Lateral | Class::Other if dark => (Signal::Dark, weights.dark),
             Class::Lateral => (Signal::FailureFirstContact, weights.failure),

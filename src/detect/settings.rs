@@ -159,6 +159,8 @@ pub struct Weights {
     pub exploit: Score,
     /// Admin share plus remote-execution call on a new peer.
     pub remote_execution: Score,
+    /// A fragment that hides its transport header, sent to a new peer.
+    pub fragment: Score,
     /// First contact answered by a known server (negative).
     pub known_server: Score,
     /// First contact answered by anyone else.
@@ -176,6 +178,7 @@ impl Default for Weights {
             smb1: Score(2000),
             exploit: Score(9900),
             remote_execution: Score(5000),
+            fragment: Score(5000),
             known_server: Score(-1390),
             answered: Score(0),
         }

@@ -27,6 +27,8 @@ pub enum Class {
     Spoken,
     /// On a lateral service by a host that is acted on, within a few minutes.
     Again,
+    /// One made the other run something.
+    Execution,
 }
 
 /// Who makes contact: a host, in one of its rounds. A released host begins a new round with an empty memory.

@@ -89,6 +89,8 @@ pub struct Host {
     pub lateral: Recent,
     /// First contacts on any port, one per configured window.
     pub any: [Bins; ANY_WINDOWS],
+    /// Those of them inside the protected networks.
+    pub any_inside: [Bins; ANY_WINDOWS],
     /// The latest evidence, oldest first; empty until there is some.
     pub evidence: Vec<Evidence>,
     /// The latest answered first contacts on lateral services.
@@ -131,6 +133,7 @@ impl Host {
             attempts: Attempts::default(),
             lateral: Recent::default(),
             any: [Bins::default(); ANY_WINDOWS],
+            any_inside: [Bins::default(); ANY_WINDOWS],
             reached: [None; Host::REACHED],
             reached_next: 0,
             evidence: Vec::new(),
@@ -208,6 +211,7 @@ impl Host {
         self.attempts.clear();
         self.lateral.clear();
         self.any = [Bins::default(); ANY_WINDOWS];
+        self.any_inside = [Bins::default(); ANY_WINDOWS];
         self.evidence.clear();
         self.dirty = true;
     }

@@ -210,6 +210,12 @@ pub(super) const WEIGHTS: Section = Section {
              second within minutes contains.",
         ),
         key(
+            "fragment",
+            Nats(|c| &mut c.detect.weights.fragment, 0.0..=100.0),
+            "A fragment that hides its transport header was sent to a new peer: a first one without the whole header, or \
+             one at offset 1 (RFC 1858, RFC 3128). No stack sends them by itself. Contains at the second peer.",
+        ),
+        key(
             "known_server",
             Nats(|c| &mut c.detect.weights.known_server, -100.0..=0.0),
             "A first contact was answered by a server that others use: evidence of innocence, hence negative. On ports that \
