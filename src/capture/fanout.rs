@@ -40,9 +40,8 @@ pub fn program(interest: &Interest) -> Vec<Instruction> {
     to.load(Size::Byte, 13);
     to.branch(If::AnyBit, u32::from(Flags::RST), destination);
     to.branch(If::AnyBit, u32::from(Flags::ACK), bare);
-    to.op(Op::And, u32::from(Flags::SYN | Flags::FIN));
-    to.branch(If::Equal, u32::from(Flags::SYN), source);
-    to.goto(ported);
+    // A SYN, or what no connection holds and only asks who is there.
+    to.goto(source);
     to.place(bare);
     to.branch(If::AnyBit, u32::from(Flags::SYN), destination);
     to.place(ported);
@@ -169,7 +168,7 @@ fn suspect(frame: &Frame<'_>, lateral: &Services) -> Address {
                 || rpc_type(segment.payload).is_some_and(|kind| dce_rpc::SERVERS.contains(&u32::from(kind)));
             if segment.flags.is_rst() || segment.flags.is_syn_ack() {
                 segment.destination
-            } else if segment.flags.is_syn() || serves(segment.destination_port) {
+            } else if !segment.flags.is_ack() || serves(segment.destination_port) {
                 segment.source
             } else if serves(segment.source_port) || from_server() {
                 segment.destination

@@ -21,6 +21,12 @@ use crate::wire::Address;
 /// A host is not alarmed, or watched, for the same grade again within this time.
 pub(super) const REPEAT: Duration = Duration::from_secs(600);
 
+/// Evidence that others can cause counts in full within this time after a first contact of the host's own.
+const OWN: Duration = Duration::from_secs(300);
+
+/// Questions to the link are counted within this time.
+pub(super) const ASKED_WITHIN: Duration = Duration::from_secs(60);
+
 /// Everything but the host that weighing one packet needs.
 pub(super) struct Context<'a> {
     pub settings: &'a Settings,
@@ -55,11 +61,73 @@ impl Context<'_> {
         }
     }
 
+    /// Adds evidence that others can cause: a packet in the name of a dark address makes a host ask the link for it, one
+    /// in the host's name makes a peer refuse it. It lifts the score half way at most, for a watch, unless `host` opens
+    /// first contacts of its own meanwhile where `own` counts.
+    pub fn hearsay(&mut self, host: &mut Host, evidence: Evidence, own: bool) -> bool {
+        let (settings, now) = (self.settings, self.now);
+        let half = Score(self.threshold_of(host).0 / 2).min(settings.watch);
+        let opened = own && host.opened.is_some_and(|at| now.since(at) <= OWN);
+        let room = (half.0 - host.score_now(now, settings.decay).0).max(0);
+        let weight = if opened { evidence.weight } else { evidence.weight.min(Score(room)) };
+        if weight.0 <= 0 {
+            return false;
+        }
+        self.counters.evidence(evidence.signal);
+        let score = host.add(Evidence { weight, ..evidence }, settings.decay);
+        if opened && score >= self.threshold_of(host) {
+            self.raise(host, Grade::Scan, evidence.signal);
+        } else if score >= half {
+            self.raise(host, Grade::Watch, evidence.signal);
+            return true;
+        }
+        false
+    }
+
+    /// Checks the windows of lateral services over UDP after `host` opened a first contact to `peer`.
+    pub fn datagrams(&mut self, host: &mut Host, peer: Address, port: u16) {
+        let settings = self.settings;
+        let mut tipped: Option<(Grade, Detail)> = None;
+        for (window, bins) in settings.udp_windows.iter().zip(&mut host.datagrams) {
+            let count = bins.push(window.length, self.now);
+            let limit = if host.chained { window.limit.div_ceil(2) } else { window.limit };
+            let grade = if count >= limit { Grade::Scan } else { Grade::Watch };
+            if count >= limit.div_ceil(2) && tipped.is_none_or(|(so_far, _)| grade > so_far) {
+                let seconds = u32::try_from(window.length.as_secs()).unwrap_or(u32::MAX);
+                tipped = Some((grade, Detail::Window { count, limit, seconds }));
+            }
+        }
+        if let Some((grade, detail)) = tipped {
+            self.tip(host, Signal::FanoutLateral, peer, port, grade, detail);
+        }
+    }
+
+    /// Counts an address that `host` asks the link for; to many distinct ones within a minute it is watched.
+    pub fn questions(&mut self, host: &mut Host, target: Address, limit: u32) {
+        let count = host.asked.push(ASKED_WITHIN, self.now);
+        if count > limit {
+            let seconds = u32::try_from(ASKED_WITHIN.as_secs()).unwrap_or(u32::MAX);
+            let detail = Detail::Window { count, limit, seconds };
+            self.tip(host, Signal::ArpSweep, target, 0, Grade::Watch, detail);
+        }
+    }
+
+    /// A window is full.
+    fn tip(&mut self, host: &mut Host, signal: Signal, peer: Address, port: u16, grade: Grade, detail: Detail) {
+        if self.is_due(host, grade) {
+            self.counters.evidence(signal);
+            let evidence = Evidence { signal, at: self.now, peer, port, weight: Score(0), detail };
+            host.add(evidence, self.settings.decay);
+            self.raise(host, grade, signal);
+        }
+    }
+
     /// Checks the windows after `host` opened a first contact to `peer`.
     pub fn windows(&mut self, host: &mut Host, peer: Address, port: u16, lateral: bool) {
         let (settings, shared, now, address) = (self.settings, self.shared, self.now, host.address);
         let usual = || lateral && is_usual(settings, shared, address, peer, port, now);
-        let chained = host.chained && !usual();
+        let swept = host.swept.is_some_and(|at| now.since(at) <= settings.chain_memory);
+        let chained = (host.chained || swept) && !usual();
         let halve = |limit: u32| if chained { limit.div_ceil(2) } else { limit };
         let mut tipped: Option<(Signal, Window, u32, Grade)> = None;
         if lateral {
@@ -75,16 +143,24 @@ impl Context<'_> {
             }
         }
         let inside = settings.protected.contains(peer);
+        let mut sweeps = false;
         for ((window, bins), inner) in settings.any_windows.iter().zip(&mut host.any).zip(&mut host.any_inside) {
             let count = bins.push(window.length, self.now);
-            let within = if inside { inner.push(window.length, self.now) } else { inner.within(window.length, self.now) };
-            let limit = halve(window.limit);
+            let within =
+                if inside { inner.push(window.length, self.now) } else { inner.within(window.length, self.now) };
+            // Who swept is expected to meet the living: on lateral services alone its windows are halved for that.
+            let limit = if host.chained { halve(window.limit) } else { window.limit };
             // Nobody inside is reached by contacts outside: they are worth a watch, however many.
             let grade = if within >= limit { Grade::Scan } else { Grade::Watch };
+            sweeps |= within >= limit.div_ceil(2);
             let better = tipped.is_none_or(|(_, _, _, so_far)| grade > so_far);
             if (count >= limit || count >= limit.div_ceil(2)) && better {
                 tipped = Some((Signal::FanoutAny, *window, limit, grade));
             }
+        }
+        if sweeps {
+            // Who tried so many inside knows by now who is there.
+            host.swept = Some(now);
         }
         let Some((signal, window, limit, grade)) = tipped else { return };
         if !self.is_due(host, grade) || (grade == Grade::Watch && signal == Signal::FanoutLateral && usual()) {
@@ -98,10 +174,7 @@ impl Context<'_> {
             at.and_then(|at| bins.get(at)).map_or(limit, |bins| bins.within(window.length, self.now))
         };
         let seconds = u32::try_from(window.length.as_secs()).unwrap_or(u32::MAX);
-        let detail = Detail::Window { count, limit, seconds };
-        self.counters.evidence(signal);
-        host.add(Evidence { signal, at: self.now, peer, port, weight: Score(0), detail }, settings.decay);
-        self.raise(host, grade, signal);
+        self.tip(host, signal, peer, port, grade, Detail::Window { count, limit, seconds });
     }
 
     fn is_due(&self, host: &Host, grade: Grade) -> bool {

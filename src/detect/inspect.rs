@@ -74,7 +74,8 @@ impl Detector {
             return;
         }
         // One administrator works on one host all day long: the pair counts once in the contact memory.
-        if signal == Signal::RemoteExecution && contacts.meet(host.party(), peer, Class::Execution, now) == Seen::Before {
+        if signal == Signal::RemoteExecution && contacts.meet(host.party(), peer, Class::Execution, now) == Seen::Before
+        {
             return;
         }
         let mut ctx = Context { settings, shared, counters, events, now, threshold };
