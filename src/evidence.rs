@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::suspect::{Link, Suspect};
 use crate::time::Timestamp;
-use crate::wire::frame::Transport;
+use crate::wire::frame::{Transport, TunnelKind};
 use crate::wire::{Address, Mac};
 
 /// Evidence in thousandths of a nat, so that sums are exact and the same on every machine.
@@ -122,6 +122,12 @@ signals! {
     SmbGhost = "smb.smbghost", Exploit;
     /// An administrative share plus a remote-execution call on a new peer.
     RemoteExecution = "lateral.remote_execution", Scan;
+    /// A packet that opened nothing told who is there: a new peer refused what no handshake preceded.
+    Probe = "probe.liveness", Scan;
+    /// A fragment made to hide a transport header: tiny, or overlapping it (RFC 1858, RFC 3128).
+    FragmentEvasion = "fragment.evasion", Scan;
+    /// A host begins to use a tunnel, or several hosts in one spread: what runs inside cannot be told apart at the door.
+    Tunnel = "tunnel.begun", Scan;
 }
 
 impl fmt::Display for Signal {
@@ -175,6 +181,13 @@ pub enum Detail {
         /// Window length in seconds.
         seconds: u32,
     },
+    /// A tunnel of this kind, with at least so many hosts inside.
+    Tunnel {
+        /// Its kind.
+        kind: TunnelKind,
+        /// Distinct source addresses inside, as far as they can be seen.
+        inside: u32,
+    },
     /// A host that is acted on spreads over another port too.
     Further {
         /// Points: an address that answered counts one, a dark one three.
@@ -219,6 +232,14 @@ impl fmt::Display for Detail {
             Detail::Answered => f.write_str("answered"),
             Detail::Window { count, limit, seconds } => {
                 write!(f, "{count} distinct destinations within {seconds} s, threshold {limit}")
+            }
+            Detail::Tunnel { kind, inside: 0 } => write!(f, "begins to use a tunnel ({})", kind.label()),
+            Detail::Tunnel { kind, inside } => {
+                write!(
+                    f,
+                    "{inside} hosts inside a tunnel ({}) open contacts: a site's, or made to look like one",
+                    kind.label()
+                )
             }
             Detail::Further { points } => write!(f, "spreads over this port too ({points} points)"),
             Detail::Chain { from } => write!(f, "lately reached by {from}, which is alarmed"),

@@ -9,6 +9,8 @@ mod scene;
 
 #[path = "core/dark.rs"]
 mod dark;
+#[path = "core/datagrams.rs"]
+mod datagrams;
 #[path = "core/disorder.rs"]
 mod disorder;
 #[path = "core/evidence.rs"]
@@ -21,6 +23,8 @@ mod forged;
 mod ladder;
 #[path = "core/outcomes.rs"]
 mod outcomes;
+#[path = "core/probes.rs"]
+mod probes;
 #[path = "core/running.rs"]
 mod running;
 #[path = "core/spread.rs"]

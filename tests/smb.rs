@@ -17,3 +17,5 @@ mod reading;
 mod segmentation;
 #[path = "smb/talk.rs"]
 mod talk;
+#[path = "smb/weighing.rs"]
+mod weighing;

@@ -1,5 +1,9 @@
 //! When evidence becomes an alarm: the score against its threshold, the windows against theirs.
 //!
+//! What is normal work as long as it stays what it is measures itself against the full threshold: SMB1 with a handful of
+//! peers, and an administrator on one host. First contacts outside the protected networks alone fill no window past the
+//! watch: what polls a hundred servers of the Internet has reached nobody here.
+//!
 //! The score is a CUSUM of log-likelihood ratios (Jung et al. 2004, reversed after Schechter et al. 2004). The threshold
 //! falls while hosts are contained (cooperative containment, Weaver et al. 2004) and for a host that an alarmed one
 //! reached (infection chains), never below its floor.
@@ -18,6 +22,12 @@ use crate::wire::frame::Transport;
 
 /// A host is not alarmed, or watched, for the same grade again within this time.
 pub(super) const REPEAT: Duration = Duration::from_secs(600);
+
+/// Evidence that others can cause counts in full within this time after a first contact of the host's own.
+const OWN: Duration = Duration::from_secs(300);
+
+/// Questions to the link are counted within this time.
+pub(super) const ASKED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Everything but the host that weighing one packet needs.
 pub(super) struct Context<'a> {
@@ -53,11 +63,73 @@ impl Context<'_> {
         }
     }
 
+    /// Adds evidence that others can cause: a packet in the name of a dark address makes a host ask the link for it, one
+    /// in the host's name makes a peer refuse it. It lifts the score half way at most, for a watch, unless `host` opens
+    /// first contacts of its own meanwhile where `own` counts.
+    pub fn hearsay(&mut self, host: &mut Host, evidence: Evidence, own: bool) -> bool {
+        let (settings, now) = (self.settings, self.now);
+        let half = Score(self.threshold_of(host).0 / 2).min(settings.watch);
+        let opened = own && host.opened.is_some_and(|at| now.since(at) <= OWN);
+        let room = (half.0 - host.score_now(now, settings.decay).0).max(0);
+        let weight = if opened { evidence.weight } else { evidence.weight.min(Score(room)) };
+        if weight.0 <= 0 {
+            return false;
+        }
+        self.counters.evidence(evidence.signal);
+        let score = host.add(Evidence { weight, ..evidence }, settings.decay);
+        if opened && score >= self.threshold_of(host) {
+            self.raise(host, Grade::Scan, evidence.signal);
+        } else if score >= half {
+            self.raise(host, Grade::Watch, evidence.signal);
+            return true;
+        }
+        false
+    }
+
+    /// Checks the windows of lateral services over UDP after `host` opened a first contact to `peer`.
+    pub fn datagrams(&mut self, host: &mut Host, peer: Address, port: u16) {
+        let settings = self.settings;
+        let mut tipped: Option<(Grade, Detail)> = None;
+        for (window, bins) in settings.udp_windows.iter().zip(&mut host.datagrams) {
+            let count = bins.push(window.length, self.now);
+            let limit = if host.chained { window.limit.div_ceil(2) } else { window.limit };
+            let grade = if count >= limit { Grade::Scan } else { Grade::Watch };
+            if count >= limit.div_ceil(2) && tipped.is_none_or(|(so_far, _)| grade > so_far) {
+                let seconds = u32::try_from(window.length.as_secs()).unwrap_or(u32::MAX);
+                tipped = Some((grade, Detail::Window { count, limit, seconds }));
+            }
+        }
+        if let Some((grade, detail)) = tipped {
+            self.tip(host, Signal::FanoutLateral, peer, port, grade, detail);
+        }
+    }
+
+    /// Counts an address that `host` asks the link for; to many distinct ones within a minute it is watched.
+    pub fn questions(&mut self, host: &mut Host, target: Address, limit: u32) {
+        let count = host.asked.push(ASKED_WITHIN, self.now);
+        if count > limit {
+            let seconds = u32::try_from(ASKED_WITHIN.as_secs()).unwrap_or(u32::MAX);
+            let detail = Detail::Window { count, limit, seconds };
+            self.tip(host, Signal::ArpSweep, target, 0, Grade::Watch, detail);
+        }
+    }
+
+    /// A window is full.
+    pub fn tip(&mut self, host: &mut Host, signal: Signal, peer: Address, port: u16, grade: Grade, detail: Detail) {
+        if self.is_due(host, grade) {
+            self.counters.evidence(signal);
+            let evidence = Evidence { signal, at: self.now, peer, port, weight: Score(0), detail };
+            host.add(evidence, self.settings.decay);
+            self.raise(host, grade, signal);
+        }
+    }
+
     /// Checks the windows after `host` opened a first contact to `peer`.
     pub fn windows(&mut self, host: &mut Host, peer: Address, port: u16, lateral: bool) {
         let (settings, shared, now, address) = (self.settings, self.shared, self.now, host.address);
         let usual = || lateral && is_usual(settings, shared, address, peer, port, now);
-        let chained = host.chained && !usual();
+        let swept = host.swept.is_some_and(|at| now.since(at) <= settings.chain_memory);
+        let chained = (host.chained || swept) && !usual();
         let halve = |limit: u32| if chained { limit.div_ceil(2) } else { limit };
         let mut tipped: Option<(Signal, Window, u32, Grade)> = None;
         if lateral {
@@ -72,14 +144,25 @@ impl Context<'_> {
                 }
             }
         }
-        for (window, bins) in settings.any_windows.iter().zip(&mut host.any) {
+        let inside = settings.protected.contains(peer);
+        let mut sweeps = false;
+        for ((window, bins), inner) in settings.any_windows.iter().zip(&mut host.any).zip(&mut host.any_inside) {
             let count = bins.push(window.length, self.now);
-            let limit = halve(window.limit);
-            let grade = if count >= limit { Grade::Scan } else { Grade::Watch };
+            let within =
+                if inside { inner.push(window.length, self.now) } else { inner.within(window.length, self.now) };
+            // Who swept is expected to meet the living: on lateral services alone its windows are halved for that.
+            let limit = if host.chained { halve(window.limit) } else { window.limit };
+            // Nobody inside is reached by contacts outside: they are worth a watch, however many.
+            let grade = if within >= limit { Grade::Scan } else { Grade::Watch };
+            sweeps |= within >= limit.div_ceil(2);
             let better = tipped.is_none_or(|(_, _, _, so_far)| grade > so_far);
             if (count >= limit || count >= limit.div_ceil(2)) && better {
                 tipped = Some((Signal::FanoutAny, *window, limit, grade));
             }
+        }
+        if sweeps {
+            // Who tried so many inside knows by now who is there.
+            host.swept = Some(now);
         }
         let Some((signal, window, limit, grade)) = tipped else { return };
         if !self.is_due(host, grade) || (grade == Grade::Watch && signal == Signal::FanoutLateral && usual()) {
@@ -89,10 +172,11 @@ impl Context<'_> {
             host.lateral.within(window.length, self.now)
         } else {
             let at = settings.any_windows.iter().position(|other| *other == window);
-            at.and_then(|at| host.any.get(at)).map_or(limit, |bins| bins.within(window.length, self.now))
+            let bins = if grade == Grade::Scan { &host.any_inside } else { &host.any };
+            at.and_then(|at| bins.get(at)).map_or(limit, |bins| bins.within(window.length, self.now))
         };
-        self.fills(host, signal, (window, limit, count), peer, port);
-        self.raise(host, grade, signal);
+        let seconds = u32::try_from(window.length.as_secs()).unwrap_or(u32::MAX);
+        self.tip(host, signal, peer, port, grade, Detail::Window { count, limit, seconds });
     }
 
     fn is_due(&self, host: &Host, grade: Grade) -> bool {
@@ -236,9 +320,29 @@ pub(super) fn is_usual(
 }
 
 /// The threshold that applies to `host`, given the one after cooperation.
+///
+/// SMB1 and remote execution do not profit from a lowered one. Each part of the score is measured against a threshold of
+/// its own: with `o` of other evidence and `r` of routine, the host alarms at o / lowered + r / full ≥ 1.
 pub(super) fn threshold_of(settings: &Settings, cooperative: Score, host: &Host) -> Score {
     let threshold = if host.chained { Score(cooperative.0 / 2) } else { cooperative };
-    threshold.max(settings.threshold_floor)
+    let (lowered, full) = (threshold.max(settings.threshold_floor).0, settings.threshold.0);
+    if lowered >= full {
+        return Score(lowered);
+    }
+    let share = i64::from(routine(settings, host).0.min(full));
+    let raised = i64::from(lowered) + share * i64::from(full - lowered) / i64::from(full.max(1));
+    Score(i32::try_from(raised).unwrap_or(i32::MAX))
+}
+
+/// What of a host's score is routine as long as it stays at a few peers: SMB1, and remote execution.
+fn routine(settings: &Settings, host: &Host) -> Score {
+    let routine = host.evidence.iter().filter(|known| matches!(known.signal, Signal::Smb1 | Signal::RemoteExecution));
+    let (sum, at) = routine.fold((Score(0), Timestamp::ZERO), |(sum, at), evidence| {
+        let left = sum.decayed(evidence.at.since(at).saturating_sub(settings.decay / 10), settings.decay);
+        (Score(left.0.saturating_add(evidence.weight.0)), evidence.at)
+    });
+    let left = sum.decayed(host.score_at.since(at).saturating_sub(settings.decay / 10), settings.decay);
+    left.min(host.score)
 }
 
 /// The threshold while `contained` hosts are.

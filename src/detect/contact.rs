@@ -9,20 +9,27 @@ use crate::detect::event::Event;
 use crate::detect::outcome::{answered_late, is_dark};
 use crate::detect::settings::{Role, Settings};
 use crate::detect::verify::{attachment, identify};
-use crate::evidence::{Detail, Score, Signal};
+use crate::evidence::{Detail, Grade, Score, Signal};
 use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::track::buckets::Buckets;
 use crate::track::contacts::{Party, Seen};
-use crate::track::{Attempt, Class, Contacts, Host, Shared};
+use crate::track::heard::Sent;
+use crate::track::{Attempt, Class, Contacts, Host, Opening, Proof, Shared};
 use crate::wire::frame::Transport;
-use crate::wire::{Address, Frame};
+use crate::wire::{Address, Frame, Mac};
 
 /// The shared table hears of a living host at most this often.
 const TELL: Duration = Duration::from_secs(30);
 
 /// The responder hears that an acted host goes on at most this often.
 const ACTIVE: Duration = Duration::from_secs(10);
+
+/// From so many source addresses inside on, a tunnel is taken for a site's.
+const SITE: u32 = 3;
+
+/// So many first contacts on lateral services within a minute out of a site's tunnel are worth a look.
+const SITE_CONTACTS: u32 = 15;
 
 /// A host that is acted on, and gathers so many points on another port, spreads over that port too: an address that answers
 /// counts one, one that is dark three, a server that others use none.
@@ -32,8 +39,21 @@ const FURTHER: u16 = 15;
 const SEVERAL: u32 = 4;
 const ROUND: Duration = Duration::from_secs(300);
 
+/// Lateral services over UDP that answer nobody: NetBIOS datagrams (RFC 1002 §4.4).
+const ONE_WAY: [u16; 1] = [138];
+
 /// A question to the link is asked again within so many seconds if nobody answers.
 const ASKS_AGAIN: u32 = 5;
+
+/// Most distinct addresses, of those not known to be alive, that an ordinary host asks its link for within a minute: 24
+/// in real captures. Sweeps ask for 250 to 40,000.
+const ASKS: u32 = 32;
+
+/// The same for a router, which asks for whom its senders name: 499 within 28 s in real captures.
+const ROUTER_ASKS: u32 = 2048;
+
+/// A question is caused by who sent in the target's name within this time.
+const CAUSED: Duration = Duration::from_secs(60);
 
 /// What a packet attempts.
 #[derive(Clone, Copy)]
@@ -43,6 +63,8 @@ pub(super) struct Try {
     pub port: u16,
     pub class: Class,
     pub transport: Transport,
+    /// What its answer must acknowledge.
+    pub opening: Opening,
     /// The connection was found running: its attempt and the answer were not seen, but the client talks.
     pub running: bool,
 }
@@ -71,7 +93,9 @@ impl Context<'_> {
 impl Detector {
     /// `frame` shows that a host attempts something.
     pub(super) fn attempt(&mut self, frame: &Frame<'_>, what: Try) {
-        let Try { host: source, peer, port, class, running, .. } = what;
+        let Try { host: inside, peer, port, class, opening, running, .. } = what;
+        // What runs in a tunnel is the doing of whoever sends it.
+        let source = frame.tunnel.map_or(inside, |tunnel| tunnel.outer_source);
         if !self.settings.protected.contains(source) || self.settings.own.contains(source) || source == peer {
             return;
         }
@@ -79,7 +103,8 @@ impl Detector {
         let order = self.order;
         let cooperative = self.threshold;
         let generation = self.generation;
-        let Detector { settings, shared, hosts, contacts, deadlines, buckets, counters, events, started, .. } = self;
+        let Detector { settings, shared, hosts, contacts, deadlines, buckets, counters, events, started, keys, .. } =
+            self;
         let settings = &**settings;
         let (host, unproved) = match identify(settings, shared, hosts, frame, source, now) {
             Ok(found) => found,
@@ -99,14 +124,32 @@ impl Detector {
             host.told = now;
             shared.addresses.saw(source, now);
         }
-        let lateral = class == Class::Lateral;
+        let lateral = matches!(class, Class::Lateral | Class::LateralUdp);
+        if let Some(tunnel) = frame.tunnel
+            && inside != source
+        {
+            host.tunnelled |= 1 << (keys.address(inside) >> 58);
+            let inside = host.tunnelled.count_ones();
+            if inside >= SITE {
+                // Several hosts in one tunnel are a site's, or look like one: cutting it would cut off the site.
+                let mut ctx = Context { settings, shared, counters, events, now, threshold: cooperative };
+                let detail = Detail::Tunnel { kind: tunnel.kind, inside };
+                if lateral && meet(host, contacts, peer, class, now) == Seen::First {
+                    host.lateral.push(now);
+                    if host.lateral.reached(SITE_CONTACTS, Duration::from_secs(60), now) {
+                        ctx.tip(host, Signal::Tunnel, peer, port, Grade::Watch, detail);
+                    }
+                }
+                return;
+            }
+        }
         if host.acted {
-            if lateral && now.since(host.active_told) >= ACTIVE && goes_on(host, contacts, peer, now) {
+            if lateral && now.since(host.active_told) >= ACTIVE && goes_on(host, contacts, peer, class, now) {
                 host.active_told = now;
                 host.dirty = true;
                 events.push(Event::Active { suspect: host.suspect, at: now });
             }
-            if class == Class::Other && settings.protected.contains(peer) && !running {
+            if matches!(class, Class::Other | Class::OtherUdp) && settings.protected.contains(peer) && !running {
                 let mut ctx = Context { settings, shared, counters, events, now, threshold: cooperative };
                 ctx.further(host, contacts, generation, what);
             }
@@ -124,11 +167,14 @@ impl Detector {
         if meet(host, contacts, peer, class, now) == Seen::Before {
             if running && !(host.attempts.is_empty() && host.evidence.is_empty()) {
                 self.inferred(what);
+            } else if !running && !host.attempts.is_empty() {
+                host.attempts.opened_again(peer, port, class, opening);
             }
             return;
         }
         let mut ctx = Context { settings, shared, counters, events, now, threshold: cooperative };
-        if running && now.since(started.unwrap_or(now)) < settings.start_up_grace {
+        let learns = running || class == Class::OtherUdp;
+        if learns && now.since(started.unwrap_or(now)) < settings.start_up_grace {
             contacts.answered(host.party(), peer, class);
             ctx.counters.learnt += 1;
             return;
@@ -140,12 +186,8 @@ impl Detector {
         }
         ctx.counters.first_contacts += 1;
         host.dirty = true;
-        let other = match class {
-            Class::Lateral => Some(Class::Other),
-            Class::Other => Some(Class::Lateral),
-            Class::Arp | Class::Echo | Class::Decoy | Class::Spoken | Class::Again => None,
-        };
-        if other.is_some_and(|other| !contacts.knows(host.party(), peer, other, now)) {
+        let met = |other: &Class| *other != class && contacts.knows(host.party(), peer, *other, now);
+        if Class::CONTACTS.contains(&class) && !Class::CONTACTS.iter().any(met) {
             host.destinations = host.destinations.saturating_add(1);
         }
         if lateral && let Some((from, exposed_port, at)) = host.exposed {
@@ -159,11 +201,16 @@ impl Detector {
             }
         }
         if lateral {
+            host.opened = Some(now);
+        }
+        if class == Class::LateralUdp {
+            ctx.datagrams(host, peer, port);
+        } else if lateral {
             host.lateral.push(now);
         } else if matches!(what.transport, Transport::Tcp | Transport::Udp) && settings.protected.contains(peer) {
             host.ports.add((what.transport, port), 1);
         }
-        ctx.windows(host, peer, port, lateral);
+        ctx.windows(host, peer, port, class == Class::Lateral);
         if settings.decoys.contains(peer) {
             let touched = Detail::Fields { what: "bait address touched", values: [0; 4], source: "config: decoys" };
             ctx.weigh(host, Signal::DecoyTouch, peer, port, settings.weights.decoy_touch, touched);
@@ -174,8 +221,14 @@ impl Detector {
             remember(host, what);
             return;
         }
-        // Towards other ports outside the protected networks nothing weighs: no verdict is needed.
-        let weighs = lateral || settings.protected.contains(peer);
+        // Towards other ports outside the protected networks nothing weighs: no verdict is needed. Nor is one of a
+        // datagram that need not be answered.
+        let weighs = match class {
+            Class::Lateral => true,
+            Class::OtherUdp => false,
+            Class::LateralUdp => !ONE_WAY.contains(&port) && settings.protected.contains(peer),
+            _ => settings.protected.contains(peer),
+        };
         if !weighs {
             return;
         }
@@ -183,7 +236,8 @@ impl Detector {
             ctx.counters.outcome(Outcome::Limited);
             return;
         }
-        if let Some(oldest) = host.attempts.push(Attempt { peer, transport: what.transport, port, class, at: now }) {
+        let attempt = Attempt { peer, transport: what.transport, port, class, at: now, openings: [opening; 2] };
+        if let Some(oldest) = host.attempts.push(attempt) {
             ctx.silent(host, oldest, true);
         }
         // More than a few attempts pending: they have failed. While that goes on, each new one fails the one before.
@@ -214,11 +268,20 @@ impl Detector {
         let Some(host) = hosts.sender(what.host, link, card).and_then(|slot| hosts.sending(slot, what.host)) else {
             return;
         };
-        // A router asks for whom it forwards to; that is its senders' doing. And what is alive may be asked for.
-        if shared.addresses.is_alive(what.peer, now)
-            || shared.addresses.is_router(link, card, now)
-            || !contacts.asks_again(host.party(), what.peer, Class::Arp, ASKS_AGAIN, now)
-        {
+        // What is alive may be asked for.
+        if shared.addresses.is_alive(what.peer, now) {
+            return;
+        }
+        // A packet in the target's name makes anybody ask for it.
+        if shared.heard.within(Sent::Anything, what.peer, what.host, CAUSED, now) {
+            counters.unverified(Unverified::Caused);
+            return;
+        }
+        let router = shared.addresses.is_router(link, card, now);
+        let first = !contacts.knows(host.party(), what.peer, Class::Arp, now);
+        let again = contacts.asks_again(host.party(), what.peer, Class::Arp, ASKS_AGAIN, now);
+        // A router asks for whom it forwards to; that is its senders' doing.
+        if !first && (router || !again) {
             return;
         }
         if has_role(settings, host, generation, now, |role| role_allows(role, what)) {
@@ -226,17 +289,19 @@ impl Detector {
             return;
         }
         let mut ctx = Context { settings, shared, counters, events, now, threshold };
-        ctx.silent(
-            host,
-            Attempt {
-                peer: what.peer,
-                transport: Transport::Other,
-                port: 0,
-                class: Class::Arp,
-                at: now - Duration::from_secs(1),
-            },
-            false,
-        );
+        if first {
+            ctx.questions(host, what.peer, if router { ROUTER_ASKS } else { ASKS });
+            return;
+        }
+        let attempt = Attempt {
+            peer: what.peer,
+            transport: Transport::Other,
+            port: 0,
+            class: Class::Arp,
+            at: now - Duration::from_secs(1),
+            openings: [what.opening; 2],
+        };
+        ctx.silent(host, attempt, false);
     }
 
     /// The client goes on as if answered, though no answer was seen.
@@ -248,12 +313,19 @@ impl Detector {
         let awaits = |host: &Host| host.attempts.awaits(what.peer, what.port);
         let Some(host) = self.hosts.get_mut_where(what.host, awaits) else { return };
         // A dark address stays one: payload is easily sent to it, however late.
-        if host.attempts.settle(what.peer, what.port, &[what.class]).is_none()
+        if host.attempts.settle(what.peer, what.port, &[what.class], Proof::Port(what.opening.port)).is_none()
             && !answered_late(host, what.peer, what.port, self.now, |signal| signal != Signal::Dark)
         {
             return;
         }
-        self.shared.inferred_answer();
+        // Many addresses of one card are one client, unless it is a router.
+        let (card, addresses) = (host.attachment.mac, &self.shared.addresses);
+        let client = if card == Mac::default() || addresses.is_router(host.suspect.link, card, self.now) {
+            self.keys.address(what.host)
+        } else {
+            self.keys.mac(card)
+        };
+        self.shared.inferred_answer(client, self.keys.address(what.peer));
         self.counters.outcome(Outcome::Answered);
         self.contacts.answered(host.party(), what.peer, what.class);
         remember(host, what);
@@ -277,8 +349,7 @@ fn meet(host: &Host, contacts: &mut Contacts, peer: Address, class: Class, now: 
 
 /// Whether a host that is acted on still spreads: it tries an address it never tried before, or goes round among several
 /// that never answered it. Its own servers it may miss without being renewed for that.
-fn goes_on(host: &mut Host, contacts: &mut Contacts, peer: Address, now: Timestamp) -> bool {
-    let class = Class::Lateral;
+fn goes_on(host: &mut Host, contacts: &mut Contacts, peer: Address, class: Class, now: Timestamp) -> bool {
     if meet(host, contacts, peer, class, now) == Seen::First {
         return true;
     }
@@ -295,7 +366,7 @@ fn goes_on(host: &mut Host, contacts: &mut Contacts, peer: Address, now: Timesta
 }
 
 pub(super) fn remember(host: &mut Host, what: Try) {
-    if what.class == Class::Lateral {
+    if matches!(what.class, Class::Lateral | Class::LateralUdp) {
         host.remember(crate::evidence::Reached { destination: what.peer, port: what.port });
     }
 }

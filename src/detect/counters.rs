@@ -69,11 +69,15 @@ pub enum Unverified {
     Handshake,
     /// Nobody on the source's segment answers for it.
     NobodyThere,
+    /// An answer that did not come from the peer, or not by the path that leads to it.
+    Answer,
+    /// Somebody sent in the name of the address that was asked for.
+    Caused,
 }
 
 impl Unverified {
     /// Every reason, in label order.
-    pub const ALL: [Unverified; 10] = [
+    pub const ALL: [Unverified; 12] = [
         Unverified::Mac,
         Unverified::Interface,
         Unverified::ReversePath,
@@ -84,6 +88,8 @@ impl Unverified {
         Unverified::Role,
         Unverified::Handshake,
         Unverified::NobodyThere,
+        Unverified::Answer,
+        Unverified::Caused,
     ];
 
     /// The metric label.
@@ -100,6 +106,8 @@ impl Unverified {
             Unverified::Role => "role",
             Unverified::Handshake => "handshake",
             Unverified::NobodyThere => "nobody_there",
+            Unverified::Answer => "answer",
+            Unverified::Caused => "caused",
         }
     }
 }
@@ -109,6 +117,8 @@ impl Unverified {
 pub struct Counters {
     /// Frames taken.
     pub frames: u64,
+    /// Tunnels that hosts began to use.
+    pub tunnels: u64,
     /// First contacts begun.
     pub first_contacts: u64,
     /// First contacts by [`Outcome`].
@@ -203,6 +213,7 @@ impl Counters {
         self.encrypted += other.encrypted;
         self.compressed += other.compressed;
         self.frames += other.frames;
+        self.tunnels += other.tunnels;
         self.first_contacts += other.first_contacts;
         self.watches += other.watches;
         self.taken_back += other.taken_back;

@@ -11,17 +11,24 @@ use crate::detect::outcome::Answer;
 use crate::detect::settings::{Capacities, Networks, Settings};
 use crate::detect::smb::{Inspector, Report};
 use crate::detect::verify::identify;
-use crate::evidence::{Detail, Reached, Score, Signal};
+use crate::evidence::{Detail, Grade, Reached, Score, Signal};
 use crate::suspect::{Link, Suspect, Who};
 use crate::time::Timestamp;
-use crate::track::attempts::Due;
+use crate::track::attempts::{Due, Opening, Proof};
 use crate::track::buckets::Buckets;
 use crate::track::contacts::Seen;
+use crate::track::heard::Sent;
 use crate::track::hosts::Adopted;
 use crate::track::ports::Ports;
-use crate::track::{Addresses, Class, Contacts, Deadlines, Host, Hosts, Keys, Shared};
-use crate::wire::frame::{Arp, Datagram, Direction, Echo, IcmpError, Neighbour, Packet, Segment, Transport};
+use crate::track::{Addresses, Class, Contacts, Deadlines, Heard, Host, Hosts, Keys, Shared};
+use crate::wire::frame::{
+    Arp, Datagram, Direction, Echo, Flags, Fragment, FragmentKind, IcmpError, Neighbour, Opaque, Packet, Segment,
+    Transport, Tunnel, TunnelKind,
+};
 use crate::wire::{Address, Frame, Mac};
+
+/// Datagrams back within this time are part of the same talk.
+const TALKING: Duration = Duration::from_secs(600);
 
 /// A host that nobody answers for is not alarmed again for so long.
 const DOUBTED: Duration = Duration::from_secs(30);
@@ -46,6 +53,7 @@ pub struct Detector {
     pub(super) order: u64,
     pub(super) started: Option<Timestamp>,
     pub(super) threshold: Score,
+    pub(super) keys: Keys,
     contained: u32,
 }
 
@@ -70,6 +78,7 @@ impl Detector {
             order: 0,
             started: None,
             threshold: settings.threshold,
+            keys,
             contained: 0,
             settings,
         }
@@ -83,7 +92,7 @@ impl Detector {
             + Contacts::bytes(share(capacities.contacts))
             + Deadlines::bytes(share(capacities.attempts))
             + Inspector::bytes(share(capacities.streams));
-        each * shards.max(1) + Addresses::bytes(capacities.addresses)
+        each * shards.max(1) + Addresses::bytes(capacities.addresses) + Heard::BYTES
     }
 
     /// Takes one frame. `order` counts frames over all shards; it only breaks ties between equal times.
@@ -92,20 +101,35 @@ impl Detector {
         self.order = order;
         self.started.get_or_insert(self.now);
         self.counters.frames += 1;
+        if let Some(Tunnel { kind, outer_source, outer_destination }) = frame.tunnel {
+            self.tunnels(frame, kind, outer_source, outer_destination);
+        }
         match &frame.packet {
             Packet::Tcp(segment) => self.tcp(frame, segment),
             Packet::Udp(datagram) => self.udp(frame, *datagram),
             Packet::Arp(arp) => self.arp(frame, *arp),
             Packet::Neighbour(neighbour) => self.neighbour(frame, *neighbour),
             Packet::Echo(echo) => self.echo(frame, *echo),
-            Packet::IcmpError(error) => self.icmp_error(*error),
-            Packet::Fragment(_) | Packet::Tunnel(_) | Packet::OtherIp { .. } | Packet::NonIp => {}
+            Packet::IcmpError(error) => self.icmp_error(frame, *error),
+            Packet::Fragment(fragment) => self.fragment(frame, *fragment),
+            Packet::Tunnel(Opaque { kind, source, destination, .. }) => {
+                self.tunnels(frame, *kind, *source, *destination);
+            }
+            Packet::OtherIp { .. } | Packet::NonIp => {}
         }
     }
 
     fn tcp(&mut self, frame: &Frame<'_>, segment: &Segment<'_>) {
         let Segment { source, destination, source_port, destination_port, flags, .. } = *segment;
-        if flags.is_syn() {
+        self.hear(frame, source, destination);
+        // Every segment of a connection but its first has ACK (RFC 9293 §3.10.7.4); what has neither, or SYN with FIN, asks
+        // who is there.
+        let probes = !flags.is_ack() && !flags.is_rst() && !flags.is_syn();
+        if flags.is_rst() && flags.0 & Flags::SYN != 0 {
+            // Nobody opens and ends with one segment, and nobody answers it.
+            return;
+        }
+        if flags.is_syn() || probes {
             if frame.meta.direction == Direction::In && destination.is_unicast() && source.is_unicast() {
                 let class = if self.settings.lateral.has_tcp(destination_port) { Class::Lateral } else { Class::Other };
                 self.attempt(
@@ -116,19 +140,38 @@ impl Detector {
                         port: destination_port,
                         class,
                         transport: Transport::Tcp,
+                        // A probe may be answered with its own number: it need not count one.
+                        opening: Opening {
+                            port: source_port,
+                            sequence: segment.sequence.wrapping_sub(u32::from(probes)),
+                        },
                         running: false,
                     },
                 );
             }
         } else if flags.is_syn_ack() {
+            let proof = Proof::Acknowledges { port: destination_port, number: segment.acknowledgement };
+            if self.is_forged(frame, destination, source, source_port, proof) {
+                return;
+            }
             self.alive(source);
             if self.settings.lateral.has_tcp(source_port) || self.settings.decoys.contains(source) {
                 self.offered(source, destination, source_port, segment.sequence.wrapping_add(1));
             }
-            self.answer(destination, source, source_port, &[Class::Lateral, Class::Other], Answer::Open);
+            self.answer(destination, source, source_port, &[Class::Lateral, Class::Other], proof, Answer::Open);
         } else if flags.is_rst() {
+            let proof = Proof::Acknowledges { port: destination_port, number: segment.acknowledgement };
+            if self.is_forged(frame, destination, source, source_port, proof) {
+                return;
+            }
             self.alive(source);
-            self.answer(destination, source, source_port, &[Class::Lateral, Class::Other], Answer::Refused);
+            let classes = [Class::Lateral, Class::Other];
+            // Without ACK it answers no SYN.
+            let settled =
+                flags.is_ack() && self.answer(destination, source, source_port, &classes, proof, Answer::Refused);
+            if !settled && frame.meta.direction == Direction::In {
+                self.refused(segment);
+            }
         } else {
             if frame.meta.direction == Direction::In && flags.is_ack() {
                 self.acknowledged(frame, segment);
@@ -150,6 +193,7 @@ impl Detector {
                         port: destination_port,
                         class: Class::Lateral,
                         transport: Transport::Tcp,
+                        opening: Opening { port: source_port, sequence: segment.sequence },
                         running: true,
                     },
                 );
@@ -160,26 +204,45 @@ impl Detector {
 
     fn udp(&mut self, frame: &Frame<'_>, datagram: Datagram) {
         let Datagram { source, destination, source_port, destination_port } = datagram;
-        if frame.meta.direction == Direction::Out || !source.is_unicast() {
+        let out = frame.meta.direction == Direction::Out;
+        if !source.is_unicast() {
+            return;
+        }
+        let (to, from) = (self.settings.lateral.has_udp(destination_port), self.settings.lateral.has_udp(source_port));
+        if from && !to && destination.is_unicast() {
+            let proof = Proof::Port(destination_port);
+            if self.is_forged(frame, destination, source, source_port, proof) {
+                return;
+            }
+            self.answer(destination, source, source_port, &[Class::LateralUdp], proof, Answer::Open);
+        }
+        if out {
             return;
         }
         self.alive(source);
         if !destination.is_unicast() {
             return;
         }
-        let (to, from) = (self.settings.lateral.has_udp(destination_port), self.settings.lateral.has_udp(source_port));
-        if to && from {
-            // Both ports are the service's, as NetBIOS has it: who asks and who answers cannot be told.
-            return;
+        // Who was asked lately answers; who asks is who sent first, also where both ports are the service's, as NetBIOS
+        // has it.
+        let heard = &self.shared.heard;
+        let answers = heard.within(Sent::Datagram, destination, source, TALKING, self.now);
+        if !self.misplaced(frame, source) {
+            heard.note(Sent::Datagram, source, destination, self.now);
         }
-        if to {
-            let host = source;
-            let port = destination_port;
-            let class = Class::Lateral;
-            let transport = Transport::Udp;
-            self.attempt(frame, Try { host, peer: destination, port, class, transport, running: false });
-        } else if from {
-            self.answer(destination, source, source_port, &[Class::Lateral], Answer::Open);
+        self.hear(frame, source, destination);
+        if !answers && (to || !from) {
+            let (host, port, transport) = (source, destination_port, Transport::Udp);
+            let class = if to { Class::LateralUdp } else { Class::OtherUdp };
+            let opening = Opening { port: source_port, sequence: 0 };
+            self.attempt(frame, Try { host, peer: destination, port, class, transport, opening, running: false });
+        }
+    }
+
+    /// Notes in whose name something is sent to whom.
+    fn hear(&self, frame: &Frame<'_>, source: Address, destination: Address) {
+        if frame.meta.direction == Direction::In {
+            self.shared.heard.note(Sent::Anything, source, destination, self.now);
         }
     }
 
@@ -190,7 +253,7 @@ impl Detector {
                 self.alive(arp.sender);
                 self.shared.questions.answered(arp.sender, arp.sender_mac);
                 self.owns(frame.link(), arp.sender_mac, arp.sender);
-                self.answer(arp.target, arp.sender, 0, &[Class::Arp], Answer::Open);
+                self.answer(arp.target, arp.sender, 0, &[Class::Arp], Proof::Port(0), Answer::Open);
             }
             return;
         }
@@ -236,8 +299,8 @@ impl Detector {
         }
         self.alive(sender);
         if self.settings.protected.contains(target) {
-            let (class, transport) = (Class::Arp, Transport::Other);
-            self.attempt(frame, Try { host: sender, peer: target, port: 0, class, transport, running: false });
+            let (class, transport, opening) = (Class::Arp, Transport::Other, Opening::default());
+            self.attempt(frame, Try { host: sender, peer: target, port: 0, class, transport, opening, running: false });
         }
     }
 
@@ -245,17 +308,21 @@ impl Detector {
         if !echo.source.is_unicast() || !echo.destination.is_unicast() {
             return;
         }
+        self.hear(frame, echo.source, echo.destination);
         if !echo.request {
+            if self.is_forged(frame, echo.destination, echo.source, 0, Proof::Port(0)) {
+                return;
+            }
             self.alive(echo.source);
-            self.answer(echo.destination, echo.source, 0, &[Class::Echo], Answer::Open);
+            self.answer(echo.destination, echo.source, 0, &[Class::Echo], Proof::Port(0), Answer::Open);
         } else if frame.meta.direction == Direction::In && self.settings.protected.contains(echo.destination) {
-            let (class, transport) = (Class::Echo, Transport::Icmp);
+            let (class, transport, opening) = (Class::Echo, Transport::Icmp, Opening::default());
             let (host, peer) = (echo.source, echo.destination);
-            self.attempt(frame, Try { host, peer, port: 0, class, transport, running: false });
+            self.attempt(frame, Try { host, peer, port: 0, class, transport, opening, running: false });
         }
     }
 
-    fn icmp_error(&mut self, error: IcmpError) {
+    fn icmp_error(&mut self, frame: &Frame<'_>, error: IcmpError) {
         if error.reporter.is_unicast() {
             self.alive(error.reporter);
         }
@@ -264,12 +331,90 @@ impl Detector {
         }
         let (kind, code) = error.kind;
         let classes: &[Class] = match error.transport {
-            Transport::Tcp | Transport::Udp => &[Class::Lateral, Class::Other],
+            Transport::Tcp => &[Class::Lateral, Class::Other],
+            Transport::Udp => &[Class::LateralUdp, Class::OtherUdp],
             Transport::Icmp => &[Class::Echo],
             Transport::Other => return,
         };
-        let port = error.destination_port;
-        self.answer(error.source, error.destination, port, classes, Answer::Unreachable { kind, code });
+        let (port, proof) = (error.destination_port, Proof::Port(error.source_port));
+        let answer = Answer::Unreachable { kind, code };
+        let settled = self.answer(error.source, error.destination, port, classes, proof, answer);
+        // A port or protocol that is not there (RFC 792, RFC 4443 §3.1), by the destination itself: it is there.
+        let itself = error.reporter == error.destination && matches!((kind, code), (3, 2 | 3) | (1, 4));
+        if !settled && itself && frame.meta.direction == Direction::In {
+            let detail = Detail::Unreachable { kind, code };
+            self.found_out(error.source, error.source_port, error.destination, port, detail);
+        }
+    }
+
+    fn fragment(&mut self, frame: &Frame<'_>, fragment: Fragment) {
+        if frame.meta.direction == Direction::Out || frame.tunnel.is_some() {
+            return;
+        }
+        let (what, source) = match fragment.kind {
+            FragmentKind::Tiny => ("a first fragment that ends within its transport header", "RFC 1858"),
+            FragmentKind::Overlapping => ("a fragment that would overwrite the transport header", "RFC 3128"),
+            FragmentKind::Headless => ("a first fragment without its transport header", "RFC 7112"),
+        };
+        let detail = Detail::Fields { what, values: [0; 4], source };
+        self.hides(frame, fragment.source, fragment.destination, detail);
+    }
+
+    /// `source` sends through a tunnel to `destination`. That it begins to is worth a look, once a pair: what was there at
+    /// the start is a site's.
+    fn tunnels(&mut self, frame: &Frame<'_>, kind: TunnelKind, source: Address, destination: Address) {
+        let (now, threshold, generation) = (self.now, self.threshold, self.generation);
+        let Detector { settings, shared, hosts, contacts, counters, events, started, .. } = self;
+        let settings = &**settings;
+        if frame.meta.direction == Direction::Out
+            || !settings.protected.contains(source)
+            || settings.own.contains(source)
+            || !destination.is_unicast()
+        {
+            return;
+        }
+        let Ok((host, _)) = identify(settings, shared, hosts, frame, source, now) else { return };
+        if contacts.meet(host.party(), destination, Class::Tunnel, now) == Seen::Before {
+            return;
+        }
+        if now.since(started.unwrap_or(now)) < settings.start_up_grace {
+            counters.learnt += 1;
+            return;
+        }
+        let transport = Transport::Other;
+        let opening = Opening::default();
+        let what =
+            Try { host: source, peer: destination, port: 0, class: Class::Tunnel, transport, opening, running: false };
+        if has_role(settings, host, generation, now, |role| role_allows(role, what)) {
+            counters.unverified(Unverified::Role);
+            return;
+        }
+        counters.tunnels += 1;
+        let mut ctx = Context { settings, shared, counters, events, now, threshold };
+        let detail = Detail::Tunnel { kind, inside: 0 };
+        ctx.tip(host, Signal::Tunnel, destination, 0, Grade::Watch, detail);
+    }
+
+    /// `frame` is a fragment by which `source` hides a transport header from `destination`'s gateway; `detail` says how.
+    /// Each new peer weighs once.
+    pub fn hides(&mut self, frame: &Frame<'_>, source: Address, destination: Address, detail: Detail) {
+        let (now, threshold) = (self.now, self.threshold);
+        let Detector { settings, shared, hosts, contacts, counters, events, .. } = self;
+        if !settings.protected.contains(source) || settings.own.contains(source) || !destination.is_unicast() {
+            return;
+        }
+        let host = match identify(settings, shared, hosts, frame, source, now) {
+            Ok((host, _)) => host,
+            Err(doubt) => {
+                doubt.into_iter().for_each(|doubt| counters.unverified(doubt.reason));
+                return;
+            }
+        };
+        if host.acted || contacts.meet(host.party(), destination, Class::Fragment, now) == Seen::Before {
+            return;
+        }
+        let mut ctx = Context { settings, shared, counters, events, now, threshold };
+        ctx.weigh(host, Signal::FragmentEvasion, destination, 0, settings.weights.fragment, detail);
     }
 
     /// Notes that `address` sent something.
@@ -367,7 +512,8 @@ impl Detector {
             Ok(_) | Err(None) => return,
         };
         let transport = Transport::Tcp;
-        let what = Try { host: source, peer: decoy, port, class: Class::Decoy, transport, running: false };
+        let (class, opening) = (Class::Decoy, Opening::default());
+        let what = Try { host: source, peer: decoy, port, class, transport, opening, running: false };
         if has_role(settings, host, generation, now, |role| role_allows(role, what)) {
             counters.unverified(Unverified::Role);
             return;

@@ -53,7 +53,7 @@ impl Detector {
             return;
         }
         let (now, generation, threshold) = (self.now, self.generation, self.threshold);
-        let Detector { settings, shared, hosts, counters, events, .. } = self;
+        let Detector { settings, shared, hosts, contacts, counters, events, .. } = self;
         let settings = &**settings;
         // A completed handshake proves who it is; by which card it is, the frame shows where it is the host's own.
         let own = segment.source == source && frame.meta.direction == Direction::In;
@@ -89,6 +89,11 @@ impl Detector {
             _ => Score(0),
         };
         if signal.grade() < Grade::Exploit && (host.acted || weight == Score(0)) {
+            return;
+        }
+        // One administrator works on one host all day long: the pair counts once in the contact memory.
+        if signal == Signal::RemoteExecution && contacts.meet(host.party(), peer, Class::Execution, now) == Seen::Before
+        {
             return;
         }
         let mut ctx = Context { settings, shared, counters, events, now, threshold };

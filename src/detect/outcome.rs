@@ -2,23 +2,29 @@
 
 use std::time::Duration;
 
-use crate::detect::alarm::Context;
-use crate::detect::contact::{Try, remember};
+use crate::detect::alarm::{Context, REPEAT};
+use crate::detect::contact::{Try, has_role, remember, role_allows};
 use crate::detect::counters::{Outcome, Unverified};
 use crate::detect::detector::Detector;
 use crate::detect::settings::Settings;
-use crate::evidence::{Detail, Score, Signal};
+use crate::evidence::{Detail, Evidence, Score, Signal};
+use crate::suspect::{Link, Suspect};
 use crate::time::Timestamp;
-use crate::track::attempts::Due;
-use crate::track::{Attempt, Class, Host, Shared};
-use crate::wire::Address;
-use crate::wire::frame::Transport;
+use crate::track::attempts::{Due, Opening};
+use crate::track::contacts::Seen;
+use crate::track::heard::Sent;
+use crate::track::{Attempt, Class, Host, Proof, Shared};
+use crate::wire::frame::{Direction, Segment, Transport};
+use crate::wire::{Address, Frame, Mac};
 
 /// The gateway's own question to the link must have stood so long before silence makes an address dark.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// An answer that comes within this time takes its failure back.
 const LATE: Duration = Duration::from_secs(10);
+
+/// What the gateway forwards leaves it within this time.
+const FORWARDED: Duration = Duration::from_secs(1);
 
 /// What came back.
 #[derive(Clone, Copy)]
@@ -29,40 +35,51 @@ pub(super) enum Answer {
 }
 
 impl Detector {
-    /// Something came back to `host` from `peer` (for an ICMP error: about `peer`).
-    pub(super) fn answer(&mut self, host: Address, peer: Address, port: u16, classes: &[Class], answer: Answer) {
+    /// Something came back to `host` from `peer` (for an ICMP error: about `peer`). Says whether it answers something: an
+    /// attempt, or at least a pair that has met.
+    pub(super) fn answer(
+        &mut self,
+        host: Address,
+        peer: Address,
+        port: u16,
+        classes: &[Class],
+        proof: Proof,
+        answer: Answer,
+    ) -> bool {
         let now = self.now;
         let cooperative = self.threshold;
         let Detector { settings, shared, hosts, contacts, counters, events, .. } = self;
         let settings = &**settings;
-        let Some(host) = hosts.get_mut_where(host, |host| host.attempts.awaits(peer, port)) else { return };
+        let waits = |host: &Host| host.attempts.waits_for(peer, port, proof);
+        let Some(host) = hosts.get_mut_where(host, waits) else { return false };
         let mut ctx = Context { settings, shared, counters, events, now, threshold: cooperative };
-        let attempt = if let Some(attempt) = host.attempts.settle(peer, port, classes) {
+        let attempt = if let Some(attempt) = host.attempts.settle(peer, port, classes, proof) {
             attempt
         } else {
             // An answer after the verdict: what was said of this peer's silence is taken back.
-            if host.evidence.is_empty() {
-                return;
-            }
-            if !answered_late(host, peer, port, now, |_| true) {
-                return;
+            if host.evidence.is_empty() || !answered_late(host, peer, port, now, |_| true) {
+                let met = classes.iter().any(|class| contacts.knows(host.party(), peer, *class, now));
+                if met && matches!(answer, Answer::Open) && port != 0 {
+                    // A server of the same few for longer than a contact is remembered is one still.
+                    shared.addresses.served(peer, port, host.address, now);
+                }
+                return met;
             }
             ctx.counters.taken_back += 1;
-            let class = if port == 0 {
-                classes.first().copied().unwrap_or(Class::Other)
-            } else if settings.lateral.has_tcp(port) || settings.lateral.has_udp(port) {
-                Class::Lateral
-            } else {
-                Class::Other
+            let first = classes.first().copied().unwrap_or(Class::Other);
+            let class = match first {
+                Class::Lateral if port != 0 && !settings.lateral.has_tcp(port) => Class::Other,
+                first => first,
             };
-            Attempt { peer, transport: Transport::Tcp, port, class, at: now }
+            let (transport, openings) = (Transport::Tcp, [Opening::default(); 2]);
+            Attempt { peer, transport, port, class, at: now, openings }
         };
         match answer {
             Answer::Open => {
                 shared.saw_answer();
                 ctx.counters.outcome(Outcome::Answered);
                 contacts.answered(host.party(), peer, attempt.class);
-                if matches!(attempt.class, Class::Lateral | Class::Other) {
+                if matches!(attempt.class, Class::Lateral | Class::Other | Class::LateralUdp) {
                     let known = shared.addresses.is_known_server(peer, attempt.port, host.address, now);
                     shared.addresses.served(peer, attempt.port, host.address, now);
                     let weights = settings.weights;
@@ -81,6 +98,7 @@ impl Detector {
                         port: attempt.port,
                         class: attempt.class,
                         transport: Transport::Tcp,
+                        opening: Opening::default(),
                         running: false,
                     };
                     remember(host, what);
@@ -96,6 +114,123 @@ impl Detector {
                 let dark = is_dark(settings, shared, peer, now);
                 ctx.failed(host, attempt, Detail::Unreachable { kind, code }, dark);
             }
+        }
+        true
+    }
+
+    /// Whether what comes in as an answer from `peer` to `host` is not from there: by its path, by the card that sent it,
+    /// or by what the link layer says of `peer` on the host's own link. Counted, and worth nothing; nor is its copy that
+    /// the gateway forwards. Only who knows what the host sent can so spoil an answer: the host itself.
+    pub(super) fn is_forged(
+        &mut self,
+        frame: &Frame<'_>,
+        host: Address,
+        peer: Address,
+        port: u16,
+        proof: Proof,
+    ) -> bool {
+        let heard = &self.shared.heard;
+        if self.misplaced(frame, peer) || self.answers_itself(frame, host, peer) {
+            let speaks_for = |known: &Host| {
+                known.attempts.waits_for(peer, port, proof) || known.evidence.iter().any(|said| said.peer == peer)
+            };
+            if self.hosts.get(host).is_some_and(speaks_for) {
+                heard.note(Sent::Forgery, peer, host, self.now);
+            }
+            self.counters.unverified(Unverified::Answer);
+            return true;
+        }
+        heard.within(Sent::Forgery, peer, host, FORWARDED, self.now)
+    }
+
+    /// Whether a frame came in where its source does not live.
+    pub(super) fn misplaced(&self, frame: &Frame<'_>, source: Address) -> bool {
+        let meta = &frame.meta;
+        if meta.direction == Direction::Out || meta.vlan.is_some() {
+            return false;
+        }
+        let settings = &self.settings;
+        let elsewhere =
+            settings.attached.iter().any(|(interface, of)| *interface != meta.interface && of.contains(source))
+                && !settings.attached.iter().any(|(interface, of)| *interface == meta.interface && of.contains(source));
+        elsewhere || (settings.reverse_path && settings.paths.lead(source, meta.interface) == Some(false))
+    }
+
+    fn answers_itself(&self, frame: &Frame<'_>, host: Address, peer: Address) -> bool {
+        let Some(card) = frame.mac_source.filter(|card| *card != Mac::default()) else { return false };
+        if frame.meta.direction == Direction::Out {
+            return false;
+        }
+        let Some(host) = self.hosts.get(host).filter(|host| host.attached_at != Timestamp::ZERO) else { return false };
+        let (addresses, now) = (&self.shared.addresses, self.now);
+        let home = &host.attachment;
+        if (home.interface, home.vlan) != (frame.meta.interface, frame.meta.vlan.unwrap_or(0)) {
+            return false;
+        }
+        if addresses.is_router(frame.link(), card, now) {
+            return false;
+        }
+        // On the host's own link its own card speaks for nobody else. What comes back there from another card passed no
+        // gateway on its way, and needs the link layer's word: peers across a bridge answer by another port, and where
+        // routes lead, `misplaced` has decided. A capture file shows one link for all.
+        let settings = &self.settings;
+        let across = !settings.attached.is_empty() && settings.paths.lead(peer, frame.meta.interface).is_none();
+        let attached = settings.attached.iter().any(|(on, of)| *on == frame.meta.interface && of.contains(peer));
+        card == home.mac || (across && !attached && addresses.answered_from(frame.link(), peer, now) != Some(card))
+    }
+
+    /// A RST, or an ICMP error of `peer` itself, that answers nothing `host` is known to have sent: `host` sent something
+    /// that opens nothing, and knows now that `peer` is there. Others can send in its name, so it is hearsay.
+    pub(super) fn found_out(&mut self, host: Address, own_port: u16, peer: Address, port: u16, detail: Detail) {
+        let (now, threshold, generation) = (self.now, self.threshold, self.generation);
+        let Detector { settings, shared, hosts, contacts, counters, events, started, .. } = self;
+        let settings = &**settings;
+        let inside = |address| settings.protected.contains(address) && !settings.own.contains(address);
+        if host == peer
+            || !inside(host)
+            || !inside(peer)
+            // What ends soon after the start may have begun before it, if the host is its server.
+            || (now.since(started.unwrap_or(now)) < settings.start_up_grace
+                && (own_port < 1024 || settings.lateral.has_tcp(own_port)))
+            // Who serves is refused by its own clients' late ends.
+            || shared.addresses.has_served(host, own_port, peer, now)
+        {
+            return;
+        }
+        if hosts.get(host).is_none() {
+            // Where it is shows when it first sends something.
+            hosts.find_or_insert(Suspect::address(Link::default(), host), host, now);
+        }
+        let Some(host) = hosts.get_mut(host) else { return };
+        if host.acted || host.alarmed.is_some_and(|at| now.since(at) < REPEAT) {
+            return;
+        }
+        let met = Class::CONTACTS.iter().any(|class| contacts.knows(host.party(), peer, *class, now));
+        if met || contacts.meet(host.party(), peer, Class::Probe, now) == Seen::Before {
+            return;
+        }
+        let lateral = settings.lateral.has_tcp(port);
+        let (class, transport) = (if lateral { Class::Lateral } else { Class::Other }, Transport::Tcp);
+        let what =
+            Try { host: host.address, peer, port, class, transport, opening: Opening::default(), running: false };
+        if has_role(settings, host, generation, now, |role| role_allows(role, what)) {
+            counters.unverified(Unverified::Role);
+            return;
+        }
+        let mut ctx = Context { settings, shared, counters, events, now, threshold };
+        let weight = scaled(settings.weights.failure, class);
+        if ctx.hearsay(host, Evidence { signal: Signal::Probe, at: now, peer, port, weight, detail }, false) {
+            host.swept = Some(now);
+        }
+    }
+
+    /// A RST that settled nothing.
+    pub(super) fn refused(&mut self, segment: &Segment<'_>) {
+        // What answers a packet without ACK starts at 0, what answers one with ACK has none itself (RFC 9293 §3.10.7.1);
+        // the end of a living connection has both (§3.10.5).
+        if !segment.flags.is_ack() || segment.sequence == 0 {
+            let Segment { source, destination, source_port, destination_port, .. } = *segment;
+            self.found_out(destination, destination_port, source, source_port, Detail::Refused);
         }
     }
 
@@ -155,8 +290,8 @@ fn outweigh(settings: &Settings, host: &mut Host, now: Timestamp) {
 /// A third of the weight outside the lateral services; ARP has a weight of its own.
 fn scaled(weight: Score, class: Class) -> Score {
     match class {
-        Class::Lateral | Class::Arp | Class::Decoy | Class::Spoken | Class::Again => weight,
-        Class::Other | Class::Echo => Score(weight.0 / 3),
+        Class::Other | Class::OtherUdp | Class::Echo => Score(weight.0 / 3),
+        _ => weight,
     }
 }
 
@@ -173,6 +308,14 @@ pub(super) fn is_dark(settings: &Settings, shared: &Shared, address: Address, no
 impl Context<'_> {
     /// No answer came.
     pub fn silent(&mut self, host: &mut Host, attempt: Attempt, overrun: bool) {
+        if attempt.class == Class::LateralUdp {
+            // The answer may have come to another shard: where both ports are the service's, each side looks like who asks.
+            let waited = self.now.since(attempt.at) + Duration::from_millis(2);
+            if self.shared.heard.within(Sent::Datagram, attempt.peer, host.address, waited, self.now) {
+                self.counters.outcome(Outcome::Answered);
+                return;
+            }
+        }
         self.counters.outcome(if overrun { Outcome::Overrun } else { Outcome::Silent });
         if self.shared.is_lossy(self.now) {
             self.counters.unverified(Unverified::Loss);
@@ -217,13 +360,30 @@ impl Context<'_> {
         let (signal, weight) = match class {
             Class::Arp if dark => (Signal::ArpSweep, weights.arp),
             // Who is asked for may have answered past this gateway.
-            Class::Arp | Class::Decoy | Class::Spoken | Class::Again => return,
+            Class::Arp
+            | Class::Decoy
+            | Class::Spoken
+            | Class::Again
+            | Class::Execution
+            | Class::OtherUdp
+            | Class::Probe
+            | Class::Fragment
+            | Class::Tunnel => return,
             Class::Echo => (Signal::EchoSweep, if dark { weights.dark } else { weights.failure }),
-            Class::Lateral | Class::Other if dark => (Signal::Dark, weights.dark),
-            Class::Lateral => (Signal::FailureFirstContact, weights.failure),
+            Class::Lateral | Class::Other | Class::LateralUdp if dark => (Signal::Dark, weights.dark),
+            // A datagram to somebody who is there stays unanswered for many honest reasons.
+            Class::LateralUdp if !matches!(detail, Detail::Unreachable { .. }) => {
+                (Signal::FailureFirstContact, Score(weights.failure.0 / 3))
+            }
+            Class::Lateral | Class::LateralUdp => (Signal::FailureFirstContact, weights.failure),
             Class::Other => (Signal::FailureOther, weights.failure),
         };
-        self.weigh(host, signal, peer, port, scaled(weight, class), detail);
+        let weight = scaled(weight, class);
+        if signal == Signal::ArpSweep {
+            self.hearsay(host, Evidence { signal, at: self.now, peer, port, weight, detail }, true);
+        } else {
+            self.weigh(host, signal, peer, port, weight, detail);
+        }
     }
 
     /// Whether several hosts that are above suspicion look for this dark address: then somebody was there, whom printer

@@ -159,6 +159,8 @@ pub struct Weights {
     pub exploit: Score,
     /// Admin share plus remote-execution call on a new peer.
     pub remote_execution: Score,
+    /// A fragment that hides its transport header, sent to a new peer.
+    pub fragment: Score,
     /// First contact answered by a known server (negative).
     pub known_server: Score,
     /// First contact answered by anyone else.
@@ -176,6 +178,7 @@ impl Default for Weights {
             smb1: Score(2000),
             exploit: Score(9900),
             remote_execution: Score(5000),
+            fragment: Score(5000),
             known_server: Score(-1390),
             answered: Score(0),
         }
@@ -232,6 +235,8 @@ pub struct Settings {
     pub pending_limit: u32,
     /// Fan-out on lateral services.
     pub lateral_windows: Vec<Window>,
+    /// Fan-out on lateral services over UDP, where one query to each of many is common.
+    pub udp_windows: Vec<Window>,
     /// Fan-out on any port.
     pub any_windows: Vec<Window>,
     /// How long a (source, destination) pair is remembered.
@@ -278,6 +283,16 @@ pub struct Fuse {
 /// The services worms spread over: DESIGN.md's table of words.
 pub const LATERAL_TCP: [u16; 11] = [22, 23, 135, 139, 445, 1433, 3389, 5900, 5985, 5986, 2323];
 
+/// Those over UDP: NetBIOS names and datagrams, SNMP, MS SQL's resolution.
+pub const LATERAL_UDP: [u16; 4] = [137, 138, 161, 1434];
+
+/// Both, as they are by default.
+#[must_use]
+pub fn lateral() -> Vec<(Transport, u16)> {
+    let tcp = LATERAL_TCP.iter().map(|&port| (Transport::Tcp, port));
+    tcp.chain(LATERAL_UDP.iter().map(|&port| (Transport::Udp, port))).collect()
+}
+
 impl Settings {
     /// Whether `address` lies in a network attached to this interface.
     #[must_use]
@@ -292,7 +307,7 @@ impl Default for Settings {
         let window = |secs, limit| Window { length: Duration::from_secs(secs), limit };
         Settings {
             protected: Networks::new(protected.iter().filter_map(|text| text.parse().ok()).collect()),
-            lateral: Services::new(&LATERAL_TCP.map(|port| (Transport::Tcp, port))),
+            lateral: Services::new(&lateral()),
             decoys: Networks::default(),
             roles: Vec::new(),
             threshold: Score(9900),
@@ -310,6 +325,7 @@ impl Default for Settings {
                 window(3600, 60),
                 window(28_800, 120),
             ],
+            udp_windows: vec![window(10, 30), window(60, 60), window(600, 150)],
             any_windows: vec![window(10, 120), window(60, 300), window(600, 1000)],
             contact_memory: Duration::from_secs(86_400),
             dark_learning: Duration::from_secs(600),

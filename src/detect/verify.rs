@@ -14,6 +14,7 @@ use crate::evidence::Attachment;
 use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::track::{Host, Hosts, Shared};
+use crate::wire::frame::Encapsulation;
 use crate::wire::{Address, Frame, Mac};
 
 /// A host that sent nothing for so long may turn up somewhere else.
@@ -92,6 +93,10 @@ fn suspect_of(
     let by_itself = (Suspect::address(link, source), Proof::None);
     let Some(card) = frame.mac_source else { return Ok(by_itself) };
     let of_card = Suspect::card(link, card);
+    if frame.encapsulation != Encapsulation::None && !addresses.is_forwarder(link, card, now) {
+        // Nobody can be asked through tags or PPPoE, and the door acts there by card alone.
+        return Ok((of_card, Proof::Answered));
+    }
     match addresses.answered_from(link, source, now) {
         Some(owner) if owner == card => return Ok((of_card, Proof::Answered)),
         Some(_) if addresses.is_router(link, card, now) => return Ok(by_itself),

@@ -104,6 +104,17 @@ impl Addresses {
         }
     }
 
+    /// Whether `client` is among those that `server` lately answered on `port`, as far as a sketch of them tells.
+    #[must_use]
+    pub fn has_served(&self, server: Address, port: u16, client: Address, now: Timestamp) -> bool {
+        self.table.find(self.service_key(server, port)).is_some_and(|entry| {
+            let served = entry.served.load(Relaxed);
+            served != 0
+                && seconds(now).saturating_sub(served) <= self.memory
+                && entry.others.load(Relaxed) & self.sketch(client) != 0
+        })
+    }
+
     fn sketch(&self, address: Address) -> u64 {
         1 << (self.keys.address(address) >> 58)
     }

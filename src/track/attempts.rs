@@ -11,6 +11,43 @@ use crate::track::Class;
 use crate::wire::Address;
 use crate::wire::frame::Transport;
 
+/// What opened an attempt, as its answer must acknowledge it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// From which port; 0 where there are none.
+    pub port: u16,
+    /// Its sequence number (TCP); an answer acknowledges one more, or what data came with it.
+    pub sequence: u32,
+}
+
+/// By what an answer shows that it is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// A TCP segment to this port that acknowledges this number (RFC 9293 §3.10.7.3).
+    Acknowledges {
+        /// Its destination port.
+        port: u16,
+        /// Its acknowledgement number.
+        number: u32,
+    },
+    /// To this port, or about a packet from it; 0 is unknown.
+    Port(u16),
+}
+
+impl Proof {
+    /// The most bytes that come with a SYN (RFC 7413), and its own one.
+    const MOST: u32 = 1461;
+
+    fn holds(self, opening: Opening) -> bool {
+        match self {
+            Proof::Acknowledges { port, number } => {
+                port == opening.port && (1..=Self::MOST).contains(&number.wrapping_sub(opening.sequence))
+            }
+            Proof::Port(port) => port == 0 || opening.port == 0 || port == opening.port,
+        }
+    }
+}
+
 /// One pending first contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
@@ -24,6 +61,8 @@ pub struct Attempt {
     pub class: Class,
     /// Since when.
     pub at: Timestamp,
+    /// What opened it: at first, and last. A client that opens several connections at once needs only one answered.
+    pub openings: [Opening; 2],
 }
 
 /// The pending attempts of one host, oldest first.
@@ -55,9 +94,12 @@ impl Attempts {
     }
 
     /// Takes the attempt that an answer from `peer` settles. Port 0 in the question matches any port.
-    pub fn settle(&mut self, peer: Address, port: u16, classes: &[Class]) -> Option<Attempt> {
+    pub fn settle(&mut self, peer: Address, port: u16, classes: &[Class], proof: Proof) -> Option<Attempt> {
         let at = self.held.iter().flatten().position(|attempt| {
-            attempt.peer == peer && (port == 0 || attempt.port == port) && classes.contains(&attempt.class)
+            attempt.peer == peer
+                && (port == 0 || attempt.port == port)
+                && classes.contains(&attempt.class)
+                && attempt.openings.iter().any(|opening| proof.holds(*opening))
         })?;
         self.take_at(at)
     }
@@ -66,6 +108,27 @@ impl Attempts {
     #[must_use]
     pub fn awaits(&self, peer: Address, port: u16) -> bool {
         self.held.iter().flatten().any(|attempt| attempt.peer == peer && (port == 0 || attempt.port == port))
+    }
+
+    /// Whether an answer from `peer` would settle something.
+    #[must_use]
+    pub fn waits_for(&self, peer: Address, port: u16, proof: Proof) -> bool {
+        self.held.iter().flatten().any(|attempt| {
+            attempt.peer == peer
+                && (port == 0 || attempt.port == port)
+                && attempt.openings.iter().any(|opening| proof.holds(*opening))
+        })
+    }
+
+    /// Notes that a pending attempt was opened once more.
+    pub fn opened_again(&mut self, peer: Address, port: u16, class: Class, opening: Opening) {
+        let held = self.held.iter_mut().flatten();
+        for attempt in held.filter(|held| held.peer == peer && held.port == port && held.class == class) {
+            let [first, last] = &mut attempt.openings;
+            if opening != *first {
+                *last = opening;
+            }
+        }
     }
 
     /// Takes the oldest attempt if it began at or before `then`.
@@ -181,8 +244,11 @@ mod tests {
             port: 445,
             class: Class::Lateral,
             at: Timestamp::from_secs(at),
+            openings: [Opening { port: 40_000, sequence: u32::MAX }; 2],
         }
     }
+
+    const PROOF: Proof = Proof::Acknowledges { port: 40_000, number: 0 };
 
     #[test]
     fn an_answer_settles_the_attempt_it_answers() {
@@ -191,12 +257,30 @@ mod tests {
             assert_eq!(attempts.push(attempt(n, u64::from(n))), None);
         }
         let lateral = [Class::Lateral, Class::Other];
-        assert_eq!(attempts.settle(Address::v4([10, 0, 0, 2]), 139, &lateral), None);
-        assert_eq!(attempts.settle(Address::v4([10, 0, 0, 2]), 445, &lateral), Some(attempt(2, 2)));
-        assert_eq!(attempts.settle(Address::v4([10, 0, 0, 2]), 445, &lateral), None);
+        assert_eq!(attempts.settle(Address::v4([10, 0, 0, 2]), 139, &lateral, PROOF), None);
+        for (port, number) in [(40_001, 0), (40_000, u32::MAX), (40_000, 1_000_000)] {
+            let forged = Proof::Acknowledges { port, number };
+            assert_eq!(attempts.settle(Address::v4([10, 0, 0, 2]), 445, &lateral, forged), None, "{port} {number}");
+        }
+        assert_eq!(attempts.settle(Address::v4([10, 0, 0, 2]), 445, &lateral, PROOF), Some(attempt(2, 2)));
+        assert_eq!(attempts.settle(Address::v4([10, 0, 0, 2]), 445, &lateral, PROOF), None);
         assert_eq!(attempts.overdue(Timestamp::from_secs(2)), Some(attempt(1, 1)));
         assert_eq!(attempts.overdue(Timestamp::from_secs(2)), None);
         assert_eq!(attempts.len(), 1);
+    }
+
+    #[test]
+    fn of_several_connections_the_first_and_the_last_may_be_answered() {
+        let peer = Address::v4([10, 0, 0, 1]);
+        for (port, settles) in [(40_000, true), (40_001, false), (40_002, true)] {
+            let mut attempts = Attempts::default();
+            attempts.push(attempt(1, 1));
+            for port in [40_000, 40_001, 40_002] {
+                attempts.opened_again(peer, 445, Class::Lateral, Opening { port, sequence: u32::MAX });
+            }
+            let proof = Proof::Acknowledges { port, number: 0 };
+            assert_eq!(attempts.settle(peer, 445, &[Class::Lateral], proof).is_some(), settles, "{port}");
+        }
     }
 
     #[test]

@@ -28,6 +28,23 @@ pub enum Class {
     Spoken,
     /// On a lateral service by a host that is acted on, within a few minutes.
     Again,
+    /// One made the other run something.
+    Execution,
+    /// A datagram to a lateral service.
+    LateralUdp,
+    /// A datagram to any other port.
+    OtherUdp,
+    /// A packet that opened nothing, and told who is there.
+    Probe,
+    /// A fragment that hides its transport header.
+    Fragment,
+    /// The far end of a tunnel.
+    Tunnel,
+}
+
+impl Class {
+    /// Those that open something, or ask for it.
+    pub const CONTACTS: [Class; 4] = [Class::Lateral, Class::Other, Class::LateralUdp, Class::OtherUdp];
 }
 
 /// Who makes contact: a host, in one of its rounds. A released host begins a new round with an empty memory.

@@ -23,6 +23,8 @@ use crate::wire::{Address, Mac};
 
 /// How many any-port windows there may be.
 pub const ANY_WINDOWS: usize = 4;
+/// How many windows of lateral services over UDP there may be.
+pub const UDP_WINDOWS: usize = 4;
 /// How many windows of lateral services there may be.
 pub const LATERAL_WINDOWS: usize = 8;
 
@@ -90,6 +92,8 @@ pub struct Host {
     pub present: Timestamp,
     /// The ports that its first contacts were on, besides the lateral services.
     pub ports: Ports,
+    /// A sketch of the source addresses inside its tunnels.
+    pub tunnelled: u64,
     /// Its addresses besides `address`; empty for almost everybody.
     pub others: Vec<Address>,
     /// Who exposed it on which port, and when (infection chains).
@@ -100,6 +104,16 @@ pub struct Host {
     pub lateral: Recent,
     /// First contacts on any port, one per configured window.
     pub any: [Bins; ANY_WINDOWS],
+    /// Those of them inside the protected networks.
+    pub any_inside: [Bins; ANY_WINDOWS],
+    /// First contacts on lateral services by UDP, one per configured window.
+    pub datagrams: [Bins; UDP_WINDOWS],
+    /// Addresses that it asked the link for, and that were not known to be alive.
+    pub asked: Bins,
+    /// When it last opened a first contact on a lateral service itself.
+    pub opened: Option<Timestamp>,
+    /// When it was last watched for finding out who is alive.
+    pub swept: Option<Timestamp>,
     /// The latest evidence, oldest first; empty until there is some.
     pub evidence: Vec<Evidence>,
     /// The latest answered first contacts on lateral services.
@@ -121,6 +135,7 @@ impl Host {
             offered: None,
             present: Timestamp::ZERO,
             ports: Ports::default(),
+            tunnelled: 0,
             others: Vec::new(),
             seen: now,
             told: Timestamp::ZERO,
@@ -147,6 +162,11 @@ impl Host {
             attempts: Attempts::default(),
             lateral: Recent::default(),
             any: [Bins::default(); ANY_WINDOWS],
+            any_inside: [Bins::default(); ANY_WINDOWS],
+            datagrams: [Bins::default(); UDP_WINDOWS],
+            asked: Bins::default(),
+            opened: None,
+            swept: None,
             reached: [None; Host::REACHED],
             reached_next: 0,
             evidence: Vec::new(),
@@ -233,6 +253,11 @@ impl Host {
         self.lateral.clear();
         self.any = [Bins::default(); ANY_WINDOWS];
         self.ports = Ports::default();
+        self.any_inside = [Bins::default(); ANY_WINDOWS];
+        self.datagrams = [Bins::default(); UDP_WINDOWS];
+        self.asked = Bins::default();
+        self.opened = None;
+        self.swept = None;
         self.evidence.clear();
         self.dirty = true;
     }

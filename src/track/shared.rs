@@ -1,10 +1,11 @@
-//! What the shards of one daemon share: addresses, open questions, and how far their own sight can be trusted.
+//! What the shards of one daemon share: addresses, open questions, who lately sent to whom, and how far their own sight
+//! can be trusted.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::time::Timestamp;
-use crate::track::{Addresses, Keys, Questions};
+use crate::track::{Addresses, Heard, Keys, Questions};
 
 /// What the shards of one daemon share.
 pub struct Shared {
@@ -12,24 +13,61 @@ pub struct Shared {
     pub addresses: Addresses,
     /// What the gateway asks the segments.
     pub questions: Questions,
+    /// Who lately sent something to whom.
+    pub heard: Heard,
     /// Until when silence proves nothing, because the ring lost packets; nanoseconds.
     pub lossy_until: AtomicU64,
     /// Answers seen to attempts seen, of late.
     answers: AtomicU64,
     /// Attempts of late whose answer was not seen, though the client went on as if it had come.
-    inferred: AtomicU64,
+    inferred: Inferred,
+}
+
+/// Answers that were not seen: how many, and 64-bit sketches of whose and of whom.
+#[derive(Default)]
+struct Inferred {
+    count: AtomicU64,
+    clients: Sketch,
+    servers: Sketch,
+}
+
+/// About how many distinct hashes there were of late: since the last fading, and from there to the one before.
+#[derive(Default)]
+struct Sketch {
+    late: AtomicU64,
+    before: AtomicU64,
+}
+
+impl Sketch {
+    fn note(&self, hash: u64) {
+        self.late.fetch_or(1 << (hash >> 58), Relaxed);
+    }
+
+    fn fade(&self) {
+        self.before.store(self.late.swap(0, Relaxed), Relaxed);
+    }
+
+    /// At least so many were distinct.
+    fn distinct(&self) -> u32 {
+        (self.late.load(Relaxed) | self.before.load(Relaxed)).count_ones()
+    }
 }
 
 impl Shared {
+    /// From so many distinct clients and servers on, answers that nobody saw are a path's doing and not a host's: it is
+    /// easy to send a SYN and to go on as if it had been answered.
+    const MANY: u32 = 8;
+
     /// With an address table of about `capacity` entries.
     #[must_use]
     pub fn new(capacity: usize, memory: Duration, keys: Keys) -> Self {
         Shared {
             addresses: Addresses::new(capacity, memory, keys),
             questions: Questions::default(),
+            heard: Heard::new(keys),
             lossy_until: AtomicU64::new(0),
             answers: AtomicU64::new(0),
-            inferred: AtomicU64::new(0),
+            inferred: Inferred::default(),
         }
     }
 
@@ -50,26 +88,33 @@ impl Shared {
         self.fade();
     }
 
-    /// Notes that a client went on as if answered, though no answer was seen.
-    pub fn inferred_answer(&self) {
-        self.inferred.fetch_add(1, Relaxed);
+    /// Notes that a client went on as if answered by a server, though no answer was seen; by hashes of the two.
+    pub fn inferred_answer(&self, client: u64, server: u64) {
+        self.inferred.count.fetch_add(1, Relaxed);
+        self.inferred.clients.note(client);
+        self.inferred.servers.note(server);
         self.fade();
     }
 
     /// The past counts half, so that a path which becomes one-sided after a year is noticed within minutes.
     fn fade(&self) {
-        let (answers, inferred) = (self.answers.load(Relaxed), self.inferred.load(Relaxed));
+        let (answers, inferred) = (self.answers.load(Relaxed), self.inferred.count.load(Relaxed));
         if answers + inferred >= 1024 {
             self.answers.store(answers / 2, Relaxed);
-            self.inferred.store(inferred / 2, Relaxed);
+            self.inferred.count.store(inferred / 2, Relaxed);
+            self.inferred.clients.fade();
+            self.inferred.servers.fade();
         }
     }
 
-    /// Whether answers pass somewhere else: clients go on as if answered, more often than answers are seen.
+    /// Whether answers pass somewhere else: many clients go on as if answered by many servers, more often than answers
+    /// are seen.
     #[must_use]
     pub fn is_one_sided(&self) -> bool {
-        let (inferred, answers) = (self.inferred.load(Relaxed), self.answers.load(Relaxed));
-        inferred >= 3 && inferred > answers
+        let Inferred { count, clients, servers } = &self.inferred;
+        count.load(Relaxed) > self.answers.load(Relaxed)
+            && clients.distinct() >= Self::MANY
+            && servers.distinct() >= Self::MANY
     }
 }
 
@@ -77,17 +122,38 @@ impl Shared {
 mod tests {
     use super::*;
 
+    /// Hash number `n`: distinct ones in distinct places of a sketch.
+    fn hash(n: u64) -> u64 {
+        n << 58
+    }
+
+    #[test]
+    fn one_sidedness_needs_many_clients_and_many_servers() {
+        let new = || Shared::new(64, Duration::from_secs(60), Keys::new(1));
+        for (clients, servers, expected) in
+            [(1, 64, false), (64, 1, false), (7, 64, false), (64, 7, false), (8, 8, true)]
+        {
+            let shared = new();
+            (0..500).for_each(|n| shared.inferred_answer(hash(n % clients), hash(n % servers)));
+            assert_eq!(shared.is_one_sided(), expected, "{clients} clients, {servers} servers");
+        }
+    }
+
     #[test]
     fn one_sidedness_needs_proof() {
         let shared = Shared::new(64, Duration::from_secs(60), Keys::new(1));
-        let many = |n, what: fn(&Shared)| (0..n).for_each(|_| what(&shared));
+        let answered = |n| (0..n).for_each(|_| shared.saw_answer());
+        let inferred = |n| (0..n).for_each(|n| shared.inferred_answer(hash(n), hash(n)));
         assert!(!shared.is_one_sided());
-        many(3, Shared::inferred_answer);
+        inferred(8);
         assert!(shared.is_one_sided());
-        many(3, Shared::saw_answer);
+        answered(8);
         assert!(!shared.is_one_sided());
-        many(1_000_000, Shared::saw_answer);
-        many(2000, Shared::inferred_answer);
+        answered(1_000_000);
+        inferred(2000);
         assert!(shared.is_one_sided(), "a path that changes is noticed, however long it was whole");
+        answered(3000);
+        inferred(1);
+        assert!(!shared.is_one_sided());
     }
 }

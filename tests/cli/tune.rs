@@ -32,7 +32,9 @@ impl Capture {
         packet.extend(to.0);
         packet.extend(from.1.to_be_bytes());
         packet.extend(to.1.to_be_bytes());
-        packet.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+        // An answer acknowledges the SYN.
+        let acknowledged = if flags & 0x10 == 0 { 0 } else { 2 };
+        packet.extend([0, 0, 0, 1, 0, 0, 0, acknowledged, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
         let seconds = u32::try_from(1_800_000_000 + at / 1000).unwrap();
         for word in [seconds, u32::try_from(at % 1000 * 1000).unwrap(), 40, 40] {
             self.0.extend(word.to_le_bytes());

@@ -2,7 +2,9 @@
 
 use firedoor::detect::Signal;
 use firedoor::detect::settings::Networks;
+use firedoor::respond::Verdict;
 use firedoor::wire::Address;
+use firedoor::wire::frame::Flags;
 
 use crate::scene::{CLIENTS, FAMILIES, Family, HOST, Outcome, Scene, VACANT, VERDICT, ms, secs, settings};
 
@@ -84,12 +86,81 @@ fn an_arp_sweep_needs_unanswered_questions() {
     }
     assert_eq!(scene.verdicts(HOST), []);
     // Whoever asks again got no answer.
-    for n in 0..6 {
-        assert!(!scene.is_acted_on(HOST));
+    for n in 0..20 {
         scene.who_has_in_vain(HOST, Family::V4.dark(100 + n));
     }
-    assert!(scene.is_acted_on(HOST));
+    assert_eq!(scene.verdicts(HOST), [Verdict::Watch], "others can make it ask");
     assert_eq!(scene.last_signal(HOST), Some(Signal::ArpSweep));
+}
+
+#[test]
+fn questions_in_vain_contain_only_with_a_first_contact_of_the_hosts_own() {
+    for family in FAMILIES {
+        for (own, acted) in [(None, false), (Some(8080), false), (Some(445), true)] {
+            let mut scene = Scene::settled();
+            let host = family.client(7);
+            for n in 0..12 {
+                if let Some(port) = own.filter(|_| n % 4 == 0) {
+                    scene.connect(host, family.server(n + 1), port);
+                }
+                scene.who_has_in_vain(host, family.dark(100 + n));
+            }
+            assert_eq!(scene.is_acted_on(host), acted, "{family:?}, {own:?}");
+        }
+    }
+}
+
+#[test]
+fn a_question_caused_by_a_packet_in_the_targets_name_weighs_nothing() {
+    for family in FAMILIES {
+        let mut scene = Scene::settled();
+        let host = family.client(7);
+        scene.connect(host, family.server(1), 445);
+        scene.connect(host, family.server(2), 445);
+        for n in 0..60 {
+            let target = family.dark(100 + n);
+            scene.mac = Some(Scene::mac_of(family.client(66)));
+            scene.tcp((target, 5555), (host, 139), Flags::ACK | Flags::FIN, 0);
+            scene.mac = None;
+            scene.who_has_in_vain(host, target);
+        }
+        assert_eq!(scene.verdicts(host), []);
+        assert_eq!(scene.score(host).0, 0);
+    }
+}
+
+#[test]
+fn a_sweep_by_arp_is_watched_within_seconds_before_anything_is_known_to_be_dark() {
+    for (each, times) in [(ms(4), 1), (ms(10), 2), (ms(250), 1)] {
+        let mut scene = Scene::fresh();
+        let begun = scene.now;
+        for n in 0..245 {
+            for _ in 0..times {
+                scene.who_has(HOST, Family::V4.dark(n));
+                scene.wait(each);
+            }
+        }
+        assert_eq!(scene.verdicts(HOST), [Verdict::Watch]);
+        assert!(scene.about(HOST).next().unwrap().at.since(begun) < secs(10));
+    }
+    // An ordinary host asks for two dozen; a router for hundreds.
+    let mut scene = Scene::fresh();
+    for n in 0..24 {
+        scene.who_has(HOST, Family::V4.dark(n));
+        scene.wait(ms(100));
+    }
+    assert_eq!(scene.verdicts(HOST), []);
+    let router = Family::V4.router();
+    for n in 0..30 {
+        scene.mac = Some(Scene::mac_of(router));
+        scene.syn(Family::V4.address(50, n), Family::V4.server(1), 443);
+        scene.mac = None;
+    }
+    for n in 0..499 {
+        scene.who_has(router, Family::V4.address(3 + u8::try_from(n / 250).unwrap(), n % 250));
+        scene.wait(ms(56));
+    }
+    assert_eq!(scene.verdicts(router), []);
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn pause(scene: &mut Scene) {
     scene.wait(secs(5));
 }
 
-const ROWS: [Row; 14] = [
+const ROWS: [Row; 13] = [
     Row {
         what: "refused by a host that is alive",
         signal: Signal::FailureFirstContact,
@@ -83,13 +83,6 @@ const ROWS: [Row; 14] = [
         weight: 1100,
         contains_at: 9,
         attempt: |scene, family, host, n| scene.contact(host, family.dark(n), 445, Outcome::Refused),
-    },
-    Row {
-        what: "ARP request or solicitation for a dark address, unanswered",
-        signal: Signal::ArpSweep,
-        weight: 1650,
-        contains_at: 6,
-        attempt: |scene, family, host, n| scene.who_has_in_vain(host, family.dark(n)),
     },
     Row {
         what: "another port, refused inside",

@@ -143,8 +143,8 @@ impl Scene {
 
     /// The hardware address of a host: its own, one a host.
     pub fn mac_of(host: Address) -> Mac {
-        let [.., a, b, c, d] = host.bits().to_be_bytes();
-        Mac([2, if host.is_v4() { 4 } else { 6 }, a, b, c, d])
+        let [.., segment, _, _, _, _, a, b, c, d] = host.bits().to_be_bytes();
+        if host.is_v4() { Mac([2, 4, a, b, c, d]) } else { Mac([2, 6, segment, b, c, d]) }
     }
 
     pub fn send(&mut self, from: Address, packet: Packet<'_>) {
@@ -177,6 +177,22 @@ impl Scene {
             sequence: isn(from.0, to.0) + u32::from(flags & Flags::SYN == 0),
             acknowledgement: if flags & Flags::ACK == 0 { 0 } else { isn(to.0, from.0) + 1 },
             payload_length: payload,
+            payload: &[],
+        };
+        self.send(from.0, Packet::Tcp(segment));
+    }
+
+    /// A segment with numbers of the test's own.
+    pub fn raw(&mut self, from: (Address, u16), to: (Address, u16), flags: u8, sequence: u32, acknowledgement: u32) {
+        let segment = Segment {
+            source: from.0,
+            destination: to.0,
+            source_port: from.1,
+            destination_port: to.1,
+            flags: Flags(flags),
+            sequence,
+            acknowledgement,
+            payload_length: 0,
             payload: &[],
         };
         self.send(from.0, Packet::Tcp(segment));
@@ -222,6 +238,20 @@ impl Scene {
             kind: if from.is_v4() { (3, 1) } else { (1, 3) },
         };
         self.send(reporter, Packet::IcmpError(error));
+    }
+
+    /// `peer` says that it has no such port, to a datagram or segment of `host`'s.
+    pub fn refuses(&mut self, peer: Address, host: Address, port: u16, transport: Transport) {
+        let error = IcmpError {
+            reporter: peer,
+            source: host,
+            destination: peer,
+            transport,
+            source_port: 40_000,
+            destination_port: port,
+            kind: if host.is_v4() { (3, 3) } else { (1, 4) },
+        };
+        self.send(peer, Packet::IcmpError(error));
     }
 
     pub fn udp(&mut self, from: (Address, u16), to: (Address, u16)) {

@@ -56,6 +56,29 @@ fn on_any_port_the_windows_are_wide() {
 }
 
 #[test]
+fn contacts_outside_alone_are_worth_a_watch_however_many() {
+    let outside = |n: u16| Address::v4([198, 18, n.to_be_bytes()[0], n.to_be_bytes()[1]]);
+    for inside in [0, 1, 100] {
+        let mut scene = Scene::settled();
+        for n in 0..1500 {
+            scene.connect(HOST, outside(n), 443);
+            if n % 15 == 0 && n / 15 < inside {
+                scene.connect(HOST, Family::V4.server(n / 15 + 1), 443);
+            }
+            scene.wait(ms(50));
+        }
+        assert_eq!(scene.verdicts(HOST), [Verdict::Watch], "{inside} inside");
+    }
+    // A worm that scans the Internet is one: its service tells.
+    let mut scene = Scene::settled();
+    let needed = scene.until_acted_on(HOST, |scene, n| {
+        scene.connect(HOST, outside(n), 445);
+        scene.wait(ms(50));
+    });
+    assert_eq!(needed, 10);
+}
+
+#[test]
 fn connections_are_not_counted_destinations_are() {
     let mut scene = Scene::settled();
     for round in 0..200u16 {
@@ -133,9 +156,8 @@ fn a_worm_over_udp_is_counted_where_the_port_is_a_lateral_service() {
     use firedoor::wire::frame::Transport;
     for (configured, expected) in [(true, 3), (false, 2001)] {
         let mut scene = Scene::with(crate::scene::settings(|settings| {
-            if configured {
-                settings.lateral = Services::new(&[(Transport::Tcp, 445), (Transport::Udp, 1434)]);
-            }
+            let udp = [(Transport::Tcp, 445), (Transport::Udp, 1434)];
+            settings.lateral = Services::new(if configured { &udp } else { &udp[..1] });
         }))
         .settle();
         let mut needed = 0;

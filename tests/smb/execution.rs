@@ -10,11 +10,11 @@ use crate::message::*;
 use crate::talk::By::{Client, Server};
 use crate::talk::*;
 
-const CREATE: u16 = 12;
+pub const CREATE: u16 = 12;
 const START: u16 = 19;
 
 /// A pipe opened over SMB2, with calls on svcctl.
-fn calls(calls: &[u16]) -> Script {
+pub fn calls(calls: &[u16]) -> Script {
     let mut script = vec![
         (Client, smb2(3, false, 1, 0, &smb2_tree_body(r"\\srv\IPC$"))),
         (Server, smb2_tree_answer(1, 1, 2)),
@@ -28,7 +28,7 @@ fn calls(calls: &[u16]) -> Script {
     script
 }
 
-fn admin_share() -> Script {
+pub fn admin_share() -> Script {
     vec![(Client, smb2(3, false, 1, 0, &smb2_tree_body(r"\\srv.example\ADMIN$"))), (Server, smb2_tree_answer(1, 9, 1))]
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Section, days, fits, hours, key, ms, secs};
 use crate::config::notation::Kind::{Count, Ladder, Nats, Networks, Services, Small, Switch, Time, TimeOr, Windows};
 use crate::track::attempts::Attempts;
-use crate::track::hosts::{ANY_WINDOWS, LATERAL_WINDOWS};
+use crate::track::hosts::{ANY_WINDOWS, LATERAL_WINDOWS, UDP_WINDOWS};
 use crate::track::windows::Recent;
 
 // What the tables of the core can answer for bounds what may be asked of them.
@@ -62,7 +62,7 @@ pub(super) const SERVICES: Section = Section {
         key(
             "lateral",
             Services(|c| &mut c.detect.lateral),
-            "Services over which worms spread: SSH, Telnet, RPC, NetBIOS, SMB, MS SQL, RDP, VNC, WinRM. A contained \
+            "Services over which worms spread: SSH, Telnet, RPC, NetBIOS, SMB, MS SQL, RDP, VNC, WinRM, SNMP. A contained \
              host is cut off from these and from nothing else.",
         ),
         key(
@@ -127,9 +127,15 @@ pub(super) const DETECT: Section = Section {
              not. Over 86 benign hosts the most was 2 within 600 s; a worm makes 8 a second.",
         ),
         key(
+            "udp_windows",
+            Windows(|c| &mut c.detect.udp_windows, UDP_WINDOWS, secs(1)..=hours(24), 2..=60_000),
+            "The same for first contacts on lateral services over UDP, by themselves: looking up a name or a printer's \
+             state is one datagram to each of many. Those that nobody answers also weigh as failures.",
+        ),
+        key(
             "any_windows",
             Windows(|c| &mut c.detect.any_windows, ANY_WINDOWS, secs(1)..=hours(24), 2..=60_000),
-            "The same for first contacts on any port. Benign maxima measured: 59 within 10 s, 70 within 60 s, 131 \
+            "The same for first contacts on any port; those outside the protected networks alone lead to a watch. Benign maxima measured: 59 within 10 s, 70 within 60 s, 131 \
              within 600 s (mail and web bursts).",
         ),
         key(
@@ -181,7 +187,7 @@ pub(super) const WEIGHTS: Section = Section {
         key(
             "arp",
             Nats(|c| &mut c.detect.weights.arp, 0.0..=100.0),
-            "An ARP request or neighbour solicitation for a dark address stayed unanswered. Contains at the sixth.",
+            "An ARP request or neighbour solicitation for a dark address stayed unanswered. Others can make a host ask, so this leads to a watch at most, unless the host opens first contacts on lateral services itself meanwhile.",
         ),
         key(
             "decoy",
@@ -196,7 +202,7 @@ pub(super) const WEIGHTS: Section = Section {
         key(
             "smb1",
             Nats(|c| &mut c.detect.weights.smb1, 0.0..=100.0),
-            "SMB1 was negotiated with a new peer, and no role allows it.",
+            "SMB1 was negotiated with a new peer, and no role allows it. Contains at the fifth, in an outbreak too.",
         ),
         key(
             "exploit",
@@ -206,8 +212,14 @@ pub(super) const WEIGHTS: Section = Section {
         key(
             "remote_execution",
             Nats(|c| &mut c.detect.weights.remote_execution, 0.0..=100.0),
-            "An administrative share and a remote-execution call on a new peer. One is an administrator's work; the \
-             second within minutes contains.",
+            "An administrative share and a remote-execution call on a new peer. One is an administrator's work, however \
+             often; the second peer within minutes contains, in an outbreak too.",
+        ),
+        key(
+            "fragment",
+            Nats(|c| &mut c.detect.weights.fragment, 0.0..=100.0),
+            "A fragment that hides its transport header was sent to a new peer: a first one without the whole header, or \
+             one at offset 1 (RFC 1858, RFC 3128). No stack sends them by itself. Contains at the second peer.",
         ),
         key(
             "known_server",
