@@ -144,6 +144,9 @@ impl Alone {
             meta: Meta { at: self.at, ..Meta::default() },
             mac_source: Some(Scene::mac_of(from.0)),
             mac_destination: None,
+            encapsulation: firedoor::wire::frame::Encapsulation::None,
+            tunnel: None,
+            unread: None,
             packet: Packet::Udp(datagram),
         };
         self.detector.frame(&frame, 0);
@@ -166,6 +169,9 @@ fn fragments_that_hide_a_header_contain_at_the_second_peer_and_forged_ones_nobod
                     meta: Meta { at: alone.at, ..Meta::default() },
                     mac_source: Some(Scene::mac_of(card)),
                     mac_destination: None,
+                    encapsulation: firedoor::wire::frame::Encapsulation::None,
+                    tunnel: None,
+                    unread: None,
                     packet: Packet::OtherIp { source, destination },
                 };
                 alone.detector.hides(&frame, source, destination, detail);

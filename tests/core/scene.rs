@@ -249,6 +249,7 @@ impl Scene {
             transport,
             source_port: 40_000,
             destination_port: port,
+            sequence: None,
             kind: if host.is_v4() { (3, 3) } else { (1, 4) },
         };
         self.send(peer, Packet::IcmpError(error));
