@@ -108,7 +108,7 @@ fn a_reload_keeps_hosts_contacts_limits_and_counts() {
     }
     assert!(before.1.count("fuse_dropped").packets >= 489);
     assert_eq!(before.1.counts, after.1.counts);
-    for set in ["contacts4", "fuse4", "throttled4"] {
+    for set in ["contacts4", "fuse_cards", "throttled_cards"] {
         let of =
             |counters: &firedoor::firewall::Counters| counters.sets.iter().find(|o| o.set == set).unwrap().elements;
         assert!(of(&before.1) > 0, "{set}");
