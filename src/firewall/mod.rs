@@ -312,6 +312,10 @@ impl Firewall {
             variant.acted = true;
             variant.shut.extend(intent.ports.iter().map(|(_, port)| *port));
         }
+        if variant.shut.len() > ruleset::MOST_SHUT {
+            variant.shut.clear();
+            variant.isolation = true;
+        }
         variant
     }
 
@@ -463,7 +467,11 @@ impl Firewall {
         let mut variant = skeleton.variant.clone();
         let Variant { acted, shut, .. } = self.wanted(&skeleton.plan, now);
         variant.acted |= acted;
+        // Ports that are shut no more go with `follow`, behind the elements; here there is room for both.
         variant.shut.extend(shut);
+        while variant.shut.len() > ruleset::MOST_SHUT {
+            variant.shut.pop_last();
+        }
         let changes = skeleton.redirected(&variant);
         let found = self.tables.apply(keys, &wanted, &changes)?;
         if let Some(skeleton) = &mut self.skeleton {
