@@ -158,6 +158,23 @@ fn what_was_only_counted_does_not_become_a_block() {
 }
 
 #[test]
+fn a_host_of_an_earlier_version_s_table_stays_contained_wherever_it_is() {
+    let Some(mut site) = Site::build(Shape::Routed) else { return };
+    site.nft("add table inet firedoor");
+    site.nft("add chain inet firedoor contain4");
+    site.nft("add map inet firedoor acted4 { type ipv4_addr : verdict; flags timeout; }");
+    site.nft("add set inet firedoor contacts4 { type ipv4_addr . ipv4_addr; flags dynamic,timeout; }");
+    site.nft("add element inet firedoor acted4 { 10.77.1.2 timeout 1h : jump contain4 }");
+    let done = site.load(&plan(&config(Mode::Enforce)));
+    assert_eq!(done.acted.iter().map(|acted| acted.place).collect::<Vec<_>>(), [scanner()]);
+    assert!(done.acted[0].expires_in.is_some());
+    let (watcher, mut gun) = (site.watch(), site.gun());
+    gun.fire(SCANNER, victim(1), Kind::Ack(445));
+    gun.fire(SCANNER, victim(1), Kind::Ack(80));
+    assert_eq!(watcher.seen().len(), 1);
+}
+
+#[test]
 fn a_host_that_becomes_exempt_is_let_go() {
     let Some(mut site) = Site::build(Shape::Routed) else { return };
     site.load(&plan(&config(Mode::Enforce)));
