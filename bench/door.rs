@@ -3,7 +3,12 @@
 //!
 //! `cargo bench --bench door` prints nanoseconds a packet, generator included, the best of many short rounds, the
 //! variants taking turns; quote the differences and ratios of one run, never one absolute time. Needs root and nft.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a benchmark has nobody to hand an error to")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a benchmark has nobody to hand an error to"
+)]
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};

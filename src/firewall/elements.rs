@@ -38,7 +38,8 @@ impl Tables {
     pub(super) fn read(&mut self) -> Result<Found, Error> {
         let mut found = Found::default();
         for (set, _) in places::sets() {
-            let rows = self.of(set).elements(set, usize::MAX, |element| Some((element.key.to_vec(), row(set, &element)?)))?;
+            let rows =
+                self.of(set).elements(set, usize::MAX, |element| Some((element.key.to_vec(), row(set, &element)?)))?;
             found.rows.extend(rows.0.into_iter().map(|(key, row)| ((set, key), row)));
         }
         Ok(found)
@@ -61,7 +62,12 @@ impl Tables {
     /// Makes each of `keys` what `wanted` says: there, with that verdict and time, or gone. An element that is there is
     /// taken out in the same transaction, so that its new verdict and timeout hold on every kernel, and no packet sees
     /// it gone. `first` goes ahead of all that. Gives what was there.
-    pub(super) fn apply(&mut self, mut keys: Vec<Key>, wanted: &HashMap<Key, Row>, first: &[Change]) -> Result<Found, Error> {
+    pub(super) fn apply(
+        &mut self,
+        mut keys: Vec<Key>,
+        wanted: &HashMap<Key, Row>,
+        first: &[Change],
+    ) -> Result<Found, Error> {
         // Neighbours share a message.
         keys.sort_unstable();
         keys.dedup();
@@ -75,7 +81,13 @@ impl Tables {
         Ok(Found::default())
     }
 
-    fn write(&mut self, keys: &[Key], wanted: &HashMap<Key, Row>, there: &Found, first: &[Change]) -> Result<(), Error> {
+    fn write(
+        &mut self,
+        keys: &[Key],
+        wanted: &HashMap<Key, Row>,
+        there: &Found,
+        first: &[Change],
+    ) -> Result<(), Error> {
         let mut changes = first.to_vec();
         for keys in keys.chunks(KEYS_A_TRANSACTION) {
             for (set, key) in keys.iter().filter(|key| there.rows.contains_key(*key)) {

@@ -29,8 +29,8 @@ use ipnetwork::IpNetwork;
 pub use counters::{Count, Counters, Occupancy};
 pub use error::Error;
 use places::{Found, Hooks, Key, Row};
-pub use ruleset::{Existing, Family, Frames, Plan, Variant};
 use ruleset::Way;
+pub use ruleset::{Existing, Family, Frames, Plan, Variant};
 use script::Nft;
 pub use watch::{Drift, Watch, What};
 
@@ -119,8 +119,12 @@ impl Skeleton {
         let put = new.iter().filter(|way| !was.contains(way));
         removed
             .map(|(set, key, _)| Change::Remove { family, set, key: key.clone() })
-            .chain(put.map(|(set, key, chain)| {
-                Change::Put { family, set, key: key.clone(), verdict: Some(Then::Goto(chain)), timeout: None }
+            .chain(put.map(|(set, key, chain)| Change::Put {
+                family,
+                set,
+                key: key.clone(),
+                verdict: Some(Then::Goto(chain)),
+                timeout: None,
             }))
             .collect()
     }
@@ -285,10 +289,10 @@ impl Firewall {
             places::join(&mut wanted, rows);
         }
         let differs = |key: &Key, row: &Row| found.rows.get(key).is_none_or(|there| there.jump != row.jump);
-        let mut keys: Vec<Key> = wanted.iter().filter(|(key, row)| differs(key, row)).map(|(key, _)| key.clone()).collect();
-        let unhooked = |(set, key): &Key| {
-            places::interface(set, key).is_some_and(|index| !self.hooks.interfaces.contains(&index))
-        };
+        let mut keys: Vec<Key> =
+            wanted.iter().filter(|(key, row)| differs(key, row)).map(|(key, _)| key.clone()).collect();
+        let unhooked =
+            |(set, key): &Key| places::interface(set, key).is_some_and(|index| !self.hooks.interfaces.contains(&index));
         keys.extend(found.rows.keys().filter(|key| unhooked(key)).cloned());
         let nothing = Intent { verdict: Verdict::Isolate, until: None, ports: Vec::new() };
         for place in exempted {

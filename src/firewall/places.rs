@@ -90,14 +90,8 @@ pub(super) const FRAME_CARDS: &str = "frame_cards";
 pub(super) const FRAME_TAGGED_CARDS: &str = "frame_tagged_cards";
 /// Cards on links with two tags.
 pub(super) const DOUBLE_CARDS: &str = "double_cards";
-const ISOLATED: [&str; 6] = [
-    "isolated4",
-    "isolated6",
-    "tagged_isolated4",
-    "tagged_isolated6",
-    "anywhere_isolated4",
-    "anywhere_isolated6",
-];
+const ISOLATED: [&str; 6] =
+    ["isolated4", "isolated6", "tagged_isolated4", "tagged_isolated6", "anywhere_isolated4", "anywhere_isolated6"];
 
 /// The set's own name with static lifetime, and the table that holds it; `None` for a set that holds no places.
 pub(super) fn sets() -> impl Iterator<Item = (&'static str, Family)> {
@@ -204,7 +198,10 @@ impl Hooks {
         let isolated = intent.verdict == Verdict::Isolate;
         let key = [prefix(scope, link), source_key(source)].concat();
         let plain = Row { jump: None, left };
-        rows.push(((map.name, key.clone()), Row { jump: Some(if isolated { map.isolate } else { map.contain }), left }));
+        rows.push((
+            (map.name, key.clone()),
+            Row { jump: Some(if isolated { map.isolate } else { map.contain }), left },
+        ));
         if !map.shut.is_empty() {
             for port in &intent.ports {
                 rows.push(((map.shut, [key.clone(), port_key(*port)].concat()), plain));
@@ -219,8 +216,11 @@ impl Hooks {
                 rows.push(((set, source_key(source)), plain));
             }
             (Who::Address(address), Scope::Anywhere) if isolated => {
-                let sets =
-                    if address.is_v4() { ["isolated4", "anywhere_isolated4"] } else { ["isolated6", "anywhere_isolated6"] };
+                let sets = if address.is_v4() {
+                    ["isolated4", "anywhere_isolated4"]
+                } else {
+                    ["isolated6", "anywhere_isolated6"]
+                };
                 rows.extend(sets.map(|set| ((set, source_key(source)), plain)));
             }
             (Who::Address(address), Scope::Tagged) if isolated => {
@@ -386,7 +386,9 @@ impl Found {
         }
         for (set, key) in self.rows.keys() {
             let Some(map) = MAPS.iter().find(|map| map.shut == *set) else { continue };
-            let Some((owner, port)) = key.len().checked_sub(8).and_then(|at| key.split_at_checked(at)) else { continue };
+            let Some((owner, port)) = key.len().checked_sub(8).and_then(|at| key.split_at_checked(at)) else {
+                continue;
+            };
             if let (Some(place), Some(port)) = (read_place(map, owner), read_port(port))
                 && let Some(held) = places.get_mut(&place)
             {

@@ -37,8 +37,8 @@
 mod fragments;
 mod frames;
 mod fuse;
-mod tunnels;
 mod transaction;
+mod tunnels;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
@@ -387,8 +387,7 @@ impl Plan {
         self.write_roles(out, family)?;
         if self.fuse.enabled {
             let fuse = &self.fuse;
-            let (one, pair) =
-                (format!("iface_index . {address}"), format!("iface_index . {address} . {address}"));
+            let (one, pair) = (format!("iface_index . {address}"), format!("iface_index . {address} . {address}"));
             write_dynamic(out, &format!("contacts{n}"), &pair, fuse.contacts, fuse.contact_timeout)?;
             write_dynamic(out, &format!("fuse{n}"), &one, fuse.sources, bucket_refills(fuse))?;
             write_dynamic(out, &format!("throttled{n}"), &one, fuse.sources, THROTTLED)?;
@@ -469,7 +468,10 @@ impl Plan {
         for (word, _, _) in self.lateral() {
             writeln!(out, "\t\t{word} sport @lateral_{word} {}", self.verdict("contain"))?;
         }
-        writeln!(out, "\t\t# Inside a tunnel no lateral service can be told: IPIP, IPv6, GRE, IP within IP, EtherIP, SCTP;")?;
+        writeln!(
+            out,
+            "\t\t# Inside a tunnel no lateral service can be told: IPIP, IPv6, GRE, IP within IP, EtherIP, SCTP;"
+        )?;
         writeln!(out, "\t\t# VXLAN (two ports), Teredo, Geneve.")?;
         writeln!(out, "\t\tmeta l4proto {{ {} }} {}", listed(&tunnels::PROTOCOLS), self.verdict("tunnel"))?;
         writeln!(out, "\t\tudp dport {{ {} }} {}", listed(&tunnels::PORTS), self.verdict("tunnel"))?;
@@ -578,7 +580,10 @@ impl Plan {
     }
 
     fn write_dispatch(&self, out: &mut String, variant: &Variant) -> fmt::Result {
-        writeln!(out, "\t# Where packets go on, by port; changes with whether anybody is acted on, and what is shut for him.")?;
+        writeln!(
+            out,
+            "\t# Where packets go on, by port; changes with whether anybody is acted on, and what is shut for him."
+        )?;
         let ways = self.dispatch(variant);
         for (map, key) in [("to_ports", "inet_service"), ("from_ports", "inet_service"), ("rest", "nf_proto")] {
             writeln!(out, "\tmap {map} {{\n\t\ttype {key} : verdict\n\t\tsize {}", 2 * MOST_PORTS)?;
@@ -741,7 +746,8 @@ fn write_acted(out: &mut String, variant: &Variant) -> fmt::Result {
     }
     writeln!(out, "\tchain acted_tagged {{")?;
     for tag in TAGS {
-        let mut keys = vec![("ether saddr", "tagged_cards"), ("ip saddr", "tagged_acted4"), ("ip6 saddr", "tagged_acted6")];
+        let mut keys =
+            vec![("ether saddr", "tagged_cards"), ("ip saddr", "tagged_acted4"), ("ip6 saddr", "tagged_acted6")];
         if variant.networks {
             keys.push((NETWORK, "tagged_net6"));
         }

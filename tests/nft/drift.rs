@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use firedoor::firewall::{Acted, Drift, Plan, Reconciled, Watch, What};
 use firedoor::respond::{Mode, Verdict};
-use firedoor::time::Timestamp;
 use firedoor::suspect::Place;
+use firedoor::time::Timestamp;
 use firedoor::wire::Address;
 
-use crate::site::{host, Kind, SCANNER, Shape, Site, config, plan, victim};
+use crate::site::{Kind, SCANNER, Shape, Site, config, host, plan, victim};
 
 fn scanner() -> Place {
     Place::anywhere(Address::v4(SCANNER.octets()))

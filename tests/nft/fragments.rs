@@ -40,7 +40,10 @@ fn hostile() -> Vec<(&'static str, Vec<u8>)> {
         ("IPv6, 16 octets", six(44, &fragment6(TCP, 0, true, &segment[..16]))),
         ("IPv6, 24 of 40", six(44, &fragment6(TCP, 0, true, &long[..24]))),
         ("IPv6, offset 1", six(44, &fragment6(TCP, 8, false, &segment[8..]))),
-        ("IPv6, options ahead", six(60, &[&[44, 0, 1, 4, 0, 0, 0, 0][..], &fragment6(TCP, 0, true, &segment[..8])].concat())),
+        (
+            "IPv6, options ahead",
+            six(60, &[&[44, 0, 1, 4, 0, 0, 0, 0][..], &fragment6(TCP, 0, true, &segment[..8])].concat()),
+        ),
         ("IPv6, options behind", six(44, &fragment6(60, 0, true, &[TCP, 0, 1, 4, 0, 0, 0, 0]))),
         ("IPv6, UDP without ports", six(44, &fragment6(UDP, 0, true, &[]))),
     ]

@@ -184,7 +184,9 @@ fn what_is_behind_two_tags_or_in_pppoe_is_limited_and_shut_for_a_card_that_is_ac
     assert_eq!(framed(&site, card(90), 5, two(21)), 5);
     assert_eq!(framed(&site, card(91), 5, two(20)), 5);
     let acted = site.firewall(|firewall| firewall.acted().unwrap());
-    assert!(acted.iter().any(|acted| acted.place == Place::card(double, card(90)) && acted.verdict == Verdict::Contain));
+    assert!(
+        acted.iter().any(|acted| acted.place == Place::card(double, card(90)) && acted.verdict == Verdict::Contain)
+    );
     // An address there cannot be matched, and it is said.
     let address = Place::address(double, "10.60.0.1".parse().unwrap());
     site.firewall(|firewall| {

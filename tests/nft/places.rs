@@ -229,7 +229,10 @@ fn behind_a_router_each_address_has_its_own_limit_and_its_network_twice_that() {
     let got = passes(&site, rotating);
     assert!((20..=22).contains(&got), "{got}");
     let throttled = site.firewall(|firewall| firewall.throttled(100).unwrap());
-    assert!(throttled.iter().any(|(place, _)| *place == Place::address(link, Address::v4(worm.octets()))), "{throttled:?}");
+    assert!(
+        throttled.iter().any(|(place, _)| *place == Place::address(link, Address::v4(worm.octets()))),
+        "{throttled:?}"
+    );
 
     // Who forwards is known to the kernel: it outlives the daemon, and a flush.
     site.firewall = None;

@@ -11,7 +11,7 @@ use firedoor::suspect::Place;
 use firedoor::wire::Address;
 use firedoor::wire::frame::Transport;
 
-use crate::site::{host, Kind, SCANNER, Shape, Site, config, plan, victim};
+use crate::site::{Kind, SCANNER, Shape, Site, config, host, plan, victim};
 
 fn scanner() -> Place {
     Place::anywhere(Address::v4(SCANNER.octets()))

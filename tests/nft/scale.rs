@@ -102,7 +102,9 @@ fn one_by_one(site: &mut Site, net: u8) -> (Duration, Duration) {
     site.firewall(|firewall| {
         for n in 0..200 {
             let start = Instant::now();
-            firewall.act(Place::anywhere(Address::v4([10, 1, net, n])), Verdict::Contain, Some(Duration::from_secs(600))).unwrap();
+            firewall
+                .act(Place::anywhere(Address::v4([10, 1, net, n])), Verdict::Contain, Some(Duration::from_secs(600)))
+                .unwrap();
             times.push(start.elapsed());
         }
         for n in 0..200 {

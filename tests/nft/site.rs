@@ -11,8 +11,8 @@ use etherparse::{IpHeaders, NetSlice, PacketBuilder, PacketBuilderStep, SlicedPa
 use firedoor::config::model::Config;
 use firedoor::firewall::{Firewall, Plan};
 use firedoor::respond::Mode;
-use firedoor::sys::namespace::{self, Namespace};
 use firedoor::suspect::{Link, Place};
+use firedoor::sys::namespace::{self, Namespace};
 use firedoor::sys::packet::{Geometry, Ring, Socket};
 use firedoor::sys::route::Kernel;
 use firedoor::time::Timestamp;

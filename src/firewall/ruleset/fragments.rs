@@ -37,7 +37,10 @@ impl Plan {
         let bare4: Vec<String> = WORDS.map(|ip| format!("{} . 0-{}", words(ip), ip * 4 + 19)).collect();
         let tcp6: Vec<String> = WORDS.map(|tcp| format!("{} . 0-{}", words(tcp), 8 + tcp * 4 - 1)).collect();
 
-        writeln!(out, "\t# IP header length . (TCP header length .) total length, of what does not hold its whole header.")?;
+        writeln!(
+            out,
+            "\t# IP header length . (TCP header length .) total length, of what does not hold its whole header."
+        )?;
         let sets = [
             ("short_tcp4", "ip hdrlength . tcp doff . ip length", tcp4),
             ("shorter_tcp4", "ip hdrlength . ip length", bare4),

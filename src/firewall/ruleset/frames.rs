@@ -59,7 +59,10 @@ impl Plan {
         }
         writeln!(out, "\t# Cards that are acted on: by interface, by interface and tag, and behind two tags.")?;
         writeln!(out, "\tset frame_cards {{\n\t\ttype iface_index . ether_addr\n\t\tflags timeout\n\t}}")?;
-        writeln!(out, "\tset frame_tagged_cards {{\n\t\ttypeof meta iif . vlan id . ether saddr\n\t\tflags timeout\n\t}}")?;
+        writeln!(
+            out,
+            "\tset frame_tagged_cards {{\n\t\ttypeof meta iif . vlan id . ether saddr\n\t\tflags timeout\n\t}}"
+        )?;
         writeln!(
             out,
             "\tmap double_cards {{\n\t\ttypeof meta iif . vlan id . @nh,4,12 . ether saddr : verdict\n\t\tflags timeout\n\t}}"
@@ -73,7 +76,7 @@ impl Plan {
             self.write_frame_limits(out)?;
         }
         writeln!(out, "\tchain unreadable {{")?;
-        self.write_sources(out, &self.exempt, "", "counter name exempt_passed return")?;
+        write_sources(out, &self.exempt, "", "counter name exempt_passed return")?;
         writeln!(out, "\t\tmeta iif . ether saddr @frame_cards {verdict}")?;
         for tag in TAGS {
             writeln!(out, "\t\tether type {tag} meta iif . vlan id . ether saddr @frame_tagged_cards {verdict}")?;
@@ -115,8 +118,8 @@ impl Plan {
         writeln!(out, "\t\tcounter name fuse_{end}\n\t}}")?;
         writeln!(out, "\tchain opening {{")?;
         let roles = self.exemptions.iter().flat_map(|exemption| &exemption.hosts).copied().collect::<Vec<_>>();
-        self.write_sources(out, &roles, "", "counter name exempt_passed return")?;
-        self.write_sources(out, &self.protected, "!= ", "return")?;
+        write_sources(out, &roles, "", "counter name exempt_passed return")?;
+        write_sources(out, &self.protected, "!= ", "return")?;
         writeln!(out, "\t\tupdate @frame_fuse {{ meta iif . ether saddr {over} }} goto throttle_frame")?;
         writeln!(out, "\t\tmeta iif . ether saddr != @frame_fuse {over} counter name fuse_{end}\n\t}}")?;
         for depth in [4, 8, 12] {
@@ -126,29 +129,31 @@ impl Plan {
         }
         Ok(())
     }
+}
 
-    /// A rule for each place where an inner source address can stand, that compares it with `networks`.
-    fn write_sources(&self, out: &mut String, networks: &[IpNetwork], not: &str, then: &str) -> fmt::Result {
-        for (depth, proofs) in READABLE {
-            for (family, proof) in Family::ALL.into_iter().zip(proofs) {
-                let ranges: Vec<String> = disjoint(networks, family).into_iter().map(range).collect();
-                let (at, bits) = if family == Family::V4 { (12, 32) } else { (8, 128) };
-                let field = format!("@nh,{},{bits}", (depth + at) * 8);
-                if !ranges.is_empty() {
-                    writeln!(out, "\t\t{proof} {field} {not}{{ {} }} {then}", ranges.join(", "))?;
-                } else if !not.is_empty() {
-                    writeln!(out, "\t\t{proof} {then}")?;
-                }
+/// A rule for each place where an inner source address can stand, that compares it with `networks`.
+fn write_sources(out: &mut String, networks: &[IpNetwork], not: &str, then: &str) -> fmt::Result {
+    for (depth, proofs) in READABLE {
+        for (family, proof) in Family::ALL.into_iter().zip(proofs) {
+            let ranges: Vec<String> = disjoint(networks, family).into_iter().map(range).collect();
+            let (at, bits) = if family == Family::V4 { (12, 32) } else { (8, 128) };
+            let field = format!("@nh,{},{bits}", (depth + at) * 8);
+            if !ranges.is_empty() {
+                writeln!(out, "\t\t{proof} {field} {not}{{ {} }} {then}", ranges.join(", "))?;
+            } else if !not.is_empty() {
+                writeln!(out, "\t\t{proof} {then}")?;
             }
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// A network's first and last address as numbers.
 fn range(network: IpNetwork) -> String {
     let (first, last) = match (network.network(), network.broadcast()) {
-        (IpAddr::V4(first), IpAddr::V4(last)) => (format!("{:#010x}", u32::from(first)), format!("{:#010x}", u32::from(last))),
+        (IpAddr::V4(first), IpAddr::V4(last)) => {
+            (format!("{:#010x}", u32::from(first)), format!("{:#010x}", u32::from(last)))
+        }
         (first, last) => {
             let number = |ip: IpAddr| match ip {
                 IpAddr::V4(ip) => u128::from(ip.to_ipv6_mapped()),

@@ -24,12 +24,8 @@ const SHORT: u16 = 160;
 /// Geneve, and Ethernet.
 const DEPTHS: [u16; 9] = [0, 4, 8, 12, 16, 18, 22, 26, 30];
 /// The GRE flags (checksum, key, sequence number; the version with them) that make its header so long (RFC 2890).
-const GRE: [(u16, &[u16]); 4] = [
-    (4, &[0x0000]),
-    (8, &[0x8000, 0x2000, 0x1000]),
-    (12, &[0xa000, 0x9000, 0x3000]),
-    (16, &[0xb000]),
-];
+const GRE: [(u16, &[u16]); 4] =
+    [(4, &[0x0000]), (8, &[0x8000, 0x2000, 0x1000]), (12, &[0xa000, 0x9000, 0x3000]), (16, &[0xb000])];
 
 /// The chain for a tunnel over UDP.
 pub(super) const fn chain(port: u16, acted: bool) -> &'static str {
@@ -106,7 +102,14 @@ impl Plan {
         }
         if !udp.is_empty() {
             let ports = listed(&udp);
-            writeln!(out, "\t\t{} 0x45 {} 17 {} & 0x1fff == 0 {} {{ {ports} }} {then}", at(0, 8), at(9, 8), at(6, 16), at(22, 16))?;
+            writeln!(
+                out,
+                "\t\t{} 0x45 {} 17 {} & 0x1fff == 0 {} {{ {ports} }} {then}",
+                at(0, 8),
+                at(9, 8),
+                at(6, 16),
+                at(22, 16)
+            )?;
             writeln!(out, "\t\t{} {} 17 {} {{ {ports} }} {then}", version(6), at(6, 8), at(42, 16))?;
         }
         // Options, extension headers, a TCP header in two fragments: whatever hides the ports.
