@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::places::{self, Found, Key, Row};
-use super::ruleset::{DISPATCH, kept};
+use super::ruleset::{DISPATCH, Way, kept};
 use crate::suspect::Place;
 use crate::sys::netlink::Error;
 use crate::sys::nftables::{Change, Element, Family, Table, Then};
@@ -152,15 +152,18 @@ pub(super) struct Shape {
     counters: Vec<String>,
 }
 
-/// What the dispatching maps hold, as [`Guard::dispatch`](super::ruleset::Guard::dispatch) lists it.
-pub(super) fn dispatch(table: &mut Table) -> Result<Vec<(&'static str, Vec<u8>, Option<String>)>, Error> {
+/// Whether the dispatching maps hold what they shall.
+pub(super) fn dispatches(table: &mut Table, wanted: &[Way]) -> Result<bool, Error> {
     let mut found = Vec::new();
     for set in DISPATCH {
-        let read = |element: Element<'_>| Some((set, element.key.to_vec(), element.jump.map(str::to_owned)));
+        let read = |element: Element<'_>| Some((set, element.key.to_vec(), element.jump?.to_owned()));
         found.append(&mut table.elements(set, usize::MAX, read)?.0);
     }
     found.sort_unstable();
-    Ok(found)
+    let same = |(found, wanted): (&(&str, Vec<u8>, String), &Way)| {
+        (found.0, &found.1, found.2.as_str()) == (wanted.0, &wanted.1, wanted.2)
+    };
+    Ok(found.len() == wanted.len() && found.iter().zip(wanted).all(same))
 }
 
 /// Reads the skeleton: chains, rules, sets, and the elements of those sets whose elements are part of it.
@@ -170,7 +173,7 @@ pub(super) fn shape(table: &mut Table) -> Result<Shape, Error> {
     let mut sets: Vec<_> = table.sets()?.into_iter().filter(|s| !s.anonymous).map(|s| (s.name, s.size)).collect();
     sets.sort_unstable();
     let mut elements = Vec::new();
-    // Where the dispatching maps lead to changes with whether somebody is acted on: see `dispatch`.
+    // Where the dispatching maps lead to changes with whether somebody is acted on: see `Plan::dispatch`.
     let fixed = |name: &str| kept(name).is_none() && !DISPATCH.contains(&name);
     for (name, _) in sets.iter().filter(|(name, _)| fixed(name)) {
         let (mut keys, _) = table.elements(name, usize::MAX, |element| {

@@ -29,7 +29,8 @@ use ipnetwork::IpNetwork;
 pub use counters::{Count, Counters, Occupancy};
 pub use error::Error;
 use places::{Found, Hooks, Key, Row};
-pub use ruleset::{Existing, Family, Frames, Guard, Plan, Variant};
+use ruleset::Way;
+pub use ruleset::{Existing, Family, Frames, Plan, Variant};
 use script::Nft;
 pub use watch::{Drift, Watch, What};
 
@@ -105,6 +106,30 @@ struct Skeleton {
     shape: [elements::Shape; 2],
 }
 
+impl Skeleton {
+    /// The changes that bring the dispatching maps to what another variant of the same text wants.
+    fn redirected(&self, variant: &Variant) -> Vec<Change> {
+        if (self.variant.acted, &self.variant.shut) == (variant.acted, &variant.shut) {
+            return Vec::new();
+        }
+        let family = nftables::Family::Inet;
+        let (old, new) = (self.plan.dispatch(&self.variant), self.plan.dispatch(variant));
+        let (was, is): (HashSet<&Way>, HashSet<&Way>) = (old.iter().collect(), new.iter().collect());
+        let removed = old.iter().filter(|way| !is.contains(way));
+        let put = new.iter().filter(|way| !was.contains(way));
+        removed
+            .map(|(set, key, _)| Change::Remove { family, set, key: key.clone() })
+            .chain(put.map(|(set, key, chain)| Change::Put {
+                family,
+                set,
+                key: key.clone(),
+                verdict: Some(Then::Goto(chain)),
+                timeout: None,
+            }))
+            .collect()
+    }
+}
+
 /// The kernel's tables, kept as planned. One for a process.
 #[derive(Debug)]
 pub struct Firewall {
@@ -160,7 +185,7 @@ impl Firewall {
     pub fn check(&mut self, plan: &Plan) -> Result<(), Error> {
         let there = self.existing()?;
         let frames = plan.interfaces().to_vec();
-        let all = Variant { isolation: true, tagged: true, networks: true, frames, guard: Guard::Shut };
+        let all = Variant { isolation: true, tagged: true, networks: true, frames, ..Variant::default() };
         self.nft.check(&plan.script(&there, &all))
     }
 
@@ -180,7 +205,7 @@ impl Firewall {
         let first = self.skeleton.is_none();
         let there = self.existing()?;
         let mut found = self.tables.read()?;
-        let held = found.places();
+        let held = found.places(|place| self.intents.contains_key(place));
         if first {
             let intent = |held: places::Held| Intent {
                 verdict: held.verdict,
@@ -197,9 +222,6 @@ impl Firewall {
         let mut variant = self.wanted(plan, now);
         variant.isolation |= held.values().any(|held| held.verdict == Verdict::Isolate);
         variant.frames = frames;
-        if variant.isolation {
-            variant.guard = Guard::Idle;
-        }
         let loaded = self.differs(plan, &variant)?;
         if loaded {
             self.load(plan, &there, variant)?;
@@ -284,17 +306,17 @@ impl Firewall {
     /// The variant that the intents ask for.
     fn wanted(&self, plan: &Plan, now: Instant) -> Variant {
         let mut variant = Variant { tagged: plan.tagged(), ..Variant::default() };
-        if self.foreign {
-            variant.guard = Guard::Acted;
-        }
+        variant.acted = self.foreign;
         for (place, intent) in self.intents.iter().filter(|(_, intent)| intent.holds(now)) {
             variant.isolation |= intent.verdict == Verdict::Isolate;
             variant.tagged |= place.link.outer != 0;
             variant.networks |= matches!(place.source, Who::Network(_));
-            variant.guard = variant.guard.max(if intent.ports.is_empty() { Guard::Acted } else { Guard::Shut });
+            variant.acted = true;
+            variant.shut.extend(intent.ports.iter().map(|(_, port)| *port));
         }
-        if variant.isolation {
-            variant.guard = Guard::Idle;
+        if variant.shut.len() > ruleset::MOST_SHUT {
+            variant.shut.clear();
+            variant.isolation = true;
         }
         variant
     }
@@ -304,12 +326,7 @@ impl Firewall {
         if skeleton.plan != *plan || skeleton.variant != *variant {
             return Ok(true);
         }
-        let there = elements::dispatch(&mut self.tables.inet)?;
-        let same = |((set, key, chain), other): (&(&str, Vec<u8>, Option<String>), &(&str, Vec<u8>, Option<&str>))| {
-            *set == other.0 && *key == other.1 && chain.as_deref() == other.2
-        };
-        let dispatch = variant.guard.dispatch();
-        if there.len() != dispatch.len() || !there.iter().zip(&dispatch).all(same) {
+        if !elements::dispatches(&mut self.tables.inet, &plan.dispatch(variant))? {
             return Ok(true);
         }
         Ok(self.shape()? != self.skeleton.as_ref().map_or_else(Default::default, |skeleton| skeleton.shape.clone()))
@@ -435,44 +452,29 @@ impl Firewall {
         self.hooks.rows(place, intent, None).into_iter().map(|(key, _)| key)
     }
 
-    /// Makes `keys` what the intents of these sources want, and the guard at least what the intents need.
+    /// Makes `keys` what the intents of these sources want, and has packets asked about that the intents concern.
     fn put(&mut self, keys: Vec<Key>, sources: &HashSet<Who>, now: Instant) -> Result<Found, Error> {
         let mut wanted = HashMap::with_capacity(keys.len());
         for (place, intent) in &self.intents {
-            // Ports are shut for several places at once.
-            if intent.holds(now) && (sources.contains(&place.source) || !intent.ports.is_empty()) {
+            if intent.holds(now) && sources.contains(&place.source) {
                 places::join(&mut wanted, self.hooks.rows(*place, intent, intent.left(now)));
             }
         }
-        let guard = self.skeleton.as_ref().map(|skeleton| {
-            let wanted = self.wanted(&skeleton.plan, now).guard;
-            if skeleton.variant.isolation { Guard::Idle } else { wanted.max(skeleton.variant.guard) }
-        });
-        let changes = guard.map_or_else(Vec::new, |guard| self.guarded(guard));
+        let Some(skeleton) = &self.skeleton else { return Err(Error::NotLoaded) };
+        let mut variant = skeleton.variant.clone();
+        let Variant { acted, shut, .. } = self.wanted(&skeleton.plan, now);
+        variant.acted |= acted;
+        // Ports that are shut no more go with `follow`, behind the elements; here there is room for both.
+        variant.shut.extend(shut);
+        while variant.shut.len() > ruleset::MOST_SHUT {
+            variant.shut.pop_last();
+        }
+        let changes = skeleton.redirected(&variant);
         let found = self.tables.apply(keys, &wanted, &changes)?;
-        if let (Some(skeleton), Some(guard)) = (&mut self.skeleton, guard) {
-            skeleton.variant.guard = guard;
+        if let Some(skeleton) = &mut self.skeleton {
+            skeleton.variant = variant;
         }
         Ok(found)
-    }
-
-    /// The changes that bring the dispatching maps to `guard`.
-    fn guarded(&self, guard: Guard) -> Vec<Change> {
-        let Some(skeleton) = self.skeleton.as_ref().filter(|skeleton| skeleton.variant.guard != guard) else {
-            return Vec::new();
-        };
-        let family = nftables::Family::Inet;
-        let (old, new) = (skeleton.variant.guard.dispatch(), guard.dispatch());
-        let changed = || old.iter().zip(&new).filter(|(old, new)| old != new);
-        let removed = changed().map(|((set, key, _), _)| Change::Remove { family, set, key: key.clone() });
-        let put = changed().map(|(_, (set, key, chain))| Change::Put {
-            family,
-            set,
-            key: key.clone(),
-            verdict: Some(chain.map_or(Then::Accept, Then::Goto)),
-            timeout: None,
-        });
-        removed.chain(put).collect()
     }
 
     /// Lets go of a place; `false` if the kernel did not act on it.
@@ -510,10 +512,10 @@ impl Firewall {
             let there = self.existing()?;
             return self.load(&plan, &there, wanted);
         }
-        let changes = self.guarded(wanted.guard);
+        let changes = skeleton.redirected(&wanted);
         self.tables.inet.change(&changes)?;
         if let Some(skeleton) = &mut self.skeleton {
-            skeleton.variant.guard = wanted.guard;
+            skeleton.variant = wanted;
         }
         Ok(())
     }
@@ -574,7 +576,7 @@ impl Firewall {
     /// # Errors
     /// The kernel could not be asked.
     pub fn acted(&mut self) -> Result<Vec<Acted>, Error> {
-        let places = self.tables.read()?.places();
+        let places = self.tables.read()?.places(|place| self.intents.contains_key(place));
         let mut acted: Vec<Acted> = places
             .into_iter()
             .map(|(place, held)| Acted { place, verdict: held.verdict, expires_in: held.left })

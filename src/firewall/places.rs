@@ -90,7 +90,6 @@ pub(super) const FRAME_CARDS: &str = "frame_cards";
 pub(super) const FRAME_TAGGED_CARDS: &str = "frame_tagged_cards";
 /// Cards on links with two tags.
 pub(super) const DOUBLE_CARDS: &str = "double_cards";
-const SHUT_PORTS: &str = "shut_ports";
 const ISOLATED: [&str; 6] =
     ["isolated4", "isolated6", "tagged_isolated4", "tagged_isolated6", "anywhere_isolated4", "anywhere_isolated6"];
 
@@ -99,7 +98,7 @@ pub(super) fn sets() -> impl Iterator<Item = (&'static str, Family)> {
     let maps = MAPS.iter().map(|map| (map.name, map.family));
     let shut = MAPS.iter().filter(|map| !map.shut.is_empty()).map(|map| (map.shut, Family::Inet));
     let frames = [FRAME_CARDS, FRAME_TAGGED_CARDS].into_iter().map(|name| (name, Family::Netdev));
-    maps.chain(shut).chain(ISOLATED.into_iter().chain([SHUT_PORTS]).map(|name| (name, Family::Inet))).chain(frames)
+    maps.chain(shut).chain(ISOLATED.into_iter().map(|name| (name, Family::Inet))).chain(frames)
 }
 
 pub(super) fn family(set: &str) -> Family {
@@ -179,9 +178,6 @@ impl Hooks {
             self.place_rows(&mut rows, scope, link, source, intent, left);
         } else {
             return rows;
-        }
-        for port in &intent.ports {
-            rows.push(((SHUT_PORTS, port_key(*port)), Row { jump: None, left }));
         }
         rows
     }
@@ -371,14 +367,15 @@ pub(super) struct Held {
 const TOGETHER: Duration = Duration::from_secs(2);
 
 impl Found {
-    /// The places that hold; one that holds everywhere shows once, not for each interface.
-    pub(super) fn places(&self) -> HashMap<Place, Held> {
+    /// The places that hold. One that holds everywhere shows once, not for each interface, except where a place of that
+    /// interface alone is `known` besides.
+    pub(super) fn places(&self, known: impl Fn(&Place) -> bool) -> HashMap<Place, Held> {
         let mut places: HashMap<Place, Held> = HashMap::new();
         for ((set, key), row) in &self.rows {
             let Some(map) = MAPS.iter().find(|map| map.name == *set) else { continue };
             // A table of an earlier version has addresses alone, which held everywhere.
-            let older =
-                map.scope == Scope::Untagged && matches!((map.source, key.len()), (Source::V4, 4) | (Source::V6, 16));
+            let bare = matches!((map.source, key.len()), (Source::V4, 4) | (Source::V6, 16));
+            let older = map.scope == Scope::Untagged && bare;
             let place = if older {
                 read_source(key).map(|source| Place { link: Link::default(), source })
             } else {
@@ -398,22 +395,23 @@ impl Found {
                 held.ports.push(port);
             }
         }
-        let everywhere: Vec<(Place, Held)> =
-            places.iter().filter(|(place, _)| place.link.interface == 0).map(|(p, h)| (*p, h.clone())).collect();
-        for (anywhere, held) in everywhere {
-            places.retain(|place, own| {
-                let copy = place.source == anywhere.source
-                    && place.link.interface != 0
-                    && place.link.outer == 0
-                    && own.verdict == held.verdict
-                    && match (own.left, held.left) {
+        let everywhere: HashMap<Who, (Verdict, Option<Duration>)> = places
+            .iter()
+            .filter(|(place, _)| place.link.interface == 0)
+            .map(|(place, held)| (place.source, (held.verdict, held.left)))
+            .collect();
+        places.retain(|place, own| {
+            let copied = everywhere.get(&place.source).is_some_and(|(verdict, left)| {
+                own.verdict == *verdict
+                    && match (own.left, *left) {
                         (Some(own), Some(left)) => own.abs_diff(left) < TOGETHER,
                         (None, None) => true,
                         _ => false,
-                    };
-                !copy
+                    }
             });
-        }
+            let may_be = place.link.interface != 0 && place.link.outer == 0 && !known(place);
+            !(may_be && copied)
+        });
         for held in places.values_mut() {
             held.ports.sort_unstable();
         }

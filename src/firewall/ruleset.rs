@@ -3,12 +3,13 @@
 //! The table is hooked at ingress of the protected interfaces, ahead of routing, bridging and flowtables. A packet meets
 //! as little as can be:
 //!
-//! 1. `whole4` and `whole6` say by protocol where a packet that is no fragment goes on. Everything else (fragments,
-//!    extension headers, other protocols) goes the slow way through `rest`.
-//! 2. While nobody is acted on, TCP goes to `tcp`: a SYN to a lateral service passes the fuse, and that is all. While
-//!    somebody is ([`Guard`]), it goes to `tcp_acted`: only packets to or from a lateral service, or to a port that was
-//!    shut, are worth asking who sends them, for nothing else is dropped of what a contained host sends. Which of both
-//!    is a matter of a few elements, so the first containment loads no text.
+//! 1. Whole segments and datagrams are looked up by destination port, in `to_ports`; those from a low port by source
+//!    port, in `from_ports`. What is in neither passes. So an ordinary packet pays for one look-up. Fragments, extension
+//!    headers and other protocols go the slow way, through `rest`.
+//! 2. While nobody is acted on, only lateral services are in `to_ports`: a SYN to one passes the fuse. While somebody is
+//!    ([`Variant::acted`]), the way leads past `acted` first, and so for what comes from a lateral service or goes to a
+//!    port that is shut for somebody: nothing else is dropped of what a contained host sends. Which of both is a matter
+//!    of a few elements, so the first containment loads no text.
 //! 3. `acted` asks who sends it: the card, then the address, each a verdict map keyed by interface. So the same address
 //!    on two interfaces is two hosts. In the variant for tags, frames with a tag are looked up with their VLAN id and in
 //!    maps of their own.
@@ -39,6 +40,7 @@ mod fuse;
 mod transaction;
 mod tunnels;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
@@ -122,7 +124,7 @@ pub const COUNTERS: [&str; 16] = [
 
 /// Sets and maps whose elements come and go at run time, and outlive a reload; with the octets of a key, by which those
 /// of an earlier version are told apart.
-pub const KEPT_SETS: [(&str, u32); 43] = [
+pub const KEPT_SETS: [(&str, u32); 42] = [
     ("acted4", 8),
     ("isolated4", 4),
     ("contacts4", 12),
@@ -143,7 +145,6 @@ pub const KEPT_SETS: [(&str, u32); 43] = [
     ("shut6", 28),
     ("shut_cards", 20),
     ("shut_net6", 28),
-    ("shut_ports", 8),
     ("tagged_cards", 16),
     ("tagged_acted4", 12),
     ("tagged_acted6", 24),
@@ -173,45 +174,16 @@ pub(super) fn kept(set: &str) -> Option<u32> {
     KEPT_SETS.iter().find(|(name, _)| *name == set).map(|(_, key)| *key)
 }
 
-/// The maps that say where a packet goes on: see [`Guard`].
-pub(super) const DISPATCH: [&str; 3] = ["rest", "whole4", "whole6"];
+/// The maps that say where a packet goes on: see [`Plan::dispatch`].
+pub(super) const DISPATCH: [&str; 3] = ["from_ports", "rest", "to_ports"];
 
-/// What the door asks of packets that open nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Guard {
-    /// Nobody is acted on, or everybody is asked about anyway.
-    #[default]
-    Idle,
-    /// Who sends what goes to a lateral service, comes from one, or cannot be looked into.
-    Acted,
-    /// The same of what goes to a port that is shut for somebody.
-    Shut,
-}
+/// Most ports in `to_ports`. The kernel wants to know ahead, for its fastest kind of map; a change needs twice the room.
+const MOST_PORTS: usize = 2048;
+/// Most ports shut at once one by one; above it, every packet's source is looked up.
+pub(super) const MOST_SHUT: usize = 1024;
 
-impl Guard {
-    const fn chains(self) -> [&'static str; 3] {
-        match self {
-            Guard::Idle => ["whole_tcp", "whole_udp", "rest"],
-            Guard::Acted => ["tcp_acted", "udp_acted", "rest_acted"],
-            Guard::Shut => ["tcp_shut", "udp_shut", "rest_acted"],
-        }
-    }
-
-    /// The elements of [`DISPATCH`]: map, key, and the chain to go to; none is to pass. Sorted.
-    pub(super) fn dispatch(self) -> Vec<(&'static str, Vec<u8>, Option<&'static str>)> {
-        let [tcp, udp, rest] = self.chains();
-        vec![
-            ("rest", vec![2], Some(rest)),
-            ("rest", vec![10], Some(rest)),
-            ("whole4", vec![1, 0, 0, 0, 0, 0, 0, 0], None),
-            ("whole4", vec![6, 0, 0, 0, 0, 0, 0, 0], Some(tcp)),
-            ("whole4", vec![17, 0, 0, 0, 0, 0, 0, 0], Some(udp)),
-            ("whole6", vec![6], Some(tcp)),
-            ("whole6", vec![17], Some(udp)),
-            ("whole6", vec![58], None),
-        ]
-    }
-}
+/// A map of [`DISPATCH`], a key's octets, and the chain to go to.
+pub(super) type Way = (&'static str, Vec<u8>, &'static str);
 
 /// What of the text depends on what is going on, not on the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -224,8 +196,10 @@ pub struct Variant {
     pub networks: bool,
     /// Interfaces where frames can pass that the `inet` table does not see: a bridge's ports.
     pub frames: Vec<String>,
-    /// What the dispatching maps hold when the text is loaded.
-    pub guard: Guard,
+    /// Somebody is acted on: by a few elements, not by text.
+    pub acted: bool,
+    /// Ports that are shut for somebody: by elements too.
+    pub shut: BTreeSet<u16>,
 }
 
 /// Everything the ruleset depends on.
@@ -357,7 +331,7 @@ impl Plan {
         if self.fuse.enabled {
             self.write_card_limits(out)?;
         }
-        write_dispatch(out, variant.guard)?;
+        self.write_dispatch(out, variant)?;
         self.write_contain(out)?;
         for family in Family::ALL {
             self.write_isolate(out, family)?;
@@ -582,74 +556,82 @@ impl Plan {
         writeln!(out, "\t}}")
     }
 
-    /// What the door asks about whole segments and datagrams: while nobody is acted on, while somebody is, and while a
-    /// port of their own is shut for somebody.
-    fn write_transports(&self, out: &mut String) -> fmt::Result {
-        let lateral: Vec<&str> = self.lateral().map(|(word, _, _)| word).collect();
-        let (tcp, udp) = (lateral.contains(&"tcp"), lateral.contains(&"udp"));
-        writeln!(out, "\tchain whole_tcp {{")?;
-        if tcp && self.fuse.enabled {
-            writeln!(out, "\t\ttcp flags & (syn | ack) == syn tcp dport @lateral_tcp goto first_contact")?;
+    /// What the maps of [`DISPATCH`] hold, sorted.
+    pub(super) fn dispatch(&self, variant: &Variant) -> Vec<Way> {
+        // While somebody is isolated every packet is asked about first.
+        let acted = variant.acted && !variant.isolation;
+        let (tcp, udp) = (self.ports(Transport::Tcp), self.ports(Transport::Udp));
+        let lateral = || tcp.iter().chain(&udp).copied();
+        let mut to: BTreeMap<u16, &'static str> = BTreeMap::new();
+        if acted {
+            to.extend(variant.shut.iter().map(|port| (*port, "acted")));
         }
-        writeln!(out, "\t}}\n\tchain tcp_acted {{")?;
-        if tcp {
-            writeln!(out, "\t\tth dport @lateral_tcp goto tcp_lateral")?;
-            writeln!(out, "\t\tth sport @lateral_tcp goto acted")?;
+        if acted || self.fuse.enabled {
+            to.extend(tunnels::PORTS.map(|port| (port, tunnels::chain(port, acted))));
+            to.extend(lateral().map(|port| (port, if acted { "lateral_acted" } else { "lateral" })));
         }
-        writeln!(out, "\t}}\n\tchain tcp_lateral {{\n\t\tjump acted")?;
-        if tcp && self.fuse.enabled {
-            writeln!(out, "\t\ttcp flags & (syn | ack) == syn goto first_contact")?;
-        }
-        writeln!(out, "\t}}")?;
-        // One look-up for what is lateral and for what may hold something lateral.
-        let services = |lateral: &str, tunnel: &str| {
-            let mut elements: Vec<(u16, String)> = Vec::new();
-            if self.fuse.enabled || lateral != "first_contact" {
-                elements.extend(self.ports(Transport::Udp).into_iter().map(|port| (port, lateral.to_owned())));
-                let known = self.ports(Transport::Udp);
-                let tunnels = tunnels::PORTS.into_iter().filter(|port| !known.contains(port));
-                elements.extend(tunnels.map(|port| (port, format!("{}{tunnel}", tunnels::chain(port)))));
-            }
-            elements.sort_unstable();
-            elements.iter().map(|(port, chain)| format!("{port} : goto {chain}")).collect::<Vec<_>>().join(", ")
-        };
-        writeln!(out, "\tchain whole_udp {{")?;
-        if self.fuse.enabled {
-            writeln!(out, "\t\tudp dport vmap {{ {} }}", services("first_contact", ""))?;
-        }
-        writeln!(out, "\t}}\n\tchain udp_acted {{")?;
-        writeln!(out, "\t\tudp dport vmap {{ {} }}", services("udp_lateral", "_acted"))?;
-        if udp {
-            writeln!(out, "\t\tth sport @lateral_udp goto acted")?;
-        }
-        writeln!(out, "\t}}\n\tchain udp_lateral {{\n\t\tjump acted")?;
-        if self.fuse.enabled {
-            writeln!(out, "\t\tgoto first_contact")?;
-        }
-        writeln!(out, "\t}}")?;
-        for name in ["in_vxlan", "in_teredo"] {
-            writeln!(out, "\tchain {name}_acted {{\n\t\tjump acted")?;
-            if self.fuse.enabled {
-                writeln!(out, "\t\tgoto {name}")?;
+        let from: BTreeSet<u16> = if acted { lateral().collect() } else { BTreeSet::new() };
+        let rest = if acted { "rest_acted" } else { "rest_idle" };
+        let port = |port: u16| port.to_be_bytes().to_vec();
+        let mut ways: Vec<Way> = from.into_iter().map(|from| ("from_ports", port(from), "acted")).collect();
+        ways.extend([("rest", vec![2], rest), ("rest", vec![10], rest)]);
+        ways.extend(to.into_iter().map(|(to, chain)| ("to_ports", port(to), chain)));
+        ways
+    }
+
+    fn write_dispatch(&self, out: &mut String, variant: &Variant) -> fmt::Result {
+        writeln!(
+            out,
+            "\t# Where packets go on, by port; changes with whether anybody is acted on, and what is shut for him."
+        )?;
+        let ways = self.dispatch(variant);
+        for (map, key) in [("to_ports", "inet_service"), ("from_ports", "inet_service"), ("rest", "nf_proto")] {
+            writeln!(out, "\tmap {map} {{\n\t\ttype {key} : verdict\n\t\tsize {}", 2 * MOST_PORTS)?;
+            let element = |(_, key, chain): &Way| match key[..] {
+                [high, low] => format!("{} : goto {chain}", u16::from_be_bytes([high, low])),
+                [2] => format!("ipv4 : goto {chain}"),
+                _ => format!("ipv6 : goto {chain}"),
+            };
+            let elements: Vec<String> = ways.iter().filter(|(set, ..)| *set == map).map(element).collect();
+            if !elements.is_empty() {
+                writeln!(out, "\t\telements = {{ {} }}", elements.join(", "))?;
             }
             writeln!(out, "\t}}")?;
         }
-        for word in ["tcp", "udp"] {
-            writeln!(out, "\tchain {word}_shut {{")?;
-            writeln!(out, "\t\tmeta l4proto . th dport @shut_ports jump acted")?;
-            writeln!(out, "\t\tgoto {word}_acted\n\t}}")?;
+        Ok(())
+    }
+
+    /// What comes from or goes to a port of interest, and what goes the slow way.
+    fn write_transports(&self, out: &mut String) -> fmt::Result {
+        writeln!(out, "\tchain lateral {{")?;
+        if self.fuse.enabled {
+            for (word, transport, _) in self.lateral() {
+                let opening = if transport == Transport::Tcp { "tcp flags & (syn | ack) == syn " } else { "" };
+                writeln!(out, "\t\t{opening}{word} dport @lateral_{word} goto first_contact")?;
+            }
+        }
+        writeln!(out, "\t}}\n\tchain lateral_acted {{\n\t\tjump acted\n\t\tgoto lateral\n\t}}")?;
+        for name in ["vxlan", "teredo"] {
+            writeln!(out, "\tchain to_{name} {{")?;
+            if self.fuse.enabled {
+                writeln!(out, "\t\tmeta l4proto udp goto in_{name}")?;
+            }
+            writeln!(out, "\t}}\n\tchain to_{name}_acted {{\n\t\tjump acted\n\t\tgoto to_{name}\n\t}}")?;
         }
         writeln!(out, "\t# Fragments, extension headers, other protocols.")?;
-        writeln!(out, "\tchain rest {{")?;
+        writeln!(out, "\tchain rest_idle {{")?;
         writeln!(out, "\t\tip frag-off & 0x3fff != 0 jump fragments4")?;
         writeln!(out, "\t\texthdr frag exists jump fragments6")?;
         if self.fuse.enabled {
-            writeln!(
-                out,
-                "\t\tmeta l4proto vmap {{ tcp : goto whole_tcp, udp : goto whole_udp, 4 : goto inner0, 41 : goto inner0, 47 : goto in_gre }}"
-            )?;
+            writeln!(out, "\t\tmeta l4proto vmap {{ 4 : goto inner0, 41 : goto inner0, 47 : goto in_gre }}")?;
+            for name in ["vxlan", "teredo"] {
+                let ports: Vec<u16> =
+                    tunnels::PORTS.into_iter().filter(|port| tunnels::chain(*port, false).ends_with(name)).collect();
+                writeln!(out, "\t\tudp dport {{ {} }} goto in_{name}", listed(&ports))?;
+            }
+            writeln!(out, "\t\tgoto lateral")?;
         }
-        writeln!(out, "\t}}\n\tchain rest_acted {{\n\t\tjump acted\n\t\tgoto rest\n\t}}")
+        writeln!(out, "\t}}\n\tchain rest_acted {{\n\t\tjump acted\n\t\tgoto rest_idle\n\t}}")
     }
 
     fn write_door(&self, out: &mut String, variant: &Variant) -> fmt::Result {
@@ -682,9 +664,25 @@ impl Plan {
                 }
             }
         }
-        writeln!(out, "\t\tip protocol . ip frag-off & 0x3fff vmap @whole4")?;
-        writeln!(out, "\t\tip6 nexthdr vmap @whole6")?;
-        writeln!(out, "\t\tmeta nfproto vmap @rest")?;
+        // Every packet of the site pays for these. Source ports above all lateral ones are told by their high bits, which
+        // costs less than a comparison.
+        let highest = self.lateral().flat_map(|(_, _, ports)| ports).max().unwrap_or(0);
+        let above = u16::MAX.checked_shl(16 - highest.leading_zeros()).unwrap_or(0);
+        let ports = |out: &mut String| {
+            writeln!(out, "\t\tth dport vmap @to_ports")?;
+            if above == 0 {
+                writeln!(out, "\t\tth sport vmap @from_ports")
+            } else {
+                writeln!(out, "\t\t@th,0,16 & {above:#06x} == 0 th sport vmap @from_ports # a low source port")
+            }
+        };
+        writeln!(out, "\t\tmeta nfproto ipv6 goto {DOOR}6")?;
+        writeln!(out, "\t\t@nh,48,16 & 0x3fff != 0 meta nfproto vmap @rest # a fragment")?;
+        ports(out)?;
+        writeln!(out, "\t\tmeta l4proto != tcp meta l4proto != udp meta nfproto vmap @rest")?;
+        writeln!(out, "\t}}\n\tchain {DOOR}6 {{")?;
+        writeln!(out, "\t\tip6 nexthdr != {{ tcp, udp }} meta nfproto vmap @rest")?;
+        ports(out)?;
         writeln!(out, "\t}}")
     }
 }
@@ -708,7 +706,6 @@ fn write_places(out: &mut String) -> fmt::Result {
         let key = format!("iface_index . {address} . inet_proto . inet_service");
         writeln!(out, "\tset {shut} {{\n\t\ttype {key}\n\t\tflags timeout\n\t}}")?;
     }
-    writeln!(out, "\tset shut_ports {{\n\t\ttype inet_proto . inet_service\n\t\tflags timeout\n\t}}")?;
     writeln!(out, "\t# The same by interface and VLAN id: consulted once a protected link carries tags.")?;
     for (acted, shut, _, source) in sources {
         let acted = if acted == "acted_net6" { "net6" } else { acted };
@@ -729,20 +726,6 @@ fn write_places(out: &mut String) -> fmt::Result {
     }
     writeln!(out, "\t# Cards that forward for others: their first contacts are counted by address.")?;
     writeln!(out, "\tset forwarders {{\n\t\ttype iface_index . ether_addr\n\t}}")
-}
-
-fn write_dispatch(out: &mut String, guard: Guard) -> fmt::Result {
-    let [tcp, udp, rest] = guard.chains();
-    writeln!(
-        out,
-        "\t# Where a packet goes on, by protocol; fragments are never whole. Changes with whether anybody is acted on."
-    )?;
-    writeln!(out, "\tmap whole4 {{\n\t\ttypeof ip protocol . ip frag-off : verdict")?;
-    writeln!(out, "\t\telements = {{ icmp . 0 : accept, tcp . 0 : goto {tcp}, udp . 0 : goto {udp} }}\n\t}}")?;
-    writeln!(out, "\tmap whole6 {{\n\t\ttype inet_proto : verdict")?;
-    writeln!(out, "\t\telements = {{ tcp : goto {tcp}, udp : goto {udp}, icmpv6 : accept }}\n\t}}")?;
-    writeln!(out, "\tmap rest {{\n\t\ttype nf_proto : verdict")?;
-    writeln!(out, "\t\telements = {{ ipv4 : goto {rest}, ipv6 : goto {rest} }}\n\t}}")
 }
 
 /// Who sends it?

@@ -52,8 +52,6 @@ pub enum Then {
     Jump(&'static str),
     /// Goes to a chain for good.
     Goto(&'static str),
-    /// Lets it pass.
-    Accept,
 }
 
 /// One change of a set's elements.
@@ -331,16 +329,13 @@ fn write_element(out: &mut Outgoing, change: &Change) {
             out.nest(element::KEY, |out| out.attribute(data::VALUE, key));
             if let Some(then) = then {
                 let (code, chain) = match then {
-                    Then::Jump(chain) => (verdict::JUMP, Some(chain)),
-                    Then::Goto(chain) => (verdict::GOTO, Some(chain)),
-                    Then::Accept => (verdict::ACCEPT, None),
+                    Then::Jump(chain) => (verdict::JUMP, chain),
+                    Then::Goto(chain) => (verdict::GOTO, chain),
                 };
                 out.nest(element::DATA, |out| {
                     out.nest(data::VERDICT, |out| {
                         out.be32(verdict::CODE, code);
-                        if let Some(chain) = chain {
-                            out.text(verdict::CHAIN, chain);
-                        }
+                        out.text(verdict::CHAIN, chain);
                     });
                 });
             }

@@ -205,7 +205,7 @@ fn full_contacts_do_not_throttle_known_hosts_and_a_flood_is_soon_forgotten() {
     let mut gun = site.gun();
     let server = victim(0xff00);
     let known = Ipv4Addr::new(10, 77, 1, 40);
-    gun.fire(known, server, SYN);
+    site.gun().as_card(Mac([2, 0, 0, 0, 4, 4])).fire(known, server, SYN);
     forge(&site, 500);
     assert_eq!(filled(&mut site, "contacts4"), 64);
 

@@ -108,7 +108,7 @@ fn a_reload_keeps_hosts_contacts_limits_and_counts() {
     }
     assert!(before.1.count("fuse_dropped").packets >= 489);
     assert_eq!(before.1.counts, after.1.counts);
-    for set in ["contacts4", "fuse4", "throttled4"] {
+    for set in ["contacts4", "fuse_cards", "throttled_cards"] {
         let of =
             |counters: &firedoor::firewall::Counters| counters.sets.iter().find(|o| o.set == set).unwrap().elements;
         assert!(of(&before.1) > 0, "{set}");
@@ -154,6 +154,23 @@ fn a_change_of_mode_keeps_who_is_acted_on() {
         gun.fire(SCANNER, victim(1), Kind::Syn(445));
         assert_eq!(watcher.seen().len(), passes, "{mode}");
     }
+}
+
+#[test]
+fn a_host_of_an_earlier_version_s_table_stays_contained_wherever_it_is() {
+    let Some(mut site) = Site::build(Shape::Routed) else { return };
+    site.nft("add table inet firedoor");
+    site.nft("add chain inet firedoor contain4");
+    site.nft("add map inet firedoor acted4 { type ipv4_addr : verdict; flags timeout; }");
+    site.nft("add set inet firedoor contacts4 { type ipv4_addr . ipv4_addr; flags dynamic,timeout; }");
+    site.nft("add element inet firedoor acted4 { 10.77.1.2 timeout 1h : jump contain4 }");
+    let done = site.load(&plan(&config(Mode::Enforce)));
+    assert_eq!(done.acted.iter().map(|acted| acted.place).collect::<Vec<_>>(), [scanner()]);
+    assert!(done.acted[0].expires_in.is_some());
+    let (watcher, mut gun) = (site.watch(), site.gun());
+    gun.fire(SCANNER, victim(1), Kind::Ack(445));
+    gun.fire(SCANNER, victim(1), Kind::Ack(80));
+    assert_eq!(watcher.seen().len(), 1);
 }
 
 #[test]

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use firedoor::firewall::Order;
 use firedoor::respond::{Mode, Verdict};
-use firedoor::suspect::Place;
+use firedoor::suspect::{Link, Place};
 use firedoor::wire::Address;
 
 use crate::site::{Kind, Shape, Site, config, plan, victim};
 
-fn hosts(count: u32) -> Vec<Order> {
+fn hosts(link: Link, count: u32) -> Vec<Order> {
     (0..count)
         .map(|n| {
             let [_, b, c, d] = n.to_be_bytes();
@@ -20,7 +20,7 @@ fn hosts(count: u32) -> Vec<Order> {
             };
             let verdict = if n % 10 == 0 { Verdict::Isolate } else { Verdict::Contain };
             let timeout = (n % 2 == 0).then_some(Duration::from_secs(3600 + u64::from(n)));
-            Order { place: Place::anywhere(host), verdict, timeout, ports: Vec::new() }
+            Order { place: Place::address(link, host), verdict, timeout, ports: Vec::new() }
         })
         .collect()
 }
@@ -32,7 +32,7 @@ fn ten_thousand_hosts_are_put_in_and_taken_over_in_under_a_second() {
     site.load(&plan);
     let (median, late) = one_by_one(&mut site, 1);
     eprintln!("the first hosts: median {median:.1?}, 99th percentile {late:.1?}");
-    let orders = hosts(10_000);
+    let orders = hosts(site.link("lan"), 10_000);
     let start = Instant::now();
     site.firewall(|firewall| firewall.act_many(&orders).unwrap());
     let put = start.elapsed();

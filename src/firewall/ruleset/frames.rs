@@ -76,7 +76,7 @@ impl Plan {
             self.write_frame_limits(out)?;
         }
         writeln!(out, "\tchain unreadable {{")?;
-        self.write_sources(out, &self.exempt, "", "counter name exempt_passed return")?;
+        write_sources(out, &self.exempt, "", "counter name exempt_passed return")?;
         writeln!(out, "\t\tmeta iif . ether saddr @frame_cards {verdict}")?;
         for tag in TAGS {
             writeln!(out, "\t\tether type {tag} meta iif . vlan id . ether saddr @frame_tagged_cards {verdict}")?;
@@ -118,8 +118,8 @@ impl Plan {
         writeln!(out, "\t\tcounter name fuse_{end}\n\t}}")?;
         writeln!(out, "\tchain opening {{")?;
         let roles = self.exemptions.iter().flat_map(|exemption| &exemption.hosts).copied().collect::<Vec<_>>();
-        self.write_sources(out, &roles, "", "counter name exempt_passed return")?;
-        self.write_sources(out, &self.protected, "!= ", "return")?;
+        write_sources(out, &roles, "", "counter name exempt_passed return")?;
+        write_sources(out, &self.protected, "!= ", "return")?;
         writeln!(out, "\t\tupdate @frame_fuse {{ meta iif . ether saddr {over} }} goto throttle_frame")?;
         writeln!(out, "\t\tmeta iif . ether saddr != @frame_fuse {over} counter name fuse_{end}\n\t}}")?;
         for depth in [4, 8, 12] {
@@ -129,23 +129,23 @@ impl Plan {
         }
         Ok(())
     }
+}
 
-    /// A rule for each place where an inner source address can stand, that compares it with `networks`.
-    fn write_sources(&self, out: &mut String, networks: &[IpNetwork], not: &str, then: &str) -> fmt::Result {
-        for (depth, proofs) in READABLE {
-            for (family, proof) in Family::ALL.into_iter().zip(proofs) {
-                let ranges: Vec<String> = disjoint(networks, family).into_iter().map(range).collect();
-                let (at, bits) = if family == Family::V4 { (12, 32) } else { (8, 128) };
-                let field = format!("@nh,{},{bits}", (depth + at) * 8);
-                if !ranges.is_empty() {
-                    writeln!(out, "\t\t{proof} {field} {not}{{ {} }} {then}", ranges.join(", "))?;
-                } else if !not.is_empty() {
-                    writeln!(out, "\t\t{proof} {then}")?;
-                }
+/// A rule for each place where an inner source address can stand, that compares it with `networks`.
+fn write_sources(out: &mut String, networks: &[IpNetwork], not: &str, then: &str) -> fmt::Result {
+    for (depth, proofs) in READABLE {
+        for (family, proof) in Family::ALL.into_iter().zip(proofs) {
+            let ranges: Vec<String> = disjoint(networks, family).into_iter().map(range).collect();
+            let (at, bits) = if family == Family::V4 { (12, 32) } else { (8, 128) };
+            let field = format!("@nh,{},{bits}", (depth + at) * 8);
+            if !ranges.is_empty() {
+                writeln!(out, "\t\t{proof} {field} {not}{{ {} }} {then}", ranges.join(", "))?;
+            } else if !not.is_empty() {
+                writeln!(out, "\t\t{proof} {then}")?;
             }
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// A network's first and last address as numbers.

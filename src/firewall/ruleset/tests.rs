@@ -60,7 +60,11 @@ fn no_rule_drops_in_monitor_mode() {
 #[test]
 fn the_exemption_stands_first_in_every_chain_that_drops() {
     let text = plan(&config(Mode::Enforce)).text(true);
-    for chain in ["contain4", "isolate4", "toward_isolated4", "contain6", "isolate6", "toward_isolated6"] {
+    let contain = ["contain4", "contain6", "contain_card", "contain_net6"].map(str::to_owned);
+    let tagged = contain.clone().map(|chain| format!("tagged_{chain}"));
+    let others = ["anywhere_contain4", "anywhere_contain6", "fragments4", "fragments6", "isolate_card"];
+    let isolate = ["isolate4", "isolate6", "toward_isolated4", "toward_isolated6"];
+    for chain in contain.into_iter().chain(tagged).chain(others.into_iter().chain(isolate).map(str::to_owned)) {
         let body = text.split(&format!("chain {chain} {{\n")).nth(1).unwrap();
         assert!(body.trim_start().contains("@exempt"), "{chain}");
         assert!(body.lines().next().unwrap().ends_with("exempt_passed return"), "{chain}: {body}");
@@ -104,7 +108,7 @@ fn without_a_fuse_nothing_is_asked_about_first_contacts() {
     let mut config = config(Mode::Enforce);
     config.fuse.enabled = false;
     let text = plan(&config).text(true);
-    for word in ["first_contact", "@contacts", "@fuse", "roles4"] {
+    for word in ["first_contact", "@contacts", "@fuse", "roles4", "goto tunnelled", "goto in_"] {
         assert!(!text.contains(word), "{word}");
     }
 }
@@ -115,7 +119,9 @@ fn services_over_udp_have_rules_of_their_own() {
     config.detect.lateral = Services::new(&[(Transport::Udp, 1434)]);
     let text = plan(&config).text(false);
     assert!(text.contains("udp dport @lateral_udp counter name contain_dropped drop"), "{text}");
+    assert!(text.contains("udp sport @lateral_udp counter name contain_dropped drop"), "{text}");
     assert!(!text.contains("lateral_tcp") && !text.contains("tcp flags"), "{text}");
+    assert!(text.contains("1434 : goto lateral"), "{text}");
 }
 
 #[test]

@@ -28,8 +28,13 @@ const GRE: [(u16, &[u16]); 4] =
     [(4, &[0x0000]), (8, &[0x8000, 0x2000, 0x1000]), (12, &[0xa000, 0x9000, 0x3000]), (16, &[0xb000])];
 
 /// The chain for a tunnel over UDP.
-pub(super) const fn chain(port: u16) -> &'static str {
-    if port == 3544 { "in_teredo" } else { "in_vxlan" }
+pub(super) const fn chain(port: u16, acted: bool) -> &'static str {
+    match (port, acted) {
+        (3544, false) => "to_teredo",
+        (3544, true) => "to_teredo_acted",
+        (_, false) => "to_vxlan",
+        (_, true) => "to_vxlan_acted",
+    }
 }
 
 impl Plan {
