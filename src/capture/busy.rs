@@ -215,9 +215,9 @@ impl Meter {
 fn bucket_of(meta: Meta, link: LinkKind, bytes: &[u8]) -> Option<u16> {
     if link == LinkKind::Ethernet {
         match bytes.get(12..)? {
-            [0x08, 0, 0x45, _, _, _, _, _, flags, low, _, 6, ..] if flags & 0x3f == 0 && *low == 0 => return None,
+            [0x08, 0, 0x45, _, _, _, _, _, flags, low, _, 6, ..] if is_whole(*flags, *low) => return None,
             [0x08, 0, 0x45, _, _, _, _, _, flags, low, _, 17, _, _, a, b, c, d, e, f, g, h, i, j, k, l, ..]
-                if flags & 0x3f == 0 && *low == 0 =>
+                if is_whole(*flags, *low) =>
             {
                 let (source_port, destination_port) = (u16::from_be_bytes([*i, *j]), u16::from_be_bytes([*k, *l]));
                 if !is_tunnel(source_port, destination_port) {
@@ -236,6 +236,11 @@ fn bucket_of(meta: Meta, link: LinkKind, bytes: &[u8]) -> Option<u16> {
     }
 }
 
+/// By the flags and offset of an IPv4 header.
+fn is_whole(high: u8, low: u8) -> bool {
+    u16::from_be_bytes([high, low]) << 2 == 0
+}
+
 fn is_tunnel(source: u16, destination: u16) -> bool {
     source == port::TEREDO
         || destination == port::TEREDO
@@ -249,7 +254,7 @@ mod tests {
 
     fn datagram(number: u32, port: u16) -> Datagram {
         let [a, b, c, d] = number.to_be_bytes();
-        let (source, destination) = (Address::v4([10, 0, 0, 1]), Address::v4([10 | a, b, c, d]));
+        let (source, destination) = (Address::v4([10, 0, 0, 1]), Address::v4([10_u8.wrapping_add(a), b, c, d]));
         Datagram { source, destination, source_port: 40_000, destination_port: port }
     }
 
