@@ -36,7 +36,7 @@ pub fn decode(meta: Meta, link: LinkKind, bytes: &[u8]) -> Result<Frame<'_>, Und
     {
         let ip = internet::ipv4(opened.payload, on_wire(meta, bytes, &opened))?;
         if ip.protocol == ip_number::TCP && ip.part == Part::Whole {
-            return frame(meta, &opened, None, transport::tcp(&ip)?);
+            return Ok(frame(meta, &opened, None, transport::tcp(&ip)?));
         }
     }
     decode_any(meta, link, bytes)
@@ -55,8 +55,8 @@ fn decode_any(meta: Meta, link: LinkKind, bytes: &[u8]) -> Result<Frame<'_>, Und
     let ip = match opened.network {
         Network::Ipv4 => internet::ipv4(opened.payload, on_wire)?,
         Network::Ipv6 => internet::ipv6(opened.payload, on_wire)?,
-        Network::Arp => return frame(meta, &opened, None, transport::arp(opened.payload)?),
-        Network::Other => return frame(meta, &opened, Some(opened.unread), Packet::NonIp),
+        Network::Arp => return Ok(frame(meta, &opened, None, transport::arp(opened.payload)?)),
+        Network::Other => return Ok(frame(meta, &opened, Some(opened.unread), Packet::NonIp)),
     };
     if tunnel::may_be(ip.protocol)
         && ip.part.has_header()
@@ -64,12 +64,12 @@ fn decode_any(meta: Meta, link: LinkKind, bytes: &[u8]) -> Result<Frame<'_>, Und
     {
         return tunnelled(meta, &opened, &ip, &inside);
     }
-    frame(meta, &opened, None, transport::packet(&ip)?)
+    Ok(frame(meta, &opened, None, transport::packet(&ip)?))
 }
 
 /// A frame that shows `packet` behind the link header and its tags.
 #[inline]
-fn frame<'a>(meta: Meta, opened: &Opened<'_>, unread: Option<u16>, packet: Packet<'a>) -> Result<Frame<'a>, Undecoded> {
+fn frame<'a>(meta: Meta, opened: &Opened<'_>, unread: Option<u16>, packet: Packet<'a>) -> Frame<'a> {
     let [first, second] = opened.vlans;
     // What the ring took off stood before all tags that are left.
     let (vlan, inner_vlan) = match meta.vlan {
@@ -77,7 +77,7 @@ fn frame<'a>(meta: Meta, opened: &Opened<'_>, unread: Option<u16>, packet: Packe
         stripped => (stripped, first),
     };
     let tagged = opened.encapsulation == Encapsulation::None && opened.tags + u8::from(meta.vlan.is_some()) > 1;
-    Ok(Frame {
+    Frame {
         meta: Meta { vlan, inner_vlan, ..meta },
         mac_source: opened.mac_source,
         mac_destination: opened.mac_destination,
@@ -85,7 +85,7 @@ fn frame<'a>(meta: Meta, opened: &Opened<'_>, unread: Option<u16>, packet: Packe
         tunnel: None,
         unread,
         packet,
-    })
+    }
 }
 
 /// The frame that shows what a tunnel's packet carries. What cannot be read is a closed tunnel, or the datagram that it
@@ -102,7 +102,7 @@ fn tunnelled<'a>(
         && let Some(packet) = packet(ip, opened)
     {
         let tunnel = Tunnel { kind, outer_source: ip.source, outer_destination: ip.destination };
-        let frame = frame(meta, outer, None, packet)?;
+        let frame = frame(meta, outer, None, packet);
         return Ok(Frame {
             mac_source: opened.mac_source.or(frame.mac_source),
             mac_destination: opened.mac_destination.or(frame.mac_destination),
@@ -111,12 +111,12 @@ fn tunnelled<'a>(
         });
     }
     if ip.protocol == ip_number::UDP {
-        return frame(meta, outer, None, transport::packet(ip)?);
+        return Ok(frame(meta, outer, None, transport::packet(ip)?));
     }
     // A fragment that ends within the inner headers hides them like any that ends within the outer ones.
     let hidden = ip.part == Part::First && ip.payload_length < tunnel::HEADERS as usize;
     let packet = if hidden { transport::fragment(ip, FragmentKind::Headless) } else { transport::opaque(ip, kind) };
-    frame(meta, outer, None, packet)
+    Ok(frame(meta, outer, None, packet))
 }
 
 /// What is inside; `None` where it cannot be read.
