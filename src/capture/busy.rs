@@ -1,7 +1,8 @@
-//! Busy UDP flows, of which the kernel's filter copies a sample.
+//! Busy flows, of whose UDP datagrams and bare acknowledgements the kernel's filter copies a sample.
 //!
-//! The core wants each UDP flow's first datagram, whatever its port; a gateway carries telephony and video by the tens of
-//! thousands of datagrams a second, and a classic BPF program remembers nothing. So the reader remembers for it: flows fall
+//! The core wants each UDP flow's first datagram, whatever its port, and the acknowledgement that ends a handshake with a
+//! lateral service. A gateway carries telephony, video and the acknowledgements of file transfers by the tens of
+//! thousands a second, and a classic BPF program remembers nothing. So the reader remembers for it: flows fall
 //! into [`BUCKETS`] buckets by addresses and ports, and once a second the buckets in which too much arrived become busy.
 //! The filter passes one datagram in [`ONE_IN`] of those and all of every other: a flow is seen whole until it turns out
 //! to be a stream, a new one is seen at once unless it falls into a busy bucket.
@@ -11,9 +12,10 @@
 
 use super::bpf::assembler::{Assembler, If, Op, Size};
 use super::bpf::walk::{self, cell};
+use super::interest::CONTROL;
 use crate::wire::decode::tunnel::port;
-use crate::wire::frame::{Datagram, LinkKind, Meta, Packet};
-use crate::wire::{Address, decode};
+use crate::wire::frame::{Flags, LinkKind, Meta, Packet};
+use crate::wire::{Address, Frame, decode};
 
 /// Buckets that flows fall into.
 pub const BUCKETS: usize = 1 << BITS;
@@ -79,10 +81,24 @@ impl Busy {
     }
 }
 
-/// The bucket of a datagram.
+/// The bucket of a datagram or a bare acknowledgement; `None` for anything else, which is never sampled.
 #[must_use]
-pub fn bucket(datagram: &Datagram) -> u16 {
-    flow(folded(datagram.source), folded(datagram.destination), datagram.source_port, datagram.destination_port)
+pub fn bucket(frame: &Frame<'_>) -> Option<u16> {
+    let (source, destination, source_port, destination_port) = match &frame.packet {
+        Packet::Udp(datagram) => {
+            (datagram.source, datagram.destination, datagram.source_port, datagram.destination_port)
+        }
+        Packet::Tcp(segment) if segment.payload_length == 0 && is_bare(segment.flags.0) => {
+            (segment.source, segment.destination, segment.source_port, segment.destination_port)
+        }
+        _ => return None,
+    };
+    Some(flow(folded(source), folded(destination), source_port, destination_port))
+}
+
+/// Flags that say nothing but which bytes arrived.
+const fn is_bare(flags: u8) -> bool {
+    flags & (CONTROL | Flags::ACK) == Flags::ACK
 }
 
 fn folded(address: Address) -> u32 {
@@ -159,7 +175,7 @@ impl Meter {
         &self.busy
     }
 
-    /// Counts a frame, if it is a datagram.
+    /// Counts a frame, if it is of a kind that is sampled.
     pub fn count(&mut self, meta: Meta, link: LinkKind, bytes: &[u8]) {
         if let Some(bucket) = bucket_of(meta, link, bytes)
             && let Some(bucket) = self.buckets.get_mut(usize::from(bucket))
@@ -211,13 +227,25 @@ impl Meter {
     }
 }
 
-/// The bucket of a frame, if it is a datagram. Plain frames are not decoded for it a second time.
+/// The bucket of a frame, as [`bucket`] gives it. Plain frames are not decoded for it a second time.
 fn bucket_of(meta: Meta, link: LinkKind, bytes: &[u8]) -> Option<u16> {
     if link == LinkKind::Ethernet {
         match bytes.get(12..)? {
-            [0x08, 0, 0x45, _, _, _, _, _, flags, low, _, 6, ..] if flags & 0x3f == 0 && *low == 0 => return None,
+            [0x08, 0, 0x45, _, high, low, _, _, flags, offset, _, 6, _, _, rest @ ..] if is_whole(*flags, *offset) => {
+                let [a, b, c, d, e, f, g, h, i, j, k, l, _, _, _, _, _, _, _, _, words, flags, ..] = rest else {
+                    return None;
+                };
+                let header = 20 + u16::from(words >> 4) * 4;
+                if !is_bare(*flags) || u16::from_be_bytes([*high, *low]) != header {
+                    return None;
+                }
+                let (source, destination) =
+                    (u32::from_be_bytes([*a, *b, *c, *d]), u32::from_be_bytes([*e, *f, *g, *h]));
+                let ports = (u16::from_be_bytes([*i, *j]), u16::from_be_bytes([*k, *l]));
+                return Some(flow(source, destination, ports.0, ports.1));
+            }
             [0x08, 0, 0x45, _, _, _, _, _, flags, low, _, 17, _, _, a, b, c, d, e, f, g, h, i, j, k, l, ..]
-                if flags & 0x3f == 0 && *low == 0 =>
+                if is_whole(*flags, *low) =>
             {
                 let (source_port, destination_port) = (u16::from_be_bytes([*i, *j]), u16::from_be_bytes([*k, *l]));
                 if !is_tunnel(source_port, destination_port) {
@@ -226,14 +254,18 @@ fn bucket_of(meta: Meta, link: LinkKind, bytes: &[u8]) -> Option<u16> {
                     return Some(flow(source, destination, source_port, destination_port));
                 }
             }
-            [0x08, 0x06, ..] | [0x86, 0xdd, _, _, _, _, _, _, 6 | 58, ..] => return None,
+            [0x08, 0x06, ..] | [0x86, 0xdd, _, _, _, _, _, _, 58, ..] => return None,
+            // Too long for a header alone.
+            [0x86, 0xdd, _, _, _, _, high, low, 6, ..] if u16::from_be_bytes([*high, *low]) > 60 => return None,
             _ => {}
         }
     }
-    match decode(meta, link, bytes).ok()?.packet {
-        Packet::Udp(datagram) => Some(bucket(&datagram)),
-        _ => None,
-    }
+    bucket(&decode(meta, link, bytes).ok()?)
+}
+
+/// By the flags and offset of an IPv4 header.
+fn is_whole(high: u8, low: u8) -> bool {
+    u16::from_be_bytes([high, low]) << 2 == 0
 }
 
 fn is_tunnel(source: u16, destination: u16) -> bool {
@@ -246,10 +278,46 @@ fn is_tunnel(source: u16, destination: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::frame::Datagram;
+
+    fn bucket(datagram: &Datagram) -> u16 {
+        let Datagram { source, destination, source_port, destination_port } = *datagram;
+        flow(folded(source), folded(destination), source_port, destination_port)
+    }
+
+    #[test]
+    fn the_acknowledgements_of_a_transfer_are_sampled_and_its_data_is_not_counted() {
+        let segment = |six: bool, payload: usize| {
+            let builder = etherparse::PacketBuilder::ethernet2([2; 6], [4; 6]);
+            let builder = if six {
+                builder.ipv6([0xfd; 16], [0xfe; 16], 9)
+            } else {
+                builder.ipv4([10, 0, 0, 1], [10, 0, 0, 2], 9)
+            };
+            let builder = builder.tcp(40_000, 445, 1, 9).ack(1).options_raw(&[1; 12]).unwrap();
+            let mut bytes = Vec::new();
+            builder.write(&mut bytes, &vec![7; payload]).unwrap();
+            bytes
+        };
+        for six in [false, true] {
+            let mut meter = Meter::default();
+            let (bare, data) = (segment(six, 0), segment(six, 20));
+            for _ in 0..100 {
+                meter.count(Meta::default(), LinkKind::Ethernet, &data);
+            }
+            assert!(!meter.turn(1));
+            for _ in 0..100 {
+                meter.count(Meta::default(), LinkKind::Ethernet, &bare);
+            }
+            assert!(meter.turn(1));
+            let frame = decode(Meta::default(), LinkKind::Ethernet, &bare).unwrap();
+            assert!(meter.busy().contains(super::bucket(&frame).unwrap()), "{six}");
+        }
+    }
 
     fn datagram(number: u32, port: u16) -> Datagram {
         let [a, b, c, d] = number.to_be_bytes();
-        let (source, destination) = (Address::v4([10, 0, 0, 1]), Address::v4([10 | a, b, c, d]));
+        let (source, destination) = (Address::v4([10, 0, 0, 1]), Address::v4([10_u8.wrapping_add(a), b, c, d]));
         Datagram { source, destination, source_port: 40_000, destination_port: port }
     }
 

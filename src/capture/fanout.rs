@@ -1,7 +1,7 @@
 //! The fan-out program: every frame goes to the shard of the host whose behaviour it shows.
 //!
-//! That host, the suspect, is the source of an attempt (SYN, ARP request, solicitation, echo request, datagram) and
-//! the destination of an answer to one (SYN-ACK, RST, ARP reply, advertisement, echo reply; of an ICMP error the
+//! That host, the suspect, is the source of an attempt (SYN, any other segment without ACK that is no RST, ARP request,
+//! solicitation, echo request, datagram, fragment, closed tunnel) and the destination of an answer to one (SYN-ACK, RST, ARP reply, advertisement, echo reply; of an ICMP error the
 //! source of the packet it embeds). For other segments and datagrams the port tells: who talks to a lateral service, or
 //! to SMB, is the client; where no port does, DCE/RPC tells by its packet type which side speaks. A hash over addresses and ports, as kernels offer it, would split a scanner's state over all shards.
 

@@ -19,7 +19,7 @@ const LONGEST: usize = 4096;
 /// The filter for a socket that hears all interfaces: only frames on those of these indices, and of them only what
 /// `interest` takes; with `only`, of one direction.
 ///
-/// Returns the length to copy, 0 for none. Two kinds are sampled: datagrams in `busy` buckets, one in [`busy::ONE_IN`],
+/// Returns the length to copy, 0 for none. Two kinds are sampled: datagrams and bare acknowledgements in `busy` buckets, one in [`busy::ONE_IN`],
 /// and tunnels whose inside cannot be read, one in [`Opaque::ONE_IN`]. Frames whose headers nest too deeply to follow
 /// pass, for user space to judge. A frame that is cut within what the program reads does not (the kernel ends it with 0).
 #[must_use]
@@ -71,8 +71,11 @@ fn assemble(interest: &Interest, interfaces: &[u32], only: Option<Direction>, bu
     to.one_of(&[1, 2], pass);
     to.goto(drop);
     to.place(exits.tcp);
-    tcp(&mut to, interest, pass, drop);
-    udp(&mut to, exits, interest, busy, pass, drop);
+    let flow = to.label();
+    tcp(&mut to, interest, flow, pass, drop);
+    udp(&mut to, exits, interest, flow, pass, drop);
+    to.place(flow);
+    sampled(&mut to, busy, pass, drop);
     to.place(exits.icmp);
     icmp(&mut to, pass, drop);
     to.place(exits.icmpv6);
@@ -87,7 +90,8 @@ fn assemble(interest: &Interest, interfaces: &[u32], only: Option<Direction>, bu
     to.finish()
 }
 
-fn tcp(to: &mut Assembler, interest: &Interest, pass: Label, drop: Label) {
+/// `flow` is for what is sampled where its flow is busy, with the transport header's place in its cell.
+fn tcp(to: &mut Assembler, interest: &Interest, flow: Label, pass: Label, drop: Label) {
     let (control, inspected, small, rpc) = (to.label(), to.label(), to.label(), to.label());
     let (acknowledged, bare) = (to.label(), to.label());
     to.load(Size::Byte, 13);
@@ -117,6 +121,7 @@ fn tcp(to: &mut Assembler, interest: &Interest, pass: Label, drop: Label) {
     to.goto(rpc);
     to.place(small);
     to.load_cell(cell::PAYLOAD);
+    to.branch(If::Equal, 0, flow);
     to.branch(If::Greater, SMALL, rpc);
     to.goto(pass);
 
@@ -160,11 +165,11 @@ fn tcp(to: &mut Assembler, interest: &Interest, pass: Label, drop: Label) {
     to.goto(drop);
 }
 
-fn udp(to: &mut Assembler, exits: Exits, interest: &Interest, busy: &Busy, pass: Label, drop: Label) {
+fn udp(to: &mut Assembler, exits: Exits, interest: &Interest, flow: Label, pass: Label, drop: Label) {
     /// Whether a tunnel stands around the datagram, so that the frame's addresses are another's.
     const INNER: u32 = cell::FREE + 5;
     let ports = interest.lateral_udp();
-    let (many, single, six, ethernet, both) = (to.label(), to.label(), to.label(), to.label(), to.label());
+    let (many, six, ethernet, both) = (to.label(), to.label(), to.label(), to.label());
     to.place(exits.inner_udp);
     to.load_constant(1);
     to.store(INNER);
@@ -193,23 +198,25 @@ fn udp(to: &mut Assembler, exits: Exits, interest: &Interest, busy: &Busy, pass:
     to.branch(If::Equal, 6, six);
     to.load(Size::Byte, 16);
     to.branch(If::AtLeast, 0xe0, many);
-    to.goto(single);
+    to.goto(flow);
     to.place(six);
     to.load(Size::Byte, 24);
     to.branch(If::Equal, 0xff, many);
-    to.goto(single);
+    to.goto(flow);
     to.place(ethernet);
     to.load_at(Size::Byte, 0);
     to.branch(If::AnyBit, 1, many);
-    to.goto(single);
+    to.goto(flow);
 
     // A broadcast or multicast shows that its sender is alive.
     to.place(many);
     to.load_length();
     to.branch(If::Greater, SMALL_BROADCAST, drop);
     to.goto(pass);
+}
 
-    to.place(single);
+/// All of a flow to `pass` but if it is busy, a sample if it is. The transport header is at what its cell says.
+fn sampled(to: &mut Assembler, busy: &Busy, pass: Label, drop: Label) {
     let words = busy.words();
     if !words.is_empty() {
         const BUCKET: u32 = cell::FREE;

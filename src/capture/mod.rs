@@ -7,7 +7,8 @@
 //! one suspect to one shard. Both have a twin that judges a decoded frame: [`Interest::takes`], to be asked of every
 //! frame, live or from a file, so that a replay sees what a live daemon sees; and [`fanout::shard_of`], by which a
 //! replay splits a capture among shards as the kernel would. The filter may pass more than its twin takes (headers
-//! nested too deeply for it to follow), never less.
+//! nested too deeply for it to follow), and less in two cases alone, of which it passes a sample: [`busy`] UDP flows,
+//! whose beginning was seen, and tunnels that nobody looks into.
 
 mod bpf;
 pub mod busy;

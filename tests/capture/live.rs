@@ -233,6 +233,21 @@ fn every_kind() -> Vec<Vec<u8>> {
         frame[20..22].copy_from_slice(&fragment.to_be_bytes());
         frames.push(frame);
     }
+    // And those that no honest sender makes.
+    for (fragment, length) in [(0x2000_u16, 16), (0x0001, 40)] {
+        let mut frame = segment(0, false, (40_000, 445), "S", &[9; 64]);
+        frame.truncate(14 + 20 + length);
+        frame[16..18].copy_from_slice(&u16::try_from(20 + length).unwrap().to_be_bytes());
+        frame[20..22].copy_from_slice(&fragment.to_be_bytes());
+        frames.push(frame);
+    }
+    // Probes without a SYN.
+    for flags in [0_u8, 0x29, 0x08, 0x03, 0x06] {
+        let mut frame = segment(0, false, (40_000, 80), "A", &[]);
+        frame[14 + 20 + 13] = flags;
+        frames.push(frame);
+    }
+    around(&mut frames);
     // Extension headers: one, and more than the program follows.
     for headers in [1, 7] {
         let mut frame = segment(0, true, (40_000, 445), "S", &[]);
@@ -250,6 +265,43 @@ fn every_kind() -> Vec<Vec<u8>> {
         frame[8..12].copy_from_slice(&u32::try_from(at).unwrap().to_be_bytes());
     }
     frames
+}
+
+/// A SYN and a segment that is of no interest, behind and inside of what may stand around them.
+fn around(frames: &mut Vec<Vec<u8>>) {
+    for flags in ["S", "A"] {
+        let whole = segment(0, false, (40_000, 80), flags, &[]);
+        let (ethernet, packet) = whole.split_at(14);
+        for head in [
+            &[0x88, 0x64, 0x11, 0, 0, 1, 0, 42, 0, 0x21][..],
+            &[0x88, 0x47, 0, 1, 0, 64, 0, 2, 1, 64],
+            &[0, 48, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0],
+            &[0x89, 0x26, 0, 0, 0, 1, 8, 0],
+            &[0x89, 0x09, 1, 1, 0, 1, 0, 16, 8, 0],
+            &[0x89, 0x03, 0, 1, 2, 0, 0, 0, 0, 9, 2, 1, 0, 0, 0, 0, 8, 0],
+        ] {
+            frames.push([&ethernet[..12], head, packet].concat());
+        }
+        let mut tunnelled = |protocol: u8, payload: &[&[u8]]| {
+            let mut frame = Vec::new();
+            carried(&mut frame, ethernet, protocol, &payload.concat());
+            frames.push(frame);
+        };
+        tunnelled(4, &[packet]);
+        tunnelled(47, &[&[0xb0, 0, 8, 0], &[0; 12], packet]);
+        tunnelled(47, &[&[0x10, 0, 0x88, 0xbe], &[0; 12], &whole]);
+        tunnelled(17, &[&[0, 9, 0x12, 0xb5, 0, 0, 0, 0], &[8, 0, 0, 0, 0, 0, 7, 0], &whole]);
+        tunnelled(132, &[&[0; 12], &[1], &[0; 19]]);
+    }
+}
+
+/// An IPv4 packet between other hosts with this payload.
+fn carried(frame: &mut Vec<u8>, ethernet: &[u8], protocol: u8, payload: &[u8]) {
+    frame.extend(ethernet);
+    frame.extend([0x45, 0]);
+    frame.extend(u16::try_from(20 + payload.len()).unwrap().to_be_bytes());
+    frame.extend([0, 0, 0, 0, 64, protocol, 0, 0, 10, 9, 9, 1, 10, 9, 9, 2]);
+    frame.extend(payload);
 }
 
 fn decoded(meta: Meta, frame: &[u8]) -> Option<Frame<'_>> {
@@ -299,6 +351,39 @@ fn what_the_predicate_takes_arrives<S: Source>(scene: &Scene, config: &Config, r
     let statistics = rings[0].statistics();
     assert_eq!((statistics.received(), statistics.dropped()), (expected.len() as u64, 0));
     assert!(statistics.interfaces[0].up);
+}
+
+#[test]
+fn a_stream_is_sampled_and_a_sweep_beside_it_arrives_whole() {
+    let Some(scene) = Scene::build() else { return };
+    let mut rings = scene.rings(&config(1, &["left"]));
+    let mut wire = scene.wire("left");
+    let datagram = |to: u32, port: u16, length: usize| {
+        let [_, b, c, d] = to.to_be_bytes();
+        let mut frame = Vec::new();
+        ethernet(0).ipv4(HOST, [10, b | 1, c, d], 64).udp(40_000, port).write(&mut frame, &vec![7; length]).unwrap();
+        frame
+    };
+    let stream = datagram(7, 5004, 160);
+    // The stream is known by what it brought in a second.
+    receive(&mut rings, || (0..2000).for_each(|_| wire.send(&stream)), &mut |_, _, _, _| {});
+    std::thread::sleep(Duration::from_millis(1100));
+    receive(&mut rings, || wire.send(&stream), &mut |_, _, _, _| {});
+    let (mut streamed, mut swept) = (0, 0);
+    let send = || {
+        for to in 0..400 {
+            wire.send(&datagram(1000 + to, 6892, 20));
+            (0..16).for_each(|_| wire.send(&stream));
+        }
+    };
+    receive(&mut rings, send, &mut |_, meta, link, bytes| {
+        if let Ok(Frame { packet: Packet::Udp(datagram), .. }) = decode(meta, link, bytes) {
+            *(if datagram.destination_port == 5004 { &mut streamed } else { &mut swept }) += 1;
+        }
+    });
+    // One datagram in 64 of 6,400, and of the sweep at most one in the stream's bucket is missing.
+    assert!(swept >= 399, "{swept} of 400");
+    assert!((30..250).contains(&streamed), "{streamed} of 6400");
 }
 
 #[test]

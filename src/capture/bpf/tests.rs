@@ -493,16 +493,21 @@ proptest! {
         let interest = interest();
         let bytes = recipe.bytes();
         let Some(frame) = decoded(&recipe, &bytes).filter(|frame| interest.takes(frame)) else { return Ok(()) };
-        let Packet::Udp(datagram) = frame.packet else { return Ok(()) };
+        let Some(flow) = busy::bucket(&frame) else { return Ok(()) };
+        let (destination, ports) = match frame.packet {
+            Packet::Udp(datagram) => (datagram.destination, [datagram.source_port, datagram.destination_port]),
+            Packet::Tcp(segment) => (crate::wire::Address::v4([10; 4]), [segment.source_port; 2]),
+            _ => unreachable!("nothing else is sampled"),
+        };
+        let udp = matches!(frame.packet, Packet::Udp(_));
         let lateral = [137, 1434];
         if !recipe.is_plain()
-            || recipe.to_many
-            || is_group(datagram.destination)
-            || [datagram.source_port, datagram.destination_port].iter().any(|port| lateral.contains(port))
+            || (udp && recipe.to_many)
+            || is_group(destination)
+            || (udp && ports.iter().any(|port| lateral.contains(port)))
         {
             return Ok(());
         }
-        let flow = busy::bucket(&datagram);
         let (this, others) = (Busy::of([flow]), Busy::of((0..8192).filter(|&other| other != flow)));
         let skb = Skb { random, ..skb(&recipe, &bytes) };
         let passes = |busy| run(&filter::program(&interest, &[INTERFACE], None, busy), &skb) > 0;

@@ -56,6 +56,17 @@ pub(crate) mod kind {
     pub const LAST_LENGTH: u16 = 1500;
 }
 
+/// A frame with IPv4 right behind its Ethernet header, if this is one.
+#[inline]
+pub(super) fn plain_ipv4(bytes: &[u8]) -> Option<Opened<'_>> {
+    let header = Ethernet2HeaderSlice::from_slice(bytes).ok()?;
+    if header.ether_type() != ether_type::IPV4 {
+        return None;
+    }
+    let opened = plain(Network::Ipv4, bytes.get(header.slice().len()..)?);
+    Some(Opened { mac_source: Some(Mac(header.source())), mac_destination: Some(Mac(header.destination())), ..opened })
+}
+
 /// Takes the link header off `bytes`.
 #[inline]
 pub(super) fn open(kind: LinkKind, bytes: &[u8]) -> Result<Opened<'_>, Undecoded> {
@@ -96,6 +107,7 @@ pub(super) fn open(kind: LinkKind, bytes: &[u8]) -> Result<Opened<'_>, Undecoded
     }
 }
 
+#[inline]
 pub(super) fn plain(network: Network, payload: &[u8]) -> Opened<'_> {
     Opened {
         network,
@@ -139,12 +151,12 @@ fn named(ethertype: u16) -> Option<Network> {
 pub(super) fn layers(
     ethertype: u16,
     payload: &[u8],
-    (mac_source, mac_destination): (Option<Mac>, Option<Mac>),
+    macs: (Option<Mac>, Option<Mac>),
 ) -> Result<Opened<'_>, Undecoded> {
-    let network = named(ethertype);
-    let opened =
-        Opened { mac_source, mac_destination, unread: ethertype, ..plain(network.unwrap_or(Network::Other), payload) };
-    if network.is_some() { Ok(opened) } else { encapsulated(opened) }
+    match named(ethertype) {
+        Some(network) => Ok(Opened { mac_source: macs.0, mac_destination: macs.1, ..plain(network, payload) }),
+        None => encapsulated(ethertype, payload, macs),
+    }
 }
 
 /// What one layer is taken off to.
@@ -155,7 +167,13 @@ enum Inside<'a> {
     Unread(u16),
 }
 
-fn encapsulated(mut opened: Opened<'_>) -> Result<Opened<'_>, Undecoded> {
+#[cold]
+fn encapsulated(
+    ethertype: u16,
+    payload: &[u8],
+    (mac_source, mac_destination): (Option<Mac>, Option<Mac>),
+) -> Result<Opened<'_>, Undecoded> {
+    let mut opened = Opened { mac_source, mac_destination, unread: ethertype, ..plain(Network::Other, payload) };
     for _ in 0..LAYERS {
         let ethertype = opened.unread;
         if let Some(network) = named(ethertype) {
@@ -202,15 +220,11 @@ fn layer<'a>(opened: &mut Opened<'a>) -> Result<Option<(Encapsulation, Inside<'a
         }
         kind::MPLS | kind::MPLS_MULTICAST => (Encapsulation::Mpls, mpls(payload, ethertype)?),
         kind::PPPOE => (Encapsulation::Pppoe, pppoe(payload, ethertype)?),
-        kind::VN_TAG => {
-            let (_, high, low, rest) = split(payload, 4)?;
-            (Encapsulation::VnTag, Inside::Ethertype(u16::from_be_bytes([high, low]), rest))
-        }
+        kind::VN_TAG => (Encapsulation::VnTag, ethertype_at(payload, 4)?),
         kind::CISCO_METADATA => {
             // Version, length of the options in words, options, ethertype.
             let words = payload.get(1).copied().ok_or(Undecoded::Link)?;
-            let (_, high, low, rest) = split(payload, 2 + usize::from(words) * 4)?;
-            (Encapsulation::CiscoMetadata, Inside::Ethertype(u16::from_be_bytes([high, low]), rest))
+            (Encapsulation::CiscoMetadata, ethertype_at(payload, 2 + usize::from(words) * 4)?)
         }
         kind::FABRICPATH => {
             // Forwarding tag and time to live, and then the frame as it was.
@@ -232,11 +246,10 @@ fn layer<'a>(opened: &mut Opened<'a>) -> Result<Option<(Encapsulation, Inside<'a
     }))
 }
 
-/// What lies before `at`, the two bytes there, and what lies behind them.
-fn split(bytes: &[u8], at: usize) -> Result<(&[u8], u8, u8, &[u8]), Undecoded> {
-    let (before, rest) = bytes.split_at_checked(at).ok_or(Undecoded::Link)?;
-    match rest {
-        [high, low, rest @ ..] => Ok((before, *high, *low, rest)),
+/// Goes on from an ethertype that stands `at` so many bytes.
+fn ethertype_at(bytes: &[u8], at: usize) -> Result<Inside<'_>, Undecoded> {
+    match bytes.get(at..) {
+        Some([high, low, rest @ ..]) => Ok(Inside::Ethertype(u16::from_be_bytes([*high, *low]), rest)),
         _ => Err(Undecoded::Link),
     }
 }

@@ -21,9 +21,8 @@ const SHORT: usize = 8;
 #[inline]
 pub(super) fn packet<'a>(ip: &IpDatagram<'a>) -> Result<Packet<'a>, Undecoded> {
     match ip.part {
-        Part::Whole => {}
         Part::First if !has_whole_header(ip) => return Ok(fragment(ip, FragmentKind::Tiny)),
-        Part::First => {}
+        Part::Whole | Part::First => {}
         Part::Headless => return Ok(fragment(ip, FragmentKind::Headless)),
         Part::Later(1) => return Ok(fragment(ip, FragmentKind::Overlapping)),
         Part::Later(_) => return Ok(other(ip)),
@@ -85,7 +84,7 @@ fn other<'a>(ip: &IpDatagram<'_>) -> Packet<'a> {
 }
 
 #[inline]
-fn tcp<'a>(ip: &IpDatagram<'a>) -> Result<Packet<'a>, Undecoded> {
+pub(super) fn tcp<'a>(ip: &IpDatagram<'a>) -> Result<Packet<'a>, Undecoded> {
     let fixed: &[u8; TCP] = ip.payload.first_chunk().ok_or(Undecoded::Tcp)?;
     let header_length = usize::from(fixed[12] >> 4) * 4;
     if header_length > ip.payload_length {
