@@ -162,6 +162,9 @@ impl Control {
             Message::Event(Event::Speaks { host, as_server, dialect, signing, encryption }) => {
                 self.live.board.speaks(host, as_server, dialect, signing, encryption);
             }
+            Message::Event(Event::GaveAway { server, condition }) => {
+                tracing::warn!(%server, condition = condition.label(), "{server} {}", condition.meaning());
+            }
             Message::Event(event) => {
                 if let Event::Alarm(alarm) = &event {
                     self.live.tallies.alarmed(alarm);

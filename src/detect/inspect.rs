@@ -5,7 +5,7 @@ use crate::detect::contact::has_role;
 use crate::detect::counters::Unverified;
 use crate::detect::detector::Detector;
 use crate::detect::event::Event;
-use crate::detect::smb::{Finding, Report, Spoken};
+use crate::detect::smb::{Condition, Finding, Report, Spoken};
 use crate::evidence::{Grade, Score, Signal};
 use crate::track::Class;
 use crate::track::contacts::Seen;
@@ -32,7 +32,7 @@ impl Detector {
                 Report::Finding(finding) => self.found(&finding),
                 Report::Spoken(spoken) => self.spoken(&spoken),
                 Report::Used { feature, .. } => self.counters.used(feature),
-                Report::Condition { condition, .. } => self.counters.condition(condition),
+                Report::Condition { server, condition } => self.gave_away(server, condition),
                 // The capture knows DCE/RPC by how it begins, and the inspection remembers the port.
                 Report::Named { .. } => {}
             }
@@ -78,6 +78,18 @@ impl Detector {
             return;
         }
         ctx.weigh(host, signal, peer, port, weight, detail);
+    }
+
+    fn gave_away(&mut self, server: Address, condition: Condition) {
+        self.counters.condition(condition);
+        // As for what is spoken: reported once within the contact memory.
+        let mark = Address::from_bits((1 << 64) | condition as u128);
+        if self.settings.protected.contains(server)
+            && self.contacts.meet(server, mark, Class::Spoken, self.now) == Seen::First
+        {
+            self.contacts.answered(server, mark, Class::Spoken);
+            self.events.push(Event::GaveAway { server, condition });
+        }
     }
 
     fn spoken(&mut self, spoken: &Spoken) {

@@ -101,7 +101,7 @@ pub fn accused(event: &Event) -> Option<(Address, Attachment)> {
         Event::SameDevice { host, attachment, .. } | Event::OtherDevice { host, attachment, .. } => {
             Some((*host, *attachment))
         }
-        Event::Active { .. } | Event::Speaks { .. } => None,
+        Event::Active { .. } | Event::Speaks { .. } | Event::GaveAway { .. } => None,
     }
 }
 

@@ -55,7 +55,7 @@ impl Responder {
                     self.close(*host, reason, By::Firedoor, *at, actions);
                 }
             }
-            Event::Speaks { .. } => {}
+            Event::Speaks { .. } | Event::GaveAway { .. } => {}
         }
     }
 

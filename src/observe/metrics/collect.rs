@@ -10,7 +10,7 @@ use super::families::{self, FAMILIES, Family};
 use crate::detect::Signal;
 use crate::observe::Live;
 use crate::observe::board::Standing;
-use crate::observe::counters::{Outcome, Unverified};
+use crate::observe::counters::{Condition, Feature, Outcome, Unverified};
 use crate::observe::host::Class;
 use crate::observe::process::Usage;
 use crate::observe::snapshot::{Blindness, Drift, InterfaceView, Occupancy, Status};
@@ -172,9 +172,14 @@ fn detection(scrape: &mut Scrape, live: &Live) {
     scrape.one(&families::NEAR_MISSES, float(live.board.near_misses()));
     let negotiated = |at: usize| float(counters.sum(|shard| shard.dialects.get(at)));
     scrape.put(&families::SMB_NEGOTIATIONS, Dialect::ALL.map(|at| (vec![at.label()], negotiated(at as usize))));
-    scrape.one(&families::SMB_ENCRYPTED, float(counters.sum(|shard| shard.smb_encrypted.get())));
+    let used = |at: Feature| float(counters.sum(|shard| shard.smb_features.get(at as usize)));
+    scrape.one(&families::SMB_ENCRYPTED, used(Feature::Encryption));
     scrape.one(&families::SMB_SIGNED, float(counters.sum(|shard| shard.smb_signed.get())));
-    scrape.one(&families::SMB_COMPRESSED, float(counters.sum(|shard| shard.smb_compressed.get())));
+    scrape.one(&families::SMB_COMPRESSED, used(Feature::Compression));
+    let agreed = |at: Feature| float(counters.sum(|shard| shard.smb_negotiated.get(at as usize)));
+    scrape.put(&families::SMB_NEGOTIATED, Feature::ALL.map(|at| (vec![at.label()], agreed(at))));
+    let condition = |at: Condition| float(counters.sum(|shard| shard.smb_conditions.get(at as usize)));
+    scrape.put(&families::SMB_CONDITIONS, Condition::ALL.map(|at| (vec![at.label()], condition(at))));
 }
 
 /// What is read off the board, in one pass.

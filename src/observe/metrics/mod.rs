@@ -54,6 +54,7 @@ mod tests {
     use super::*;
     use crate::config::model::Config;
     use crate::evidence::Score;
+    use crate::observe::counters::{Condition, Feature};
     use crate::observe::facts::Facts;
     use crate::observe::host::{Class, WindowFill};
     use crate::wire::Address;
@@ -133,5 +134,25 @@ mod tests {
         let packets = sample(&text, "firedoor_packets_total{direction=\"in\",interface=\"eth0\"}");
         assert!((packets - 41.0).abs() < f64::EPSILON);
         assert!((sample(&text, "firedoor_first_contacts_total{outcome=\"silent\"}") - 7.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn what_smb_servers_give_away_and_use_and_agree_on_are_told_apart() {
+        let live = live();
+        let shard = live.counters.shard(0).unwrap();
+        shard.smb_features.add(Feature::Compression as usize, 3);
+        shard.smb_negotiated.add(Feature::Encryption as usize, 5);
+        shard.smb_conditions.add(Condition::Implanted as usize, 2);
+        let text = Metrics::new(&live).unwrap().text().unwrap();
+        for (name, wanted) in [
+            ("firedoor_smb_compressed_total", 3.0),
+            ("firedoor_smb_encrypted_total", 0.0),
+            ("firedoor_smb_negotiated_total{feature=\"encryption\"}", 5.0),
+            ("firedoor_smb_negotiated_total{feature=\"compression\"}", 0.0),
+            ("firedoor_smb_server_conditions_total{condition=\"implanted\"}", 2.0),
+            ("firedoor_smb_server_conditions_total{condition=\"unpatched\"}", 0.0),
+        ] {
+            assert!((sample(&text, name) - wanted).abs() < f64::EPSILON, "{name}");
+        }
     }
 }
