@@ -235,8 +235,16 @@ fn decisions(scrape: &mut Scrape, live: &Live) {
     let status = live.status();
     scrape.one(&families::TRACKED, float(status.hosts.tracked));
     scrape.one(&families::WATCHED, float(status.hosts.watched));
-    scrape.one(&families::CONTAINED, float(status.hosts.contained));
-    scrape.one(&families::ISOLATED, float(status.hosts.isolated));
+    let now = status.mode;
+    let acted = |all: u64, ordered: u64| {
+        [("true", Mode::Enforce), ("false", Mode::Monitor)].into_iter().flat_map(move |(label, mode)| {
+            let of = |count: u64| float(if now == mode { count } else { 0 });
+            [(vec!["alarm", label], of(all.saturating_sub(ordered))), (vec!["order", label], of(ordered))]
+        })
+    };
+    let hosts = &status.hosts;
+    scrape.put(&families::CONTAINED, acted(hosts.contained, hosts.contained_by_order).collect::<Vec<_>>());
+    scrape.put(&families::ISOLATED, acted(hosts.isolated, hosts.isolated_by_order).collect::<Vec<_>>());
     scrape.one(&families::HELD, float(status.hosts.held));
     scrape.one(&families::BREAKER_TRIPPED, truth(status.breaker.tripped.is_some()));
     scrape.one(&families::BREAKER_ZONES, float(u64::try_from(status.breaker.zones.len()).unwrap_or(u64::MAX)));

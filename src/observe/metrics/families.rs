@@ -65,9 +65,10 @@ families! {
 
     TRACKED: gauge "firedoor_tracked_hosts" [] "Hosts with state.";
     WATCHED: gauge "firedoor_watched_hosts" [] "Hosts that are watched.";
-    CONTAINED: gauge "firedoor_contained_hosts" []
-        "Hosts contained now; in monitor mode, that would be.";
-    ISOLATED: gauge "firedoor_isolated_hosts" [] "Hosts isolated now; in monitor mode, that would be.";
+    CONTAINED: gauge "firedoor_contained_hosts" ["cause", "enforced"]
+        "Hosts contained now, by what they did or by an engineer's order; enforced is false in monitor mode.";
+    ISOLATED: gauge "firedoor_isolated_hosts" ["cause", "enforced"]
+        "Hosts isolated now, by what they did or by an engineer's order; enforced is false in monitor mode.";
     HELD: gauge "firedoor_held_decisions" [] "Decisions that wait for an engineer.";
     BREAKER_TRIPPED: gauge "firedoor_breaker_tripped" [] "1 while the breaker holds automatic decisions, in a zone or everywhere.";
     BREAKER_ZONES: gauge "firedoor_breaker_tripped_zones" [] "Zones whose decisions the breaker holds by themselves.";

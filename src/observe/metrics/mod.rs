@@ -81,14 +81,14 @@ mod tests {
     fn every_event_has_a_series_at_zero_before_it_happens() {
         let text = Metrics::new(&live()).unwrap().text().unwrap();
         for series in [
-            "firedoor_decisions_total{decision=\"contain\",enforced=\"true\"}",
+            "firedoor_decisions_total{cause=\"alarm\",decision=\"contain\",enforced=\"true\"}",
             "firedoor_alarms_total{signal=\"smb.ms17_010_probe\"}",
             "firedoor_first_contacts_total{outcome=\"silent\"}",
             "firedoor_undecoded_total{reason=\"tcp\"}",
             "firedoor_ruleset_repairs_total{kind=\"table\"}",
             "firedoor_store_records_total{result=\"lost\"}",
             "firedoor_packet_to_kernel_seconds_bucket{le=\"0.0005\"}",
-            "firedoor_contained_hosts",
+            "firedoor_contained_hosts{cause=\"alarm\",enforced=\"true\"}",
             "firedoor_breaker_tripped",
         ] {
             assert!(sample(&text, series).abs() < f64::EPSILON, "{series}");
