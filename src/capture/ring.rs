@@ -244,14 +244,11 @@ impl Watched {
 
 /// Why nothing can be watched: an interface of a kind that is not decoded, if there is one.
 pub(super) fn none_to_watch<'a>(interfaces: impl Iterator<Item = &'a InterfaceStatistics> + Clone) -> CaptureError {
-    let strange = interfaces.clone().find_map(|of| Some((of.name.clone(), of.strange?)));
-    match strange {
-        Some((name, hardware)) => CaptureError::Hardware { name, hardware },
-        None => {
-            let names: Vec<&str> = interfaces.map(|of| of.name.as_str()).collect();
-            CaptureError::NoInterface { names: names.join(", ") }
-        }
+    if let Some((name, hardware)) = interfaces.clone().find_map(|of| Some((of.name.clone(), of.strange?))) {
+        return CaptureError::Hardware { name, hardware };
     }
+    let names: Vec<&str> = interfaces.map(|of| of.name.as_str()).collect();
+    CaptureError::NoInterface { names: names.join(", ") }
 }
 
 /// How frames of this hardware type (ARPHRD_*) are laid out; `None` if they are not decoded.

@@ -171,6 +171,9 @@ impl Control {
             }
             Message::Event(Event::Unproved { address, attachment }) => self.ask_early(address, attachment),
             Message::Event(Event::Forwards { link, card }) => self.forwards(link, card),
+            Message::Event(Event::GaveAway { server, condition }) => {
+                tracing::warn!(%server, condition = condition.label(), "{server} {}", condition.meaning());
+            }
             Message::Event(event) => {
                 if let Event::Alarm(alarm) = &event {
                     self.live.tallies.alarmed(alarm);

@@ -222,6 +222,17 @@ pub(super) fn in_words(held: &Held, known: &[HeldView]) -> HeldView {
     view
 }
 
+/// The signal that tipped a held decision: by its latest evidence, or where none was kept by its reason, which reads
+/// `would contain: dark; held, because …`.
+fn signal_of(view: &HeldView) -> Option<Signal> {
+    let named = || {
+        let (_, rest) = view.reason.split_once(": ")?;
+        let label = rest.split(';').next()?;
+        Signal::ALL.iter().copied().find(|signal| signal.label() == label)
+    };
+    view.evidence.last().map(|evidence| evidence.signal).or_else(named)
+}
+
 /// A held decision as it waited. Its evidence stays in words, see [`in_words`].
 fn held_again(view: &HeldView, attachment: Attachment, threshold: Score) -> Held {
     let suspect = Suspect::address(attachment.link(), view.host);
@@ -237,7 +248,8 @@ fn held_again(view: &HeldView, attachment: Attachment, threshold: Score) -> Held
             ports: Vec::new(),
             attachment,
             grade: view.grade,
-            signal: view.evidence.last().map_or(Signal::FanoutLateral, |evidence| evidence.signal),
+            // Every reason of ours names one; a row that somebody else wrote gets the least specific.
+            signal: signal_of(view).unwrap_or(Signal::FanoutAny),
             score: view.score,
             threshold,
             destinations: view.destinations,
@@ -378,6 +390,14 @@ mod tests {
             assert_eq!((held.alarm.attachment, held.alarm.threshold), (decision.attachment, Score(7920)));
             assert_eq!(held.alarm.signal, Signal::Dark);
         }
+    }
+
+    #[test]
+    fn a_held_decision_without_evidence_keeps_its_signal() {
+        let view = HeldView { evidence: Vec::new(), ..view(7, &hold(Address::v4([10, 1, 0, 5]))) };
+        assert_eq!(held_again(&view, Attachment::default(), Score(0)).alarm.signal, Signal::Dark);
+        let strange = HeldView { reason: "by hand".to_owned(), ..view };
+        assert_eq!(signal_of(&strange), None);
     }
 
     #[test]

@@ -7,9 +7,14 @@ use crate::observe::process::{Usage, bound};
 use crate::observe::snapshot::{
     BreakerView, FirewallView, FuseView, HostCounts, InterfaceView, MemoryView, Occupancy, Status, StoreView,
 };
-use crate::respond::{Mode, Switched, Verdict};
+use crate::respond::{By, Case, Mode, Switched, Verdict};
 use crate::store::StoreHandle;
 use crate::time::Timestamp;
+
+/// Whether an engineer's order, and nothing that the host did, is what a case rests on.
+fn is_ordered(case: &Case) -> bool {
+    case.grade.is_none() && case.by != By::Firedoor
+}
 
 impl Control {
     /// Puts up a fresh picture.
@@ -67,6 +72,10 @@ impl Control {
             let cases = self.responder.cases().filter(|case| case.verdict == verdict).count();
             u64::try_from(cases).unwrap_or(u64::MAX)
         };
+        let ordered = |verdict: Verdict| {
+            let cases = self.responder.cases().filter(|case| case.verdict == verdict && is_ordered(case));
+            u64::try_from(cases.count()).unwrap_or(u64::MAX)
+        };
         let enforce = config.gateway.mode == Mode::Enforce;
         self.live.adopt(self.responder.cases(), enforce);
         let surveyed = self.live.board.survey(now, config.detect.decay);
@@ -76,6 +85,8 @@ impl Control {
             watched: surveyed.watched,
             contained: count(Verdict::Contain),
             isolated: count(Verdict::Isolate),
+            contained_by_order: ordered(Verdict::Contain),
+            isolated_by_order: ordered(Verdict::Isolate),
             held: u64::try_from(self.responder.held().count()).unwrap_or(u64::MAX),
         };
         let packets = |name: &str| self.counters.count(name).packets;

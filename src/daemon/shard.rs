@@ -235,9 +235,10 @@ impl Shard {
         counters.evidence.set_all(&counts.evidence);
         counters.unverified.set_all(&counts.unverified);
         counters.dialects.set_all(&counts.dialects);
-        counters.smb_encrypted.set(counts.encrypted);
+        counters.smb_features.set_all(&counts.features);
+        counters.smb_negotiated.set_all(&[counts.encrypted, counts.compressed]);
         counters.smb_signed.set(counts.signed);
-        counters.smb_compressed.set(counts.compressed);
+        counters.smb_conditions.set_all(&counts.conditions);
         let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let put = |table: Table, (used, capacity): (usize, usize), evicted: u64| {
             counters.used.set(table as usize, number(used));

@@ -1,6 +1,7 @@
 //! What a detector says to the responder, and what it is told in return.
 
 use crate::detect::counters::Unverified;
+use crate::detect::smb::Condition;
 use crate::evidence::{Alarm, Attachment, Reached};
 use crate::suspect::{Link, Suspect};
 use crate::time::Timestamp;
@@ -76,6 +77,13 @@ pub enum Event {
         signing: bool,
         /// A cipher was agreed on.
         encryption: bool,
+    },
+    /// A server's answer gave away a condition that an engineer must mend, for the first time within the contact memory.
+    GaveAway {
+        /// The server.
+        server: Address,
+        /// What its answer shows.
+        condition: Condition,
     },
 }
 

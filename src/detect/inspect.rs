@@ -5,7 +5,7 @@ use crate::detect::contact::has_role;
 use crate::detect::counters::Unverified;
 use crate::detect::detector::Detector;
 use crate::detect::event::Event;
-use crate::detect::smb::{Finding, Report, Spoken};
+use crate::detect::smb::{Condition, Finding, Report, Spoken};
 use crate::detect::verify::attachment;
 use crate::evidence::{Grade, Score, Signal};
 use crate::suspect::{Link, Suspect};
@@ -35,7 +35,7 @@ impl Detector {
                 Report::Finding(finding) => self.found(frame, segment, &finding),
                 Report::Spoken(spoken) => self.spoken(&spoken),
                 Report::Used { feature, .. } => self.counters.used(feature),
-                Report::Condition { condition, .. } => self.counters.condition(condition),
+                Report::Condition { server, condition } => self.gave_away(server, condition),
                 // The capture knows DCE/RPC by how it begins, and the inspection remembers the port.
                 Report::Named { .. } => {}
             }
@@ -101,6 +101,19 @@ impl Detector {
             return;
         }
         ctx.weigh(host, signal, peer, port, weight, detail);
+    }
+
+    fn gave_away(&mut self, server: Address, condition: Condition) {
+        self.counters.condition(condition);
+        // As for what is spoken: reported once within the contact memory.
+        let mark = Address::from_bits((1 << 64) | condition as u128);
+        let party = Party { identity: self.contacts.identity(Suspect::address(Link::default(), server)), round: 0 };
+        if self.settings.protected.contains(server)
+            && self.contacts.meet(party, mark, Class::Spoken, self.now) == Seen::First
+        {
+            self.contacts.answered(party, mark, Class::Spoken);
+            self.events.push(Event::GaveAway { server, condition });
+        }
     }
 
     fn spoken(&mut self, spoken: &Spoken) {

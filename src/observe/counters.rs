@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::snapshot::{Occupancy, ShardView};
 use crate::detect::Signal;
 pub use crate::detect::counters::{Outcome, Unverified};
+pub use crate::detect::smb::{Condition, Feature};
 use crate::time::Timestamp;
 use crate::wire::frame::Undecoded;
 use crate::wire::smb::Dialect;
@@ -132,12 +133,14 @@ pub struct ShardCounters {
     pub unverified: Cells<{ Unverified::ALL.len() }>,
     /// Negotiations seen, by [`Dialect`].
     pub dialects: Cells<{ Dialect::ALL.len() }>,
-    /// SMB3 sessions seen encrypted.
-    pub smb_encrypted: Cell,
+    /// SMB connections in which encrypted or compressed messages were seen, by [`Feature`].
+    pub smb_features: Cells<{ Feature::ALL.len() }>,
+    /// SMB connections that agreed on a cipher or a compression, by [`Feature`].
+    pub smb_negotiated: Cells<{ Feature::ALL.len() }>,
     /// SMB connections seen that require signing.
     pub smb_signed: Cell,
-    /// Compressed SMB messages.
-    pub smb_compressed: Cell,
+    /// Answers that gave away a server's condition, by [`Condition`].
+    pub smb_conditions: Cells<{ Condition::ALL.len() }>,
     /// Alarms and facts that the control queue had no room for.
     pub queue_drops: Cell,
     /// Entries in use, by [`Table`].

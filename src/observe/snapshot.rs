@@ -222,6 +222,12 @@ pub struct HostCounts {
     pub contained: u64,
     /// Isolated.
     pub isolated: u64,
+    /// Of the contained, those that an engineer ordered.
+    #[serde(default)]
+    pub contained_by_order: u64,
+    /// Of the isolated, those that an engineer ordered.
+    #[serde(default)]
+    pub isolated_by_order: u64,
     /// Waiting for an engineer because the breaker tripped.
     pub held: u64,
 }

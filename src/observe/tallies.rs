@@ -8,7 +8,7 @@ use crate::detect::Signal;
 use crate::detect::evidence::Alarm;
 use crate::observe::Order;
 use crate::respond::inquiry::Finding;
-use crate::respond::{Decision, Verdict};
+use crate::respond::{By, Decision, Verdict};
 
 /// Upper bounds of the packet-to-kernel histogram, in seconds.
 const LATENCY: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -44,8 +44,9 @@ impl Tallies {
         let tallies = Tallies {
             decisions: vec(
                 "firedoor_decisions_total",
-                "Decisions, by what was decided and whether the kernel was told (false: monitor mode, or exempt).",
-                &["decision", "enforced"],
+                "Decisions, by what was decided, whether the kernel was told (false: monitor mode, or exempt), and whether \
+                 the host's doing or an engineer's order is the cause.",
+                &["decision", "enforced", "cause"],
             ),
             alarms: vec("firedoor_alarms_total", "Alarms, by the signal that tipped them.", &["signal"]),
             latency: Histogram::with_opts(
@@ -68,7 +69,9 @@ impl Tallies {
         }
         for verdict in Verdict::ALL {
             for enforced in ["false", "true"] {
-                tallies.decisions.with_label_values(&[verdict.label(), enforced]);
+                for cause in ["alarm", "order"] {
+                    tallies.decisions.with_label_values(&[verdict.label(), enforced, cause]);
+                }
             }
         }
         for order in Order::LABELS {
@@ -85,7 +88,9 @@ impl Tallies {
     /// A decision was made.
     pub fn decided(&self, decision: &Decision) {
         let enforced = if decision.enforced { "true" } else { "false" };
-        self.decisions.with_label_values(&[decision.decision.label(), enforced]).inc();
+        let ordered = decision.grade.is_none() && decision.by != By::Firedoor;
+        let cause = if ordered { "order" } else { "alarm" };
+        self.decisions.with_label_values(&[decision.decision.label(), enforced, cause]).inc();
     }
 
     /// A shard alarmed.

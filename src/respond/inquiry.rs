@@ -107,7 +107,8 @@ pub fn accused(event: &Event) -> Option<(Suspect, Address, Attachment)> {
         | Event::Identified { .. }
         | Event::Unproved { .. }
         | Event::Forwards { .. }
-        | Event::Speaks { .. } => None,
+        | Event::Speaks { .. }
+        | Event::GaveAway { .. } => None,
     }
 }
 

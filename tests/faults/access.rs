@@ -70,6 +70,17 @@ fn readers_read_members_act_and_every_act_is_recorded_with_who() {
     let done = as_nobody(&site, GROUP_ID, &contain);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     assert!(site.in_kernel().contains(&site.infected(0)));
+    assert_eq!(site.metric("firedoor_orders_total", "order=\"contain\",result=\"done\""), 1, "one order counts once");
+    // What an engineer orders is no outbreak: the alert asks for the other cause.
+    for (name, labels, wanted) in [
+        ("firedoor_contained_hosts", "cause=\"order\",enforced=\"true\"", 1),
+        ("firedoor_contained_hosts", "cause=\"alarm\"", 0),
+        ("firedoor_contained_hosts", "enforced=\"false\"", 0),
+        ("firedoor_decisions_total", "cause=\"order\",decision=\"contain\"", 1),
+        ("firedoor_decisions_total", "cause=\"alarm\",decision=\"contain\"", 0),
+    ] {
+        assert_eq!(site.metric(name, labels), wanted, "{name} {labels}");
+    }
     let act = site.decisions(site.infected(0), Verdict::Contain).remove(0);
     assert!(matches!(&act.by, By::Operator(name) if name == "nobody" || name.contains(NOBODY)), "{:?}", act.by);
     site::until("the order is in the history", || site.status().store.waiting == 0);

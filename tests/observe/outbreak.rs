@@ -41,7 +41,7 @@ fn an_outbreak_fires_the_alert_and_shows_on_every_panel() {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(prometheus.query("ALERTS{alertname=~\"FiredoorOutbreak|FiredoorRulesetMissing|FiredoorDown\"}").is_empty());
-    assert!(prometheus.figure("sum(firedoor_contained_hosts + firedoor_isolated_hosts)") < 0.5);
+    assert!(prometheus.figure("sum({__name__=~\"firedoor_(contained|isolated)_hosts\"})") < 0.5);
 
     let worm = Worm::release(&scene.network, 0, trial.order()).unwrap();
     prometheus.wait_for("ALERTS{alertname=\"FiredoorOutbreak\",alertstate=\"firing\"}", PATIENCE);
@@ -53,7 +53,7 @@ fn an_outbreak_fires_the_alert_and_shows_on_every_panel() {
         assert!(!found.is_empty(), "{title}");
     }
     for (expr, least) in [
-        ("sum(firedoor_contained_hosts + firedoor_isolated_hosts)", 1.0),
+        ("sum({__name__=~\"firedoor_(contained|isolated)_hosts\"})", 1.0),
         ("sum(firedoor_decisions_total{decision=\"contain\",enforced=\"true\"})", 1.0),
         ("sum(firedoor_alarms_total)", 1.0),
         ("sum(firedoor_evidence_total{signal=\"dark\"})", 1.0),

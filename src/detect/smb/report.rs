@@ -85,6 +85,19 @@ impl Condition {
             Condition::Implanted => "implanted",
         }
     }
+
+    /// What an engineer reads in the log.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Condition::Unpatched => {
+                "answers the MS17-010 probe as an unpatched host does: patch it, or switch SMB1 off"
+            }
+            Condition::Implanted => {
+                "answers a DoublePulsar ping as an implanted host does: isolate it and set it up anew"
+            }
+        }
+    }
 }
 
 /// One thing the inspection has to tell.

@@ -246,7 +246,10 @@ impl Api {
                 Ok(Ok(Ok(done))) => Ok(Json(done)),
             },
         };
-        self.live.tallies.ordered(label, result.is_ok());
+        if matches!(result, Err(Failure::Busy | Failure::Stopping)) {
+            // The control task counts each order that it takes; these it never saw.
+            self.live.tallies.ordered(label, false);
+        }
         result
     }
 }

@@ -10,7 +10,7 @@ use super::families::{self, FAMILIES, Family};
 use crate::detect::Signal;
 use crate::observe::Live;
 use crate::observe::board::Standing;
-use crate::observe::counters::{Outcome, Unverified};
+use crate::observe::counters::{Condition, Feature, Outcome, Unverified};
 use crate::observe::host::Class;
 use crate::observe::process::Usage;
 use crate::observe::snapshot::{Blindness, Drift, InterfaceView, Occupancy, Status};
@@ -172,9 +172,14 @@ fn detection(scrape: &mut Scrape, live: &Live) {
     scrape.one(&families::NEAR_MISSES, float(live.board.near_misses()));
     let negotiated = |at: usize| float(counters.sum(|shard| shard.dialects.get(at)));
     scrape.put(&families::SMB_NEGOTIATIONS, Dialect::ALL.map(|at| (vec![at.label()], negotiated(at as usize))));
-    scrape.one(&families::SMB_ENCRYPTED, float(counters.sum(|shard| shard.smb_encrypted.get())));
+    let used = |at: Feature| float(counters.sum(|shard| shard.smb_features.get(at as usize)));
+    scrape.one(&families::SMB_ENCRYPTED, used(Feature::Encryption));
     scrape.one(&families::SMB_SIGNED, float(counters.sum(|shard| shard.smb_signed.get())));
-    scrape.one(&families::SMB_COMPRESSED, float(counters.sum(|shard| shard.smb_compressed.get())));
+    scrape.one(&families::SMB_COMPRESSED, used(Feature::Compression));
+    let agreed = |at: Feature| float(counters.sum(|shard| shard.smb_negotiated.get(at as usize)));
+    scrape.put(&families::SMB_NEGOTIATED, Feature::ALL.map(|at| (vec![at.label()], agreed(at))));
+    let condition = |at: Condition| float(counters.sum(|shard| shard.smb_conditions.get(at as usize)));
+    scrape.put(&families::SMB_CONDITIONS, Condition::ALL.map(|at| (vec![at.label()], condition(at))));
 }
 
 /// What is read off the board, in one pass.
@@ -230,8 +235,16 @@ fn decisions(scrape: &mut Scrape, live: &Live) {
     let status = live.status();
     scrape.one(&families::TRACKED, float(status.hosts.tracked));
     scrape.one(&families::WATCHED, float(status.hosts.watched));
-    scrape.one(&families::CONTAINED, float(status.hosts.contained));
-    scrape.one(&families::ISOLATED, float(status.hosts.isolated));
+    let now = status.mode;
+    let acted = |all: u64, ordered: u64| {
+        [("true", Mode::Enforce), ("false", Mode::Monitor)].into_iter().flat_map(move |(label, mode)| {
+            let of = |count: u64| float(if now == mode { count } else { 0 });
+            [(vec!["alarm", label], of(all.saturating_sub(ordered))), (vec!["order", label], of(ordered))]
+        })
+    };
+    let hosts = &status.hosts;
+    scrape.put(&families::CONTAINED, acted(hosts.contained, hosts.contained_by_order).collect::<Vec<_>>());
+    scrape.put(&families::ISOLATED, acted(hosts.isolated, hosts.isolated_by_order).collect::<Vec<_>>());
     scrape.one(&families::HELD, float(status.hosts.held));
     scrape.one(&families::BREAKER_TRIPPED, truth(status.breaker.tripped.is_some()));
     scrape.one(&families::BREAKER_ZONES, float(u64::try_from(status.breaker.zones.len()).unwrap_or(u64::MAX)));

@@ -65,9 +65,10 @@ families! {
 
     TRACKED: gauge "firedoor_tracked_hosts" [] "Hosts with state.";
     WATCHED: gauge "firedoor_watched_hosts" [] "Hosts that are watched.";
-    CONTAINED: gauge "firedoor_contained_hosts" []
-        "Hosts contained now; in monitor mode, that would be.";
-    ISOLATED: gauge "firedoor_isolated_hosts" [] "Hosts isolated now; in monitor mode, that would be.";
+    CONTAINED: gauge "firedoor_contained_hosts" ["cause", "enforced"]
+        "Hosts contained now, by what they did or by an engineer's order; enforced is false in monitor mode.";
+    ISOLATED: gauge "firedoor_isolated_hosts" ["cause", "enforced"]
+        "Hosts isolated now, by what they did or by an engineer's order; enforced is false in monitor mode.";
     HELD: gauge "firedoor_held_decisions" [] "Decisions that wait for an engineer.";
     BREAKER_TRIPPED: gauge "firedoor_breaker_tripped" [] "1 while the breaker holds automatic decisions, in a zone or everywhere.";
     BREAKER_ZONES: gauge "firedoor_breaker_tripped_zones" [] "Zones whose decisions the breaker holds by themselves.";
@@ -93,9 +94,11 @@ families! {
     SMB_NEGOTIATIONS: counter "firedoor_smb_negotiations_total" ["dialect"] "SMB negotiations, by agreed dialect.";
     SMB_HOSTS: gauge "firedoor_smb_hosts" ["dialect"] "Hosts on the board that agreed on this dialect.";
     SMB1_HOSTS: gauge "firedoor_smb1_hosts" [] "Hosts on the board that negotiated SMB1.";
-    SMB_ENCRYPTED: counter "firedoor_smb_encrypted_total" [] "SMB connections seen encrypted: nothing more can be seen.";
+    SMB_ENCRYPTED: counter "firedoor_smb_encrypted_total" [] "SMB connections in which encrypted messages were seen: nothing more can be seen of them.";
     SMB_SIGNED: counter "firedoor_smb_signed_total" [] "SMB connections that require signing.";
-    SMB_COMPRESSED: counter "firedoor_smb_compressed_total" [] "Compressed SMB messages.";
+    SMB_COMPRESSED: counter "firedoor_smb_compressed_total" [] "SMB connections in which compressed messages were seen.";
+    SMB_NEGOTIATED: counter "firedoor_smb_negotiated_total" ["feature"] "SMB connections that agreed on a cipher or a compression, used or not.";
+    SMB_CONDITIONS: counter "firedoor_smb_server_conditions_total" ["condition"] "Answers by which a server gave away that it is unpatched (MS17-010) or implanted (DoublePulsar); the log names it.";
 
     RELOADS: counter "firedoor_config_reloads_total" ["result"] "Reloads of the configuration.";
     CONFIG_LOADED: gauge "firedoor_config_loaded_timestamp_seconds" [] "When the configuration in force was read.";

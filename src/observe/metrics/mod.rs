@@ -54,6 +54,7 @@ mod tests {
     use super::*;
     use crate::config::model::Config;
     use crate::evidence::Score;
+    use crate::observe::counters::{Condition, Feature};
     use crate::observe::facts::Facts;
     use crate::observe::host::{Class, WindowFill};
     use crate::wire::Address;
@@ -80,14 +81,14 @@ mod tests {
     fn every_event_has_a_series_at_zero_before_it_happens() {
         let text = Metrics::new(&live()).unwrap().text().unwrap();
         for series in [
-            "firedoor_decisions_total{decision=\"contain\",enforced=\"true\"}",
+            "firedoor_decisions_total{cause=\"alarm\",decision=\"contain\",enforced=\"true\"}",
             "firedoor_alarms_total{signal=\"smb.ms17_010_probe\"}",
             "firedoor_first_contacts_total{outcome=\"silent\"}",
             "firedoor_undecoded_total{reason=\"tcp\"}",
             "firedoor_ruleset_repairs_total{kind=\"table\"}",
             "firedoor_store_records_total{result=\"lost\"}",
             "firedoor_packet_to_kernel_seconds_bucket{le=\"0.0005\"}",
-            "firedoor_contained_hosts",
+            "firedoor_contained_hosts{cause=\"alarm\",enforced=\"true\"}",
             "firedoor_breaker_tripped",
         ] {
             assert!(sample(&text, series).abs() < f64::EPSILON, "{series}");
@@ -133,5 +134,25 @@ mod tests {
         let packets = sample(&text, "firedoor_packets_total{direction=\"in\",interface=\"eth0\"}");
         assert!((packets - 41.0).abs() < f64::EPSILON);
         assert!((sample(&text, "firedoor_first_contacts_total{outcome=\"silent\"}") - 7.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn what_smb_servers_give_away_and_use_and_agree_on_are_told_apart() {
+        let live = live();
+        let shard = live.counters.shard(0).unwrap();
+        shard.smb_features.add(Feature::Compression as usize, 3);
+        shard.smb_negotiated.add(Feature::Encryption as usize, 5);
+        shard.smb_conditions.add(Condition::Implanted as usize, 2);
+        let text = Metrics::new(&live).unwrap().text().unwrap();
+        for (name, wanted) in [
+            ("firedoor_smb_compressed_total", 3.0),
+            ("firedoor_smb_encrypted_total", 0.0),
+            ("firedoor_smb_negotiated_total{feature=\"encryption\"}", 5.0),
+            ("firedoor_smb_negotiated_total{feature=\"compression\"}", 0.0),
+            ("firedoor_smb_server_conditions_total{condition=\"implanted\"}", 2.0),
+            ("firedoor_smb_server_conditions_total{condition=\"unpatched\"}", 0.0),
+        ] {
+            assert!((sample(&text, name) - wanted).abs() < f64::EPSILON, "{name}");
+        }
     }
 }
