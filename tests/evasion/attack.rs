@@ -24,14 +24,22 @@ pub struct Attack {
     /// Its names, one after the other for so many contacts each; none is the attacker's own address.
     pub names: Vec<IpAddr>,
     pub each: usize,
+    /// Whether it knows no better than to ask where nobody lives.
+    pub unlucky: bool,
 }
 
 impl Attack {
     /// A plain worm on port 445 at this pace, for some seconds.
     pub fn new(family: Family, pace: f64) -> Self {
         // Slow ones go on for as long as a test may take, fast ones until they would have everybody.
-        let count = if pace < 10.0 { (pace * 6.0).ceil() as usize } else if pace < 500.0 { 120 } else { 1_000 };
-        Attack { family, port: 445, dress: Dress::Plain, pace, count, names: Vec::new(), each: 1 }
+        let count = if pace < 10.0 {
+            (pace * 6.0).ceil() as usize
+        } else if pace < 500.0 {
+            120
+        } else {
+            1_000
+        };
+        Attack { family, port: 445, dress: Dress::Plain, pace, count, names: Vec::new(), each: 1, unlucky: false }
     }
 
     /// The same dressed so.
@@ -41,7 +49,9 @@ impl Attack {
 
     /// Calls `strike` at this pace for each contact with its source and destination.
     pub fn each(&self, site: &Site, mut strike: impl FnMut(usize, (IpAddr, IpAddr))) {
-        let (targets, begun) = (site.ground.everybody(self.family), Instant::now());
+        let ground = &site.ground;
+        let targets = if self.unlucky { ground.dark(self.family) } else { ground.everybody(self.family) };
+        let begun = Instant::now();
         let own = [site.ground.office(self.family, ATTACKER)];
         let names = if self.names.is_empty() { &own[..] } else { &self.names };
         for number in 0..self.count {

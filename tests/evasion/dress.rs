@@ -41,8 +41,6 @@ pub enum Dress {
     Extensions(usize),
     /// IPv4 options; a multiple of four bytes.
     Options(&'static [u8]),
-    /// VLAN tags, the outermost first.
-    Tags(&'static [(u16, u16)]),
     /// A PPPoE session (RFC 2516).
     Pppoe,
     /// Inside a tunnel between these ends.
@@ -60,6 +58,12 @@ impl Dress {
         let piece = |from: usize, to: usize, options| {
             fragment(ends, kind, number, (from, to < payload.len()), &payload[from..to.min(payload.len())], options)
         };
+        if let Dress::Split(after) | Dress::Reversed(after) | Dress::Overlapping(after) = self
+            && payload.len() < after + 8
+        {
+            // There is nothing to cut.
+            return on_wire(vec![whole()]);
+        }
         match self {
             Dress::Plain => on_wire(vec![whole()]),
             Dress::Split(after) => on_wire(vec![piece(0, after, false), piece(after, usize::MAX, false)]),
@@ -81,14 +85,6 @@ impl Dress {
                 on_wire(vec![packet::ipv6(ends, protocol::OPTIONS, &body)])
             }
             Dress::Options(options) => on_wire(vec![packet::ipv4(ends, kind, (number, 0), options, payload)]),
-            Dress::Tags(tags) => {
-                let (mut body, mut inner) = (whole(), family);
-                for &(tag, vlan) in tags.iter().rev() {
-                    body = [&vlan.to_be_bytes()[..], &inner.to_be_bytes(), &body].concat();
-                    inner = tag;
-                }
-                vec![packet::ethernet(cards.0, cards.1, inner, &body)]
-            }
             Dress::Pppoe => {
                 let packet = whole();
                 let length = u16::try_from(packet.len() + 2).unwrap().to_be_bytes();

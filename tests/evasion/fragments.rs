@@ -79,7 +79,12 @@ fn the_order_of_fragments_makes_no_difference() {
 
 #[test]
 fn a_contained_host_gets_none_through() {
-    let families = [(Family::Ipv4, Dress::Split(8)), (Family::Ipv4, Dress::Split(16)), (Family::Ipv6, Dress::Split(8)), (Family::Ipv6, Dress::Atomic)];
+    let families = [
+        (Family::Ipv4, Dress::Split(8)),
+        (Family::Ipv4, Dress::Split(16)),
+        (Family::Ipv6, Dress::Split(8)),
+        (Family::Ipv6, Dress::Atomic),
+    ];
     let rows = families.into_iter().map(|(family, dress)| {
         row(format!("{family:?} {dress:?}"), move || {
             let site = Site::new(Shape::Routed, 5);
@@ -108,12 +113,16 @@ fn honest_fragments_pass() {
                 ear.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
                 let mut whole = 0;
                 for _ in 0..5 {
-                    innocent.run(|| UdpSocket::bind((from, 0)).unwrap().send_to(&[7; 4_000], (to, 5_555)).unwrap()).unwrap();
+                    innocent
+                        .run(|| UdpSocket::bind((from, 0)).unwrap().send_to(&[7; 4_000], (to, 5_555)).unwrap())
+                        .unwrap();
                     let mut buffer = [0; 8_000];
                     whole += usize::from(ear.recv(&mut buffer).is_ok_and(|length| length == 4_000));
                 }
                 let answered = echo(&site, to);
-                unless(whole == 5 && answered, || format!("{whole} of 5 datagrams came whole, echo answered: {answered}"))
+                unless(whole == 5 && answered, || {
+                    format!("{whole} of 5 datagrams came whole, echo answered: {answered}")
+                })
             }));
         }
     }
@@ -121,6 +130,11 @@ fn honest_fragments_pass() {
 }
 
 fn echo(site: &Site, to: IpAddr) -> bool {
-    let output = site.ground.innocent.command("ping").args(["-c", "3", "-i", "0.2", "-W", "3", "-s", "4000", &to.to_string()]).output();
+    let output = site
+        .ground
+        .innocent
+        .command("ping")
+        .args(["-c", "3", "-i", "0.2", "-W", "3", "-s", "4000", &to.to_string()])
+        .output();
     String::from_utf8_lossy(&output.unwrap().stdout).contains("3 received")
 }

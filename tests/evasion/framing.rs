@@ -55,7 +55,12 @@ fn own_contacts_are_undisturbed(place: Place, shape: Shape, family: Family, rp_f
             while !stop.load(Ordering::Relaxed) {
                 let number = random.next();
                 let to = match family {
-                    Family::Ipv4 => std::net::IpAddr::from([10, 100 + (number >> 16) as u8 % 100, (number >> 8) as u8, number as u8]),
+                    Family::Ipv4 => std::net::IpAddr::from([
+                        10,
+                        100 + (number >> 16) as u8 % 100,
+                        (number >> 8) as u8,
+                        number as u8,
+                    ]),
                     Family::Ipv6 => site.ground.victim(family, number as u8 | 1),
                 };
                 forger.knock((server, to), 445, Dress::Plain);
@@ -118,10 +123,17 @@ fn a_server_that_is_made_to_ask_is_not_contained() {
                         }
                     };
                     let from = |ends: (std::net::IpAddr, std::net::IpAddr), port| {
-                        let ack = Segment { ports: (5_555, port), flags: flag::ACK, sequence: 1, acknowledged: 1, ..Segment::default() };
+                        let ack = Segment {
+                            ports: (5_555, port),
+                            flags: flag::ACK,
+                            sequence: 1,
+                            acknowledged: 1,
+                            ..Segment::default()
+                        };
                         forger.packet(ends, protocol::TCP, &ack.bytes(ends), Dress::Plain);
                     };
-                    let dark: Vec<_> = (150 + seed as u8 % 40..).take(12).map(|host| ground.office(family, host)).collect();
+                    let dark: Vec<_> =
+                        (150 + seed as u8 % 40..).take(12).map(|host| ground.office(family, host)).collect();
                     if place == Place::OtherInterface {
                         // The gateway asks for them itself, and learns that they are dark.
                         dark.iter().for_each(|dark| from((own, *dark), 80));

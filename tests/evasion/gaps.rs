@@ -68,7 +68,9 @@ fn a_renamed_interface_is_shut_again() {
         let site = Site::new(Shape::Routed, 26);
         shut_again(&site, |site| {
             let (gateway, old) = (&site.ground.gateway, Segment::Office.interface());
-            for arguments in [format!("link set {old} down"), format!("link set {old} name other0"), "link set other0 up".to_owned()] {
+            for arguments in
+                [format!("link set {old} down"), format!("link set {old} name other0"), "link set other0 up".to_owned()]
+            {
                 site::must(gateway, "ip", &arguments);
             }
             Instant::now()

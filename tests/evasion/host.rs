@@ -49,6 +49,7 @@ pub struct Host {
     wire: Arc<Injector>,
     card: Mac,
     next_hop: Mac,
+    tags: &'static [(u16, u16)],
     state: Arc<Mutex<State>>,
     port: AtomicU16,
     stop: Arc<AtomicBool>,
@@ -58,6 +59,12 @@ pub struct Host {
 impl Host {
     /// Comes to life on an interface of a machine; what it sends goes to the card `next_hop`.
     pub fn start(machine: &Namespace, interface: &str, next_hop: Mac) -> Self {
+        Host::tagged(machine, interface, next_hop, &[])
+    }
+
+    /// The same with VLAN tags on everything that it sends, the outermost first. It hears whatever comes: the kernel takes the
+    /// outer tag off.
+    pub fn tagged(machine: &Namespace, interface: &str, next_hop: Mac, tags: &'static [(u16, u16)]) -> Self {
         let index = machine.link(|links| links.index(interface)).unwrap();
         let card = machine.link(|links| links.mac(interface)).unwrap();
         let wire = Arc::new(machine.run(|| Injector::open(index).unwrap()).unwrap());
@@ -76,7 +83,7 @@ impl Host {
                 match frames.next() {
                     Ok(frame) => {
                         for answer in react(&mut lock(&of), frame) {
-                            transmit(&out, &[answer]);
+                            transmit(&out, &[answer], tags);
                         }
                     }
                     Err(error) if error.kind() == ErrorKind::TimedOut => {}
@@ -87,7 +94,7 @@ impl Host {
         });
         is_ready.recv().unwrap();
         let port = AtomicU16::new(20_000);
-        Host { wire, card, next_hop, state, port, stop, listener: Some(listener.unwrap()) }
+        Host { wire, card, next_hop, tags, state, port, stop, listener: Some(listener.unwrap()) }
     }
 
     /// Its own card.
@@ -144,7 +151,7 @@ impl Host {
 
     /// Sends frames as they are.
     pub fn send(&self, frames: &[Vec<u8>]) {
-        transmit(&self.wire, frames);
+        transmit(&self.wire, frames, self.tags);
     }
 
     /// Who completed a handshake with it.
@@ -177,10 +184,10 @@ impl Drop for Host {
     }
 }
 
-fn transmit(wire: &Injector, frames: &[Vec<u8>]) {
+fn transmit(wire: &Injector, frames: &[Vec<u8>], tags: &[(u16, u16)]) {
     for frame in frames {
         // A queue that is full for a moment loses a frame, as it would a worm's.
-        let _ = wire.send(&[frame]);
+        let _ = wire.send(&[&packet::tagged(frame, tags)]);
     }
 }
 
@@ -188,8 +195,9 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What it answers to a frame.
+/// What it answers to a frame, whatever tags are left on it.
 fn react(state: &mut State, frame: &[u8]) -> Vec<Vec<u8>> {
+    let frame = &tally::untagged(frame)[..];
     let Some(sender) = frame.get(6..12).map(|bytes| Mac(bytes.try_into().unwrap())) else { return Vec::new() };
     if state.answers.values().any(|card| *card == sender) {
         // The kernel shows what leaves as well.
@@ -202,7 +210,8 @@ fn react(state: &mut State, frame: &[u8]) -> Vec<Vec<u8>> {
     }
     let Some(read) = tally::read(frame) else { return Vec::new() };
     if let tally::Kind::Asked(target) = read.kind {
-        let answer = state.answers.get(&target).map(|card| packet::advertisement((target, *card), (read.source, sender)));
+        let answer =
+            state.answers.get(&target).map(|card| packet::advertisement((target, *card), (read.source, sender)));
         return answer.into_iter().collect();
     }
     let mine = state.answers.contains_key(&read.destination)
@@ -214,7 +223,9 @@ fn react(state: &mut State, frame: &[u8]) -> Vec<Vec<u8>> {
     let ends = (read.destination, read.source);
     let ports = (read.ports.1, read.ports.0);
     match read.kind {
-        tally::Kind::Tcp { flags, sequence, acknowledged } if flags & (flag::SYN | flag::ACK) == flag::SYN | flag::ACK => {
+        tally::Kind::Tcp { flags, sequence, acknowledged }
+            if flags & (flag::SYN | flag::ACK) == flag::SYN | flag::ACK =>
+        {
             let Some(attempt) = state.attempts.get(&(ends.0, ports.0, ends.1, ports.1)) else { return Vec::new() };
             // One more than the SYN's own number, and its data if it was taken.
             if !(1..2_000).contains(&acknowledged.wrapping_sub(attempt.sequence)) {
@@ -222,7 +233,8 @@ fn react(state: &mut State, frame: &[u8]) -> Vec<Vec<u8>> {
             }
             state.connected.insert(read.source);
             state.handshakes += 1;
-            let own = Segment { ports, sequence: acknowledged, acknowledged: sequence.wrapping_add(1), ..Segment::default() };
+            let own =
+                Segment { ports, sequence: acknowledged, acknowledged: sequence.wrapping_add(1), ..Segment::default() };
             let segments =
                 [Segment { flags: flag::ACK, ..own }, Segment { flags: flag::ACK | flag::PSH, data: PAYLOAD, ..own }];
             let send = |(number, segment): (u16, &Segment<'_>)| {
@@ -235,10 +247,23 @@ fn react(state: &mut State, frame: &[u8]) -> Vec<Vec<u8>> {
         tally::Kind::Tcp { flags, sequence, acknowledged } if state.serves.contains(&ports.0) => {
             let Some(card) = state.answers.get(&ends.0) else { return Vec::new() };
             let answer = if flags & flag::SYN != 0 {
-                Segment { ports, flags: flag::SYN | flag::ACK, sequence: 77, acknowledged: sequence.wrapping_add(1), ..Segment::default() }
+                Segment {
+                    ports,
+                    flags: flag::SYN | flag::ACK,
+                    sequence: 77,
+                    acknowledged: sequence.wrapping_add(1),
+                    ..Segment::default()
+                }
             } else if flags & flag::ACK != 0 && acknowledged == 78 {
                 let acknowledged = sequence.wrapping_add(u32::try_from(read.data).unwrap());
-                Segment { ports, flags: flag::PSH | flag::ACK, sequence: 78, acknowledged, data: PAYLOAD, ..Segment::default() }
+                Segment {
+                    ports,
+                    flags: flag::PSH | flag::ACK,
+                    sequence: 78,
+                    acknowledged,
+                    data: PAYLOAD,
+                    ..Segment::default()
+                }
             } else {
                 return Vec::new();
             };

@@ -150,6 +150,17 @@ pub fn ethernet(from: Mac, to: Mac, kind: u16, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// The frame with these VLAN tags, the outermost first (IEEE 802.1Q §9).
+pub fn tagged(frame: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {
+    let mut bytes = frame[..12].to_vec();
+    for (kind, vlan) in tags {
+        bytes.extend(kind.to_be_bytes());
+        bytes.extend(vlan.to_be_bytes());
+    }
+    bytes.extend(&frame[12..]);
+    bytes
+}
+
 /// An address in network order.
 pub fn octets(address: IpAddr) -> Vec<u8> {
     match address {
@@ -182,7 +193,8 @@ fn packets_are_what_an_independent_reader_finds_in_them() {
     use etherparse::{NetHeaders, PacketHeaders, TransportHeader};
     for ends in [("10.66.0.66", "10.66.3.9"), ("fd66::66", "fd66:0:0:3::9")] {
         let ends: Ends = (ends.0.parse().unwrap(), ends.1.parse().unwrap());
-        let segment = Segment { ports: (50_000, 445), flags: flag::SYN, sequence: 7, data: b"odd", ..Segment::default() };
+        let segment =
+            Segment { ports: (50_000, 445), flags: flag::SYN, sequence: 7, data: b"odd", ..Segment::default() };
         let bytes = segment.bytes(ends);
         let packet = match ends.0 {
             IpAddr::V4(_) => ipv4(ends, protocol::TCP, (1, 0), &[], &bytes),

@@ -25,7 +25,8 @@ fn after_containment_nothing_passes_on_the_port_that_alarmed() {
             let attack = Attack { port, count: 120, ..Attack::new(family, 20.0) };
             attack.run(&site, &host);
             let reached = site.reached(|source| source == own, port).len();
-            let contained = site::unprotected() || !site.accused(&[own.to_string(), host.card().to_string()]).is_empty();
+            let contained =
+                site::unprotected() || !site.accused(&[own.to_string(), host.card().to_string()]).is_empty();
             let open = site.open_to(&host, own, port);
             let toll = format!("{reached} victims reached, contained: {contained}, then {open} of 4 SYNs pass");
             eprintln!("port {port}: {toll}");
@@ -39,7 +40,9 @@ fn after_containment_nothing_passes_on_the_port_that_alarmed() {
 #[test]
 fn a_contained_host_serves_nothing() {
     let mut rows = Vec::new();
-    for (family, shape) in [(Family::Ipv4, Shape::Routed), (Family::Ipv6, Shape::Routed), (Family::Ipv4, Shape::Bridged)] {
+    for (family, shape) in
+        [(Family::Ipv4, Shape::Routed), (Family::Ipv6, Shape::Routed), (Family::Ipv4, Shape::Bridged)]
+    {
         rows.push(row(format!("{family:?} {shape:?}"), move || {
             let site = Site::new(shape, 18);
             let (host, own) = (site.ground.worm(), site.ground.office(family, ATTACKER));

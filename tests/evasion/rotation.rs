@@ -43,15 +43,18 @@ fn a_new_address_every_few_contacts_is_the_same_card() {
         (Shape::Routed, Family::Ipv6, 2, 1_000.0),
     ] {
         for seed in rows::seeds() {
-            rows.push(row(format!("{family:?} {shape:?}, {each} contacts an address, {pace}/s, seed {seed}"), move || {
-                let site = Site::new(shape, seed);
-                let (host, base) = (site.ground.host(), Attack::new(family, pace));
-                let attack = Attack { names: names(&site.ground, family, base.count / each), each, ..base };
-                for &name in &attack.names {
-                    host.owns(name);
-                }
-                attack.is_contained(&site, &host)
-            }));
+            rows.push(row(
+                format!("{family:?} {shape:?}, {each} contacts an address, {pace}/s, seed {seed}"),
+                move || {
+                    let site = Site::new(shape, seed);
+                    let (host, base) = (site.ground.host(), Attack::new(family, pace));
+                    let attack = Attack { names: names(&site.ground, family, base.count / each), each, ..base };
+                    for &name in &attack.names {
+                        host.owns(name);
+                    }
+                    attack.is_contained(&site, &host)
+                },
+            ));
         }
     }
     rows::hold(rows);
@@ -63,7 +66,12 @@ fn work(count: u8, connect: impl Fn(u8, usize) -> bool) -> usize {
 }
 
 /// Sixty devices, one of which is a worm: it is contained, and the others work on.
-fn judged_one_by_one(site: &Site, worm: IpAddr, strike: impl Fn(IpAddr), others: impl Fn(u8, usize) -> bool) -> Finding {
+fn judged_one_by_one(
+    site: &Site,
+    worm: IpAddr,
+    strike: impl Fn(IpAddr),
+    others: impl Fn(u8, usize) -> bool,
+) -> Finding {
     // The others have business from the beginning, each with one host.
     let early = (0..59).filter(|&number| others(number, usize::from(number))).count();
     for victim in site.ground.everybody(Family::Ipv4).into_iter().take(80) {
@@ -81,7 +89,9 @@ fn judged_one_by_one(site: &Site, worm: IpAddr, strike: impl Fn(IpAddr), others:
     let after = site.reached(|source| source == worm, 445);
     let shut = before.len() == after.len();
     unless(reached <= MOST && shut && early == 59 && late == 118, || {
-        format!("the worm reached {reached}, its door is shut: {shut}; others: {early} of 59 connections before, {late} of 118 after")
+        format!(
+            "the worm reached {reached}, its door is shut: {shut}; others: {early} of 59 connections before, {late} of 118 after"
+        )
     })
 }
 
@@ -116,7 +126,9 @@ fn sixty_devices_behind_a_router_are_judged_one_by_one() {
             &site,
             worm,
             |victim| host.knock((worm, victim), 445, Dress::Plain),
-            |number, turn| site::connect(branch, [10, 66, 8, 2 + number].into(), server(&site.ground, turn), 445).is_some(),
+            |number, turn| {
+                site::connect(branch, [10, 66, 8, 2 + number].into(), server(&site.ground, turn), 445).is_some()
+            },
         )
     })]);
 }

@@ -1,12 +1,13 @@
 //! A test's rows: each a scenario with a name, run a few at a time, and all judged before the test fails.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// What became of a row: nothing to say, or what was found instead.
 pub type Finding = Result<(), String>;
 
 /// How many run at once: they mostly wait.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 8;
 
 /// A row.
 pub struct Row {
@@ -46,7 +47,7 @@ pub fn hold(rows: Vec<Row>) {
     if !crate::site::able() {
         return;
     }
-    let _turn = turn();
+    let (_turn, begun) = (turn(), Instant::now());
     let (count, waiting) = (rows.len(), Mutex::new(rows.into_iter()));
     let found = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -66,12 +67,14 @@ pub fn hold(rows: Vec<Row>) {
         }
     });
     let found = found.into_inner().unwrap();
+    eprintln!("{count} rows in {:.1} s", begun.elapsed().as_secs_f64());
     assert!(found.is_empty(), "{} of {count} rows:\n{}", found.len(), found.join("\n"));
 }
 
 fn said(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_else(|| "panicked".to_owned())
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "panicked".to_owned())
 }
 
 /// Says what is wrong unless `holds`.

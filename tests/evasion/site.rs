@@ -147,6 +147,12 @@ impl Ground {
         hosts.into_iter().map(|host| self.victim(family, host)).collect()
     }
 
+    /// The ward's dark addresses, likewise.
+    pub fn dark(&self, family: Family) -> Vec<IpAddr> {
+        let plan = self.plan(family);
+        self.everybody(family).into_iter().filter(|address| !plan.is_live(*address)).collect()
+    }
+
     /// All the ward's addresses, in an order that the seed gives.
     pub fn everybody(&self, family: Family) -> Vec<IpAddr> {
         let mut hosts: Vec<u8> = (GATEWAY + 1..=254).collect();
@@ -235,8 +241,8 @@ impl Site {
         let setup = change(setup);
         let (tally, visits) = (Tally::start(&ground.ward, "eth0"), Visits::start(&ground.ward));
         let directory = tempfile::tempdir().unwrap();
-        let daemon = (!unprotected())
-            .then(|| Daemon::start_on(&ground.gateway, program(), directory.path(), &setup).unwrap());
+        let daemon =
+            (!unprotected()).then(|| Daemon::start_on(&ground.gateway, program(), directory.path(), &setup).unwrap());
         let site = Site { daemon, tally, visits, directory, ground };
         site.live_a_little();
         site
@@ -246,8 +252,7 @@ impl Site {
     fn live_a_little(&self) {
         for family in [Family::Ipv4, Family::Ipv6] {
             let server = SocketAddr::new(self.ground.office(family, INNOCENT), SYSLOG);
-            let any: IpAddr = if server.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
-            let _ear = self.ground.innocent.run(|| UdpSocket::bind((any, SYSLOG)).unwrap()).unwrap();
+            let _ear = self.ground.innocent.run(|| UdpSocket::bind(server).unwrap()).unwrap();
             let victims = self.ground.live(family);
             let speak = move || {
                 for victim in victims {
@@ -326,8 +331,9 @@ impl Site {
     /// The live victims that a datagram to this port reached.
     pub fn reached_by_udp(&self, from: IpAddr, port: u16) -> usize {
         let live = |address: IpAddr| self.ground.plans.iter().any(|plan| plan.is_live(address));
-        let wanted =
-            |packet: &Packet| packet.source == from && packet.kind == Kind::Udp && packet.ports.1 == port && live(packet.destination);
+        let wanted = |packet: &Packet| {
+            packet.source == from && packet.kind == Kind::Udp && packet.ports.1 == port && live(packet.destination)
+        };
         self.tally.destinations(wanted).len()
     }
 
@@ -353,7 +359,9 @@ impl Site {
     pub fn served(&self, from: IpAddr, port: u16) -> usize {
         let packets = self.tally.packets();
         let served = packets.iter().filter(|packet| {
-            packet.source == from && packet.ports.0 == port && matches!(packet.kind, Kind::Tcp { flags, .. } if flags & flag::PSH != 0)
+            packet.source == from
+                && packet.ports.0 == port
+                && matches!(packet.kind, Kind::Tcp { flags, .. } if flags & flag::PSH != 0)
         });
         served.map(|packet| packet.data).sum()
     }

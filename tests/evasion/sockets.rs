@@ -70,7 +70,9 @@ fn an_order_is_answered_whatever_others_hold_open() {
         }),
         row("300 of a reader", || {
             let site = Site::new(Shape::Routed, 29);
-            let open = |path: &std::path::Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let open = |path: &std::path::Path, mode| {
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap()
+            };
             let copy = site.directory.path().join("holder");
             std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
             open(&copy, 0o755);

@@ -22,7 +22,11 @@ use crate::packet::{ethertype, flag, protocol};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A segment, or the first fragment of one; of a header that was cut, the flags are 0.
-    Tcp { flags: u8, sequence: u32, acknowledged: u32 },
+    Tcp {
+        flags: u8,
+        sequence: u32,
+        acknowledged: u32,
+    },
     Udp,
     /// A neighbour solicitation or an ARP request for this address.
     Asked(IpAddr),
@@ -157,6 +161,15 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
+/// The frame without its VLAN tags.
+pub fn untagged(frame: &[u8]) -> Vec<u8> {
+    let mut rest = frame.get(12..).unwrap_or_default();
+    while matches!(half(rest, 0), Some(ethertype::VLAN | ethertype::SERVICE_VLAN)) {
+        rest = rest.get(4..).unwrap_or_default();
+    }
+    [frame.get(..12).unwrap_or_default(), rest].concat()
+}
+
 /// Who asks for whom in an ARP request.
 pub fn question(frame: &[u8]) -> Option<(IpAddr, IpAddr)> {
     (half(frame, 12)? == ethertype::ARP && half(frame, 20)? == 1).then_some(())?;
@@ -179,18 +192,11 @@ fn v6(bytes: &[u8], at: usize) -> Option<IpAddr> {
 
 /// The IP packet in a frame, behind any number of VLAN tags, a PPPoE session, and one tunnel.
 pub fn read(frame: &[u8]) -> Option<Packet> {
-    let mut at = 12;
-    let mut kind = half(frame, at)?;
-    while kind == ethertype::VLAN || kind == ethertype::SERVICE_VLAN {
-        at += 4;
-        kind = half(frame, at)?;
+    let frame = untagged(frame);
+    match half(&frame, 12)? {
+        ethertype::PPPOE => ip(ethertype::IPV4, frame.get(22..)?, false),
+        kind => ip(kind, frame.get(14..)?, false),
     }
-    at += 2;
-    if kind == ethertype::PPPOE {
-        at += 8;
-        kind = ethertype::IPV4;
-    }
-    ip(kind, frame.get(at..)?, false)
 }
 
 fn ip(kind: u16, bytes: &[u8], inside: bool) -> Option<Packet> {
@@ -226,7 +232,8 @@ fn ip(kind: u16, bytes: &[u8], inside: bool) -> Option<Packet> {
         _ => 40 + usize::from(half(bytes, 4)?),
     };
     let body = bytes.get(at..end.min(bytes.len()))?;
-    let packet = Packet { source, destination, kind: Kind::Other(next), ports: (0, 0), data: body.len(), fragment, inside };
+    let packet =
+        Packet { source, destination, kind: Kind::Other(next), ports: (0, 0), data: body.len(), fragment, inside };
     if offset != 0 {
         return Some(Packet { kind: Kind::Later, ..packet });
     }
@@ -244,7 +251,9 @@ fn ip(kind: u16, bytes: &[u8], inside: bool) -> Option<Packet> {
             let frame = body.get(16..)?;
             ip(half(frame, 12)?, frame.get(14..)?, true)
         }
-        protocol::UDP => Some(Packet { kind: Kind::Udp, ports: ports()?, data: body.len().saturating_sub(8), ..packet }),
+        protocol::UDP => {
+            Some(Packet { kind: Kind::Udp, ports: ports()?, data: body.len().saturating_sub(8), ..packet })
+        }
         protocol::IPIP if !inside => ip(ethertype::IPV4, body, true),
         protocol::IPV6 if !inside => ip(ethertype::IPV6, body, true),
         protocol::GRE if !inside => ip(half(body, 2)?, body.get(4..)?, true),

@@ -29,7 +29,11 @@ fn a_plain_tunnel_hides_no_first_contacts() {
                 };
                 Attack::new(Family::Ipv4, pace).each(&site, |number, _| {
                     let ends = inner(number);
-                    let syn = Segment { ports: (30_000 + u16::try_from(number).unwrap(), 445), flags: flag::SYN, ..Segment::default() };
+                    let syn = Segment {
+                        ports: (30_000 + u16::try_from(number).unwrap(), 445),
+                        flags: flag::SYN,
+                        ..Segment::default()
+                    };
                     // It comes from the attacker's outer address, which owns the card.
                     host.packet(ends, protocol::TCP, &syn.bytes(ends), Dress::Inside(tunnel, outer));
                 });

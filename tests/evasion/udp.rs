@@ -54,7 +54,12 @@ fn datagrams_to_hundreds_of_addresses_are_noticed() {
         for number in 0..400_u32 {
             let to = match ward.get(usize::try_from(number).unwrap() * 2) {
                 Some(to) if number < 100 => *to,
-                _ => IpAddr::from([10, 66, 3 + u8::try_from(number / 200).unwrap() * 4, u8::try_from(number % 200 + 2).unwrap()]),
+                _ => IpAddr::from([
+                    10,
+                    66,
+                    3 + u8::try_from(number / 200).unwrap() * 4,
+                    u8::try_from(number % 200 + 2).unwrap(),
+                ]),
             };
             std::thread::sleep(Duration::from_millis(25 * u64::from(number)).saturating_sub(begun.elapsed()));
             send(to);
