@@ -33,7 +33,7 @@ impl Attack {
     pub fn new(family: Family, pace: f64) -> Self {
         // Slow ones go on for as long as a test may take, fast ones until they would have everybody.
         let count = if pace < 10.0 {
-            (pace * 6.0).ceil() as usize
+            (pace * 6.0).ceil().max(30.0) as usize
         } else if pace < 500.0 {
             120
         } else {

@@ -14,13 +14,13 @@ use crate::site::{INNOCENT, Site};
 const BOTH: [Shape; 2] = [Shape::Routed, Shape::Bridged];
 
 /// A worm that speaks in this dress is contained within its first contacts.
-fn contained(name: &str, family: Family, dresses: &[Dress], paces: &[f64]) {
+fn contained(family: Family, dresses: &[Dress], paces: &[f64]) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for shape in BOTH {
         for &dress in dresses {
             for pace in rows::paces(paces) {
                 for seed in rows::seeds() {
-                    rows.push(row(format!("{name} {dress:?} {shape:?} {pace}/s seed {seed}"), move || {
+                    rows.push(row(format!("{family:?} {dress:?} {shape:?} {pace}/s seed {seed}"), move || {
                         let site = Site::new(shape, seed);
                         Attack::new(family, pace).dressed(dress).is_contained(&site, &site.ground.worm())
                     }));
@@ -28,29 +28,23 @@ fn contained(name: &str, family: Family, dresses: &[Dress], paces: &[f64]) {
             }
         }
     }
-    rows::hold(rows);
+    rows
 }
 
+/// Whichever fragment comes first: what is reassembled is the same. (A Linux of today throws such IPv6 packets away, RFC 7112;
+/// others do not.)
 #[test]
 fn a_header_cut_in_two_gets_nowhere() {
-    contained("IPv4", Family::Ipv4, &[Dress::Split(8), Dress::Split(16)], &[50.0]);
-}
-
-#[test]
-fn a_header_cut_in_two_gets_nowhere_slowly_or_at_full_speed() {
-    contained("IPv4", Family::Ipv4, &[Dress::Split(8)], &[8.0, 1_000.0]);
-}
-
-#[test]
-fn a_header_cut_in_two_gets_nowhere_in_ipv6() {
-    let dresses = [Dress::Split(8), Dress::Split(16), Dress::SplitBehindOptions(8)];
-    contained("IPv6", Family::Ipv6, &dresses, &[50.0]);
+    let mut rows = contained(Family::Ipv4, &[Dress::Split(8), Dress::Split(16), Dress::Reversed(8)], &[50.0]);
+    rows.extend(contained(Family::Ipv4, &[Dress::Split(8)], &[8.0, 1_000.0]));
+    rows.extend(contained(Family::Ipv6, &[Dress::Split(8), Dress::Split(16), Dress::SplitBehindOptions(8)], &[50.0]));
+    rows::hold(rows);
 }
 
 /// An atomic fragment is an ordinary packet (RFC 6946): it passes, and it counts.
 #[test]
 fn an_atomic_fragment_counts_as_the_packet_that_it_is() {
-    contained("IPv6", Family::Ipv6, &[Dress::Atomic], &[8.0, 50.0]);
+    rows::hold(contained(Family::Ipv6, &[Dress::Atomic], &[8.0, 50.0]));
 }
 
 /// The first fragment holds the whole header, so it is no trick, and its SYN counts like any other. Without data a SYN of 20
@@ -69,12 +63,6 @@ fn a_first_fragment_with_a_whole_header_counts() {
         }
     }
     rows::hold(rows);
-}
-
-/// Cut behind eight bytes and the second one first: what is reassembled is the same.
-#[test]
-fn the_order_of_fragments_makes_no_difference() {
-    contained("IPv4", Family::Ipv4, &[Dress::Reversed(8)], &[50.0]);
 }
 
 #[test]

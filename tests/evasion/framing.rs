@@ -98,7 +98,7 @@ fn forged_syns_hold_up_nobody_and_frame_nobody() {
             }));
         }
     }
-    rows::hold(rows);
+    rows::hold_alone(rows);
 }
 
 /// Packets from dark addresses of its own link make a server ask for them.
@@ -136,11 +136,15 @@ fn a_server_that_is_made_to_ask_is_not_contained() {
                         (150 + seed as u8 % 40..).take(12).map(|host| ground.office(family, host)).collect();
                     if place == Place::OtherInterface {
                         // The gateway asks for them itself, and learns that they are dark.
-                        dark.iter().for_each(|dark| from((own, *dark), 80));
+                        for dark in &dark {
+                            from((own, *dark), 80);
+                        }
                         std::thread::sleep(Duration::from_millis(1_200));
                     }
                     for _ in 0..5 {
-                        dark.iter().for_each(|dark| from((*dark, server), 139));
+                        for dark in &dark {
+                            from((*dark, server), 139);
+                        }
                         std::thread::sleep(Duration::from_millis(1_300));
                     }
                     unharmed(&site, family)?;

@@ -50,7 +50,7 @@ fn reload(site: &Site, mode: (&str, &str)) {
 
 #[test]
 fn a_block_outlives_a_moment_of_monitoring() {
-    rows::hold(vec![row("monitor for 1.5 s", || {
+    rows::hold_alone(vec![row("monitor for 1.5 s", || {
         let site = Site::new(Shape::Routed, 25);
         shut_again(&site, |site| {
             reload(site, ("\"enforce\"", "\"monitor\""));
@@ -64,7 +64,7 @@ fn a_block_outlives_a_moment_of_monitoring() {
 /// An interface gets another name under load: the door hangs on the same interface within a second.
 #[test]
 fn a_renamed_interface_is_shut_again() {
-    rows::hold(vec![row("office0 becomes other0", || {
+    rows::hold_alone(vec![row("office0 becomes other0", || {
         let site = Site::new(Shape::Routed, 26);
         shut_again(&site, |site| {
             let (gateway, old) = (&site.ground.gateway, Segment::Office.interface());
@@ -81,7 +81,7 @@ fn a_renamed_interface_is_shut_again() {
 /// Somebody deletes the table again and again. That cannot be helped; it is said loudly, and who does it.
 #[test]
 fn who_deletes_the_table_again_and_again_is_named() {
-    rows::hold(vec![row("a loop of nft delete", || {
+    rows::hold_alone(vec![row("a loop of nft delete", || {
         let site = Site::new(Shape::Routed, 27);
         let script = "while :; do nft delete table inet firedoor 2>/dev/null; done";
         let mut vandal = site.ground.gateway.command("sh").args(["-c", script]).spawn().unwrap();

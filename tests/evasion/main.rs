@@ -7,6 +7,12 @@
 //!
 //! `FIREDOOR_EVASION_ROUNDS` asks for so many seeds of each attack instead of one, at every pace.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "paces, counts and random bytes of addresses"
+)]
 
 mod answers;
 mod attack;

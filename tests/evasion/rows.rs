@@ -1,13 +1,13 @@
 //! A test's rows: each a scenario with a name, run a few at a time, and all judged before the test fails.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 /// What became of a row: nothing to say, or what was found instead.
 pub type Finding = Result<(), String>;
 
 /// How many run at once: they mostly wait.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
 
 /// A row.
 pub struct Row {
@@ -35,31 +35,37 @@ fn rounds() -> Option<u64> {
     Some(text.parse::<u64>().expect("FIREDOOR_EVASION_ROUNDS is a number").max(1))
 }
 
-/// One test at a time: its rows share the machine's processors as it is.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    // A test that failed in its turn has left nothing behind that the next one could trip over.
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+static TURN: RwLock<()> = RwLock::new(());
+
+/// Runs the rows beside other tests, and fails with all that was found: for what is counted.
+pub fn hold(rows: Vec<Row>) {
+    if crate::site::able() {
+        // A test that failed in its turn has left nothing behind that the next one could trip over.
+        let _turn = TURN.read().unwrap_or_else(PoisonError::into_inner);
+        run(rows);
+    }
 }
 
-/// Runs the rows, and fails with all that was found.
-pub fn hold(rows: Vec<Row>) {
-    if !crate::site::able() {
-        return;
+/// The same without company: for what has to happen within a second.
+pub fn hold_alone(rows: Vec<Row>) {
+    if crate::site::able() {
+        let _turn = TURN.write().unwrap_or_else(PoisonError::into_inner);
+        run(rows);
     }
-    let (_turn, begun) = (turn(), Instant::now());
-    let (count, waiting) = (rows.len(), Mutex::new(rows.into_iter()));
-    let found = Mutex::new(Vec::new());
+}
+
+fn run(rows: Vec<Row>) {
+    let (begun, count) = (Instant::now(), rows.len());
+    let (waiting, found) = (Mutex::new(rows.into_iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE.min(count) {
             scope.spawn(|| {
                 loop {
                     let next = waiting.lock().unwrap().next();
                     let Some(Row { name, work }) = next else { return };
-                    // A row of its own thread: its daemon is killed with it.
+                    // Its own thread, which its daemon does not outlive.
                     let outcome = std::thread::spawn(work).join();
-                    let finding = outcome.unwrap_or_else(|panic| Err(said(&*panic)));
-                    if let Err(text) = finding {
+                    if let Err(text) = outcome.unwrap_or_else(|panic| Err(said(&*panic))) {
                         found.lock().unwrap().push(format!("{name}: {text}"));
                     }
                 }

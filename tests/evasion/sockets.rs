@@ -57,7 +57,7 @@ fn answered(site: &Site, what: &str) -> Finding {
 
 #[test]
 fn an_order_is_answered_whatever_others_hold_open() {
-    rows::hold(vec![
+    rows::hold_alone(vec![
         row("300 of the engineer's own user", || {
             let site = Site::new(Shape::Routed, 28);
             let socket = site.daemon().socket();
@@ -71,7 +71,7 @@ fn an_order_is_answered_whatever_others_hold_open() {
         row("300 of a reader", || {
             let site = Site::new(Shape::Routed, 29);
             let open = |path: &std::path::Path, mode| {
-                std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap()
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
             };
             let copy = site.directory.path().join("holder");
             std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();

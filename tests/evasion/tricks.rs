@@ -10,6 +10,12 @@ use crate::packet::Segment;
 use crate::rows::{self, Row, row, unless};
 use crate::site::{ATTACKER, INNOCENT, MOST, Site};
 
+/// An IPv4 option with room for nine addresses, and its padding (RFC 791 §3.1).
+const RECORD_ROUTE: &[u8] = b"\x07\x27\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
+/// Lateral services that every victim has.
+const SERVICES: [u16; 5] = [445, 139, 135, 22, 3389];
+
 /// Expected: a SYN is a SYN, whatever else stands in its header, and the fuse and the detector see its port.
 #[test]
 fn a_syn_with_more_to_it_is_a_syn() {
@@ -20,8 +26,6 @@ fn a_syn_with_more_to_it_is_a_syn() {
     let from_445 = Segment { ports: (445, 0), ..Segment::default() };
     // ECE and CWR (RFC 3168), PSH, URG.
     let flags = |flags| Segment { flags, ..Segment::default() };
-    const RECORD_ROUTE: &[u8] =
-        b"\x07\x27\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     let mut rows: Vec<Row> = Vec::new();
     for (name, family, dress, more) in [
         ("data", Family::Ipv4, Dress::Plain, data),
@@ -75,7 +79,6 @@ fn contacts_over_several_services_add_up() {
         let site = Site::new(Shape::Routed, 33);
         let (host, attack, own) =
             (site.ground.worm(), Attack::new(Family::Ipv4, 20.0), site.ground.office(Family::Ipv4, ATTACKER));
-        const SERVICES: [u16; 5] = [445, 139, 135, 22, 3389];
         attack.each(&site, |number, ends| host.knock(ends, SERVICES[number % 5], Dress::Plain));
         let reached: usize = SERVICES.iter().map(|port| site.reached(|source| source == own, *port).len()).sum();
         let open: usize = SERVICES.iter().map(|port| site.open_to(&host, own, *port)).sum();
