@@ -299,10 +299,13 @@ pub struct Arrival {
     pub kind: Kind,
 }
 
+/// What arrived: as far as it was read, and every frame's octets.
+type Heard = (Vec<Arrival>, Vec<Vec<u8>>);
+
 /// Notes TCP and UDP frames that arrive, until asked what it saw.
 pub struct Watcher {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<(Vec<Arrival>, Vec<Vec<u8>>), namespace::Error>>,
+    thread: JoinHandle<Result<Heard, namespace::Error>>,
 }
 
 impl Watcher {
@@ -350,7 +353,7 @@ impl Watcher {
         self.all().1.iter().filter(|frame| frame.windows(mark.len()).any(|part| part == mark)).count()
     }
 
-    fn all(self) -> (Vec<Arrival>, Vec<Vec<u8>>) {
+    fn all(self) -> Heard {
         std::thread::sleep(Duration::from_millis(60));
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap().unwrap()
