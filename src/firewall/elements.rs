@@ -166,6 +166,13 @@ pub(super) fn dispatches(table: &mut Table, wanted: &[Way]) -> Result<bool, Erro
     Ok(found.len() == wanted.len() && found.iter().zip(wanted).all(same))
 }
 
+impl Shape {
+    /// Whether there is no table, or nothing in it.
+    pub(super) fn is_bare(&self) -> bool {
+        self.chains.is_empty()
+    }
+}
+
 /// Reads the skeleton: chains, rules, sets, and the elements of those sets whose elements are part of it.
 pub(super) fn shape(table: &mut Table) -> Result<Shape, Error> {
     let mut chains: Vec<_> = table.chains()?.into_iter().map(|chain| (chain.name, chain.devices)).collect();

@@ -329,7 +329,10 @@ impl Firewall {
         if !elements::dispatches(&mut self.tables.inet, &plan.dispatch(variant))? {
             return Ok(true);
         }
-        Ok(self.shape()? != self.skeleton.as_ref().map_or_else(Default::default, |skeleton| skeleton.shape.clone()))
+        let shape = self.shape()?;
+        // A table that was deleted right behind its loading left nothing to compare with: nothing is never as planned.
+        let [inet, _] = &shape;
+        Ok(inet.is_bare() || self.skeleton.as_ref().is_none_or(|skeleton| skeleton.shape != shape))
     }
 
     fn shape(&mut self) -> Result<[elements::Shape; 2], Error> {
