@@ -80,7 +80,7 @@ pub struct Control {
     /// Suspects whose link recently reported that they do not have their address.
     pub(super) doubted: HashMap<Suspect, Timestamp>,
     /// Addresses whose links were recently asked who has them, before anything was reported of them.
-    pub(super) asked: super::segment::Asked,
+    pub(super) asked: segment::Asked,
     /// Cards that forward for others.
     pub(super) forwarders: BTreeSet<(Link, Mac)>,
     pub(super) actions: Vec<Action>,
@@ -170,7 +170,7 @@ impl Control {
                 self.live.board.speaks(host, as_server, dialect, signing, encryption);
             }
             Message::Event(Event::Unproved { address, attachment }) => self.ask_early(address, attachment),
-            Message::Event(Event::Forwards { link, card }) => self.forwards(link, card),
+            Message::Event(Event::Forwards { link, card, does }) => self.forwards(link, card, does),
             Message::Event(Event::GaveAway { server, condition }) => {
                 tracing::warn!(%server, condition = condition.label(), "{server} {}", condition.meaning());
             }

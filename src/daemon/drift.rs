@@ -179,9 +179,11 @@ impl Control {
         }
         let links = self.machine.links_of(interface, &config.gateway.interfaces);
         let next_hop = [interface, 0].iter().any(|index| self.machine.next_hops.contains(&(address, *index)));
-        if let Some(card) = neighbour.mac.filter(|_| next_hop || neighbour.router) {
+        // Only what routes lead through: that it is a router anybody may say of himself (RFC 4861 §4.4).
+        if let Some(card) = neighbour.mac.filter(|_| next_hop) {
             for link in &links {
-                self.forwards(*link, card);
+                self.shared.addresses.forwards(*link, card, now);
+                self.forwards(*link, card, true);
             }
         }
         if !config.detect.protected.contains(address) {
@@ -205,10 +207,14 @@ impl Control {
         }
     }
 
-    /// A card forwards for others: whoever is behind it is judged, and limited by the fuse, by address.
-    pub(super) fn forwards(&mut self, link: Link, card: Mac) {
-        self.shared.addresses.forwards(link, card, self.clock.now());
-        if self.forwarders.len() < MOST_FORWARDERS && self.forwarders.insert((link, card)) {
+    /// A card forwards for others, or not: whoever is behind it is judged, and limited by the fuse, by address.
+    pub(super) fn forwards(&mut self, link: Link, card: Mac, does: bool) {
+        let new = if does {
+            self.forwarders.len() < MOST_FORWARDERS && self.forwarders.insert((link, card))
+        } else {
+            self.forwarders.remove(&(link, card))
+        };
+        if new {
             let forwarders: Vec<_> = self.forwarders.iter().copied().collect();
             if let Err(error) = self.firewall.set_forwarders(&forwarders) {
                 tracing::error!(%link, %card, "the kernel was not given a router's card: {error}");

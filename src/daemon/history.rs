@@ -346,7 +346,7 @@ mod tests {
             enforced: false,
             reason: "would contain: dark; held, because the breaker tripped".to_owned(),
             by: By::Firedoor,
-            suspect: crate::suspect::Suspect::address(crate::suspect::Link::default(), host),
+            suspect: Suspect::address(Link::default(), host),
             link: String::new(),
             card: None,
             addresses: Vec::new(),

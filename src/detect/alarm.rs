@@ -23,8 +23,9 @@ use crate::wire::frame::Transport;
 /// A host is not alarmed, or watched, for the same grade again within this time.
 pub(super) const REPEAT: Duration = Duration::from_secs(600);
 
-/// Evidence that others can cause counts in full within this time after a first contact of the host's own.
-const OWN: Duration = Duration::from_secs(300);
+/// Evidence that others can cause counts in full once the host has opened so many first contacts of its own on lateral
+/// services within this time.
+const OWN: (u32, Duration) = (3, Duration::from_secs(300));
 
 /// Questions to the link are counted within this time.
 pub(super) const ASKED_WITHIN: Duration = Duration::from_secs(60);
@@ -65,11 +66,11 @@ impl Context<'_> {
 
     /// Adds evidence that others can cause: a packet in the name of a dark address makes a host ask the link for it, one
     /// in the host's name makes a peer refuse it. It lifts the score half way at most, for a watch, unless `host` opens
-    /// first contacts of its own meanwhile where `own` counts.
+    /// several first contacts of its own meanwhile where `own` counts: one or two are anybody's work.
     pub fn hearsay(&mut self, host: &mut Host, evidence: Evidence, own: bool) -> bool {
         let (settings, now) = (self.settings, self.now);
         let half = Score(self.threshold_of(host).0 / 2).min(settings.watch);
-        let opened = own && host.opened.is_some_and(|at| now.since(at) <= OWN);
+        let opened = own && host.lateral.reached(OWN.0, OWN.1, now);
         let room = (half.0 - host.score_now(now, settings.decay).0).max(0);
         let weight = if opened { evidence.weight } else { evidence.weight.min(Score(room)) };
         if weight.0 <= 0 {

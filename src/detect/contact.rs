@@ -10,7 +10,6 @@ use crate::detect::outcome::{answered_late, is_dark};
 use crate::detect::settings::{Role, Settings};
 use crate::detect::verify::{attachment, identify};
 use crate::evidence::{Detail, Grade, Score, Signal};
-use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::track::buckets::Buckets;
 use crate::track::contacts::{Party, Seen};
@@ -199,9 +198,6 @@ impl Detector {
                 let weight = Score(settings.weights.failure.0.saturating_mul(2));
                 ctx.weigh(host, Signal::Chain, peer, port, weight, Detail::Chain { from });
             }
-        }
-        if lateral {
-            host.opened = Some(now);
         }
         if class == Class::LateralUdp {
             ctx.datagrams(host, peer, port);

@@ -8,7 +8,7 @@ use crate::detect::contact::{Try, has_role, role_allows};
 use crate::detect::counters::{Counters, Unverified};
 use crate::detect::event::{Directive, Event};
 use crate::detect::outcome::Answer;
-use crate::detect::settings::{Capacities, Networks, Settings};
+use crate::detect::settings::{Capacities, Settings};
 use crate::detect::smb::{Inspector, Report};
 use crate::detect::verify::identify;
 use crate::evidence::{Detail, Grade, Reached, Score, Signal};
@@ -123,12 +123,9 @@ impl Detector {
         let Segment { source, destination, source_port, destination_port, flags, .. } = *segment;
         self.hear(frame, source, destination);
         // Every segment of a connection but its first has ACK (RFC 9293 §3.10.7.4); what has neither, or SYN with FIN, asks
-        // who is there.
-        let probes = !flags.is_ack() && !flags.is_rst() && !flags.is_syn();
-        if flags.is_rst() && flags.0 & Flags::SYN != 0 {
-            // Nobody opens and ends with one segment, and nobody answers it.
-            return;
-        }
+        // who is there. Nobody opens and ends with one segment either.
+        let contradicts = flags.is_rst() && flags.0 & Flags::SYN != 0;
+        let probes = contradicts || (!flags.is_ack() && !flags.is_rst() && !flags.is_syn());
         if flags.is_syn() || probes {
             if frame.meta.direction == Direction::In && destination.is_unicast() && source.is_unicast() {
                 let class = if self.settings.lateral.has_tcp(destination_port) { Class::Lateral } else { Class::Other };
@@ -455,14 +452,16 @@ impl Detector {
             return;
         }
         let addresses = &self.shared.addresses;
-        if addresses.is_forwarder(link, card, now) {
-            return;
-        }
-        if self.settings.is_attached(link.interface, source) || addresses.resolution(link, source, now) == Some(card) {
+        let (its, forwarder) =
+            (addresses.resolution(link, source, now) == Some(card), addresses.is_forwarder(link, card, now));
+        if its || (!forwarder && self.settings.is_attached(link.interface, source)) {
             self.owns(link, card, source);
-        } else if self.settings.protected.contains(source) {
+        } else if !forwarder && self.settings.protected.contains(source) {
             addresses.forwards(link, card, now);
-            self.events.push(Event::Forwards { link, card });
+            self.events.push(Event::Forwards { link, card, does: true });
+            if let Some(host) = self.hosts.slot_mut(slot) {
+                host.vouched = true;
+            }
         }
     }
 
@@ -480,6 +479,10 @@ impl Detector {
         let threshold = self.threshold;
         let Detector { settings, shared, hosts, counters, events, .. } = self;
         let Some(host) = hosts.suspect_mut(to) else { return };
+        if std::mem::take(&mut host.vouched) {
+            shared.addresses.ends(link, card);
+            events.push(Event::Forwards { link, card, does: false });
+        }
         match adopted {
             Adopted::Nothing => {}
             Adopted::Named => {

@@ -58,12 +58,15 @@ pub enum Event {
         /// Where its frames come from.
         attachment: Attachment,
     },
-    /// A card forwards for others: somebody behind it completed a handshake through it.
+    /// A card forwards for others: somebody behind it completed a handshake through it. Or it does not after all: that
+    /// somebody was the card itself.
     Forwards {
         /// Where.
         link: Link,
         /// The card.
         card: Mac,
+        /// Whether it forwards.
+        does: bool,
     },
     /// A host was heard agreeing on an SMB dialect, for the first time within the contact memory.
     Speaks {

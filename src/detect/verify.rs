@@ -234,7 +234,7 @@ mod tests {
                 meta: Meta { at: now, interface, ..Meta::default() },
                 mac_source: Some(card(mac)),
                 mac_destination: None,
-                encapsulation: crate::wire::frame::Encapsulation::None,
+                encapsulation: Encapsulation::None,
                 tunnel: None,
                 unread: None,
                 packet: Packet::NonIp,

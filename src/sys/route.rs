@@ -90,8 +90,6 @@ pub struct Neighbour {
     /// It was asked and has answered lately, or an engineer said so; otherwise the hardware address is what somebody
     /// claimed, or what was so some time ago.
     pub confirmed: bool,
-    /// It says that it is a router (RFC 4861 §4.4, the R flag).
-    pub router: bool,
 }
 
 /// A connection to ask over.

@@ -271,6 +271,13 @@ impl Addresses {
         }
     }
 
+    /// What was taken for somebody behind `card` was the card itself.
+    pub fn ends(&self, link: Link, card: Mac) {
+        if let Some(entry) = self.table.find(self.card_key(link, card, true)) {
+            entry.served.store(0, Relaxed);
+        }
+    }
+
     /// Whether `card` is known to forward for others.
     #[must_use]
     pub fn is_forwarder(&self, link: Link, card: Mac, now: Timestamp) -> bool {

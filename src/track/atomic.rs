@@ -30,10 +30,6 @@ impl AtomicMac {
     pub fn is(&self, mac: Mac) -> bool {
         self.0.load(Relaxed) == number(mac)
     }
-
-    pub fn is_none(&self) -> bool {
-        self.0.load(Relaxed) == 0
-    }
 }
 
 /// An address.

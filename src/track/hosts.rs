@@ -110,8 +110,8 @@ pub struct Host {
     pub datagrams: [Bins; UDP_WINDOWS],
     /// Addresses that it asked the link for, and that were not known to be alive.
     pub asked: Bins,
-    /// When it last opened a first contact on a lateral service itself.
-    pub opened: Option<Timestamp>,
+    /// A handshake in its name was taken for proof that its card forwards.
+    pub vouched: bool,
     /// When it was last watched for finding out who is alive.
     pub swept: Option<Timestamp>,
     /// The latest evidence, oldest first; empty until there is some.
@@ -165,7 +165,7 @@ impl Host {
             any_inside: [Bins::default(); ANY_WINDOWS],
             datagrams: [Bins::default(); UDP_WINDOWS],
             asked: Bins::default(),
-            opened: None,
+            vouched: false,
             swept: None,
             reached: [None; Host::REACHED],
             reached_next: 0,
@@ -256,7 +256,6 @@ impl Host {
         self.any_inside = [Bins::default(); ANY_WINDOWS];
         self.datagrams = [Bins::default(); UDP_WINDOWS];
         self.asked = Bins::default();
-        self.opened = None;
         self.swept = None;
         self.evidence.clear();
         self.dirty = true;
@@ -292,6 +291,7 @@ impl Host {
         self.exposed = self.exposed.or(other.exposed);
         self.chained |= other.chained;
         self.smb1 |= other.smb1;
+        self.vouched |= other.vouched;
         self.overrun = self.overrun.max(other.overrun);
         self.dirty = true;
     }

@@ -3,6 +3,7 @@
 use firedoor::detect::Signal;
 use firedoor::detect::settings::Networks;
 use firedoor::respond::Verdict;
+use firedoor::suspect::Suspect;
 use firedoor::wire::Address;
 use firedoor::wire::frame::Flags;
 
@@ -94,19 +95,51 @@ fn an_arp_sweep_needs_unanswered_questions() {
 }
 
 #[test]
-fn questions_in_vain_contain_only_with_a_first_contact_of_the_hosts_own() {
+fn questions_in_vain_contain_only_with_several_first_contacts_of_the_hosts_own() {
     for family in FAMILIES {
-        for (own, acted) in [(None, false), (Some(8080), false), (Some(445), true)] {
+        for (own, every, acted) in [
+            (None, 1, false),
+            (Some(8080), 4, false),
+            // It works with two servers, which it may always have done.
+            (Some(445), 6, false),
+            (Some(445), 4, true),
+        ] {
             let mut scene = Scene::settled();
             let host = family.client(7);
             for n in 0..12 {
-                if let Some(port) = own.filter(|_| n % 4 == 0) {
+                scene.who_has_in_vain(host, family.dark(100 + n));
+                if let Some(port) = own.filter(|_| n % every == 0) {
                     scene.connect(host, family.server(n + 1), port);
                 }
-                scene.who_has_in_vain(host, family.dark(100 + n));
             }
-            assert_eq!(scene.is_acted_on(host), acted, "{family:?}, {own:?}");
+            scene.who_has_in_vain(host, family.dark(90));
+            assert_eq!(scene.is_acted_on(host), acted, "{family:?}, {own:?} every {every}");
         }
+    }
+}
+
+#[test]
+fn a_card_that_was_taken_for_a_router_is_itself_once_it_answers_for_the_address() {
+    for family in FAMILIES {
+        let mut scene = Scene::settled();
+        let (host, card) = (family.client(7), Scene::mac_of(family.client(7)));
+        // Its handshake is the first that is seen of it, and nobody has asked for it yet.
+        scene.connect(host, family.server(1), 445);
+        let link = scene.suspect(host).link;
+        assert_eq!(scene.suspect(host), Suspect::address(link, host), "{family:?}");
+        scene.who_has(host, family.server(2));
+        scene.connect(host, family.server(3), 445);
+        assert_eq!(scene.suspect(host), Suspect::card(link, card), "{family:?}");
+        // Nor does it forward for its next name.
+        let next = family.client(8);
+        scene.mac = Some(card);
+        scene.who_has(next, family.server(2));
+        scene.syn(next, family.server(4), 445);
+        scene.mac = None;
+        scene.syn_ack(family.server(4), next, 445);
+        scene.mac = Some(card);
+        scene.data(next, family.server(4), 445);
+        assert_eq!(scene.suspect(next), Suspect::card(link, card), "{family:?}");
     }
 }
 
@@ -152,9 +185,10 @@ fn a_sweep_by_arp_is_watched_within_seconds_before_anything_is_known_to_be_dark(
     assert_eq!(scene.verdicts(HOST), []);
     let router = Family::V4.router();
     for n in 0..30 {
-        scene.mac = Some(Scene::mac_of(router));
+        // What it forwards comes in where it is itself.
+        (scene.mac, scene.interface) = (Some(Scene::mac_of(router)), Some(u32::from(CLIENTS)));
         scene.syn(Family::V4.address(50, n), Family::V4.server(1), 443);
-        scene.mac = None;
+        (scene.mac, scene.interface) = (None, None);
     }
     for n in 0..499 {
         scene.who_has(router, Family::V4.address(3 + u8::try_from(n / 250).unwrap(), n % 250));

@@ -348,7 +348,7 @@ fn a_contained_card_that_spreads_over_another_port_loses_that_too() {
 #[test]
 fn an_exempt_address_of_a_card_does_not_free_the_card() {
     let mut responder = enforcing();
-    let never = crate::detect::settings::Networks::new(vec!["10.0.1.2/32".parse().unwrap()]);
+    let never = Networks::new(vec!["10.0.1.2/32".parse().unwrap()]);
     responder.reconfigure(Settings { never_contain: never, ..responder.settings().clone() }, at(0), &mut Vec::new());
     let actions = said(&mut responder, &of_card(&[host(2), HOST], 1));
     assert_eq!(places(&actions), [Place::card(LINK, CARD), Place::address(LINK, HOST)]);

@@ -57,6 +57,3 @@ pub(super) const STATE_FAILED: u16 = 0x20;
 pub(super) const STATES_ALIVE: u16 = 0x02 | 0x04 | 0x08 | 0x10 | 0x80;
 /// REACHABLE, PERMANENT.
 pub(super) const STATES_CONFIRMED: u16 = 0x02 | 0x80;
-
-/// NTF_ROUTER: the neighbour says that it is a router.
-pub(super) const NEIGHBOUR_ROUTER: u8 = 0x80;
