@@ -209,6 +209,17 @@ impl Context<'_> {
         self.refill(host);
     }
 
+    /// What was said of `host`, and doubted `since` then, is true: it is there.
+    pub fn confirm(&mut self, host: &mut Host, since: Timestamp) {
+        if self.now.since(since) <= self.settings.decay / 10
+            && let Some(last) = host.evidence.last().copied()
+        {
+            self.raise(host, Grade::Scan, last.signal);
+        } else {
+            self.reconsider(host);
+        }
+    }
+
     /// The same for the windows.
     fn refill(&mut self, host: &mut Host) {
         let full = |window: &&Window| host.lateral.reached(window.limit, window.length, self.now);

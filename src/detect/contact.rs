@@ -157,6 +157,17 @@ impl Detector {
         if host.alarmed.is_some_and(|at| now.since(at) < REPEAT) {
             // Alarmed, and held or exempt: nothing more is said of it for a while, so nothing more is weighed. If it
             // goes on after that, its windows fill again.
+            if host.doubted.is_some() && what.transport == Transport::Tcp && !running {
+                // Its handshake would show that it is there.
+                host.attempts.push(Attempt {
+                    peer,
+                    transport: what.transport,
+                    port,
+                    class,
+                    at: now,
+                    openings: [opening; 2],
+                });
+            }
             return;
         }
         if class == Class::Arp {

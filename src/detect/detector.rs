@@ -439,19 +439,36 @@ impl Detector {
         let acknowledges = host.offered.is_some_and(|(server, port, number)| {
             server == destination && port == destination_port && acknowledgement.wrapping_sub(number) < 0x1_0000
         });
-        if !acknowledges {
+        let is_card = host.is_card();
+        // What another card sends in this name is another's.
+        if !acknowledges || !(is_card || host.attachment.mac == card) {
             return;
         }
         host.offered = None;
-        host.present = now;
-        let is_card = host.is_card();
+        // As good as an answer to whoever asks the link for it just now.
+        self.shared.questions.answered(source, card);
+        let doubted = host.doubted.take();
+        if doubted.is_some() {
+            host.alarmed = None;
+        }
         if self.settings.decoys.contains(destination) {
             self.decoy_completed(frame, segment);
         }
-        if is_card || frame.mac_source.is_none() {
-            return;
+        if !is_card && frame.mac_source.is_some() {
+            self.places(link, card, source, slot);
         }
-        let addresses = &self.shared.addresses;
+        if let Some(since) = doubted {
+            let Detector { settings, shared, hosts, counters, events, threshold, .. } = self;
+            let threshold = *threshold;
+            if let Some(host) = hosts.get_mut(source).filter(|host| !host.acted) {
+                Context { settings, shared, counters, events, now, threshold }.confirm(host, since);
+            }
+        }
+    }
+
+    /// A handshake from `source`, the host in `slot`, was completed through `card`: it is the card's, or the card forwards.
+    fn places(&mut self, link: Link, card: Mac, source: Address, slot: usize) {
+        let (addresses, now) = (&self.shared.addresses, self.now);
         let (its, forwarder) =
             (addresses.resolution(link, source, now) == Some(card), addresses.is_forwarder(link, card, now));
         if its || (!forwarder && self.settings.is_attached(link.interface, source)) {
@@ -593,15 +610,18 @@ impl Detector {
             Directive::Doubted { suspect, reason } => {
                 if let Some(host) = self.hosts.suspect_mut(*suspect).filter(|host| !host.acted) {
                     self.counters.unverified(*reason);
-                    host.acquit(self.now);
-                    host.destinations = 0;
-                    // Its place is learnt anew.
-                    host.attached_at = Timestamp::ZERO;
-                    host.watched = Some(self.now);
-                    // Where its device has answered, a forger is not listened to any more, and the host itself is.
                     if *reason == Unverified::NobodyThere {
+                        // A host that hides shows itself by the next handshake it completes: what was said of it stands.
+                        host.doubted = Some(self.now);
                         host.alarmed = Some(self.now - REPEAT + DOUBTED);
+                    } else {
+                        // Where its device has answered, a forger is not listened to any more, and the host itself is.
+                        host.acquit(self.now);
+                        host.destinations = 0;
+                        // Its place is learnt anew.
+                        host.attached_at = Timestamp::ZERO;
                     }
+                    host.watched = Some(self.now);
                 }
             }
             Directive::Contained { hosts } => {

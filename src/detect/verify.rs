@@ -175,6 +175,11 @@ fn verify(
             return Err(Doubt { reason: Unverified::Mac, ask: true });
         }
     }
+    if known && here != host.attachment && host.doubted.is_some() {
+        // Whoever sent in its name was not there, and this is another.
+        host.acquit(now);
+        host.destinations = 0;
+    }
     host.attachment = here;
     host.attached_at = now;
     host.verified_at = now;

@@ -88,8 +88,6 @@ pub struct Host {
     /// A server's answer to it, which its next segment may acknowledge: from whom, on which port, which number. A segment
     /// that does proves that the host is there.
     pub offered: Option<(Address, u16, u32)>,
-    /// When it last proved that it is there, by completing a handshake.
-    pub present: Timestamp,
     /// The ports that its first contacts were on, besides the lateral services.
     pub ports: Ports,
     /// A sketch of the source addresses inside its tunnels.
@@ -110,6 +108,8 @@ pub struct Host {
     pub datagrams: [Bins; UDP_WINDOWS],
     /// Addresses that it asked the link for, and that were not known to be alive.
     pub asked: Bins,
+    /// Since when an alarm waits for a proof that it is there: its link was asked for it, and nobody answered.
+    pub doubted: Option<Timestamp>,
     /// A handshake in its name was taken for proof that its card forwards.
     pub vouched: bool,
     /// When it was last watched for finding out who is alive.
@@ -133,7 +133,6 @@ impl Host {
             suspect,
             identity,
             offered: None,
-            present: Timestamp::ZERO,
             ports: Ports::default(),
             tunnelled: 0,
             others: Vec::new(),
@@ -165,6 +164,7 @@ impl Host {
             any_inside: [Bins::default(); ANY_WINDOWS],
             datagrams: [Bins::default(); UDP_WINDOWS],
             asked: Bins::default(),
+            doubted: None,
             vouched: false,
             swept: None,
             reached: [None; Host::REACHED],
@@ -245,6 +245,7 @@ impl Host {
         self.watched = None;
         self.alarmed = None;
         self.exploited = None;
+        self.doubted = None;
         self.overrun = None;
         self.exposed = None;
         self.chained = false;
@@ -267,7 +268,6 @@ impl Host {
         self.score_at = now;
         self.destinations = self.destinations.saturating_add(other.destinations);
         self.seen = self.seen.max(other.seen);
-        self.present = self.present.max(other.present);
         self.lateral.merge(&other.lateral);
         for (mine, theirs) in self.any.iter_mut().zip(&other.any) {
             mine.merge(theirs);
@@ -291,6 +291,7 @@ impl Host {
         self.exposed = self.exposed.or(other.exposed);
         self.chained |= other.chained;
         self.smb1 |= other.smb1;
+        self.doubted = self.doubted.max(other.doubted);
         self.vouched |= other.vouched;
         self.overrun = self.overrun.max(other.overrun);
         self.dirty = true;
