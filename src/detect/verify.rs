@@ -59,6 +59,7 @@ pub fn identify<'h>(
             (suspect, Proof::Acted) => (hosts.suspect_mut(suspect), false),
             (suspect, proof) => {
                 let unproved = proof == Proof::None && frame.mac_source.is_some();
+                hosts.place(suspect, source, now, settings.decay);
                 (hosts.get_or_insert(suspect, source, now), unproved)
             }
         },

@@ -288,6 +288,7 @@ impl Host {
         self.alarmed = self.alarmed.max(other.alarmed);
         self.watched = self.watched.max(other.watched);
         self.exploited = self.exploited.max(other.exploited);
+        self.swept = self.swept.max(other.swept);
         self.exposed = self.exposed.or(other.exposed);
         self.chained |= other.chained;
         self.smb1 |= other.smb1;
@@ -493,6 +494,25 @@ impl Hosts {
         self.slots.get_mut(at)
     }
 
+    /// `suspect` is known, and `address` turns out to be one of its: what is known of the address without a place becomes
+    /// its.
+    pub fn place(&mut self, suspect: Suspect, address: Address, now: Timestamp, decay: Duration) {
+        let (Some(to), Some(from)) =
+            (self.position(suspect), self.position(Suspect::address(Link::default(), address)))
+        else {
+            return;
+        };
+        if from == to {
+            return;
+        }
+        self.unlist(from);
+        if let Some(mut placeless) = self.vacate(from, now)
+            && let Some(host) = self.slots.get_mut(to)
+        {
+            host.absorb(&mut placeless, now, decay);
+        }
+    }
+
     /// The slot of [`Hosts::get_or_insert`].
     pub fn find_or_insert(&mut self, suspect: Suspect, address: Address, now: Timestamp) -> Option<usize> {
         if let Some(at) = self.position(suspect) {
@@ -633,6 +653,7 @@ impl Hosts {
     pub fn adopt(&mut self, link: Link, card: Mac, address: Address, now: Timestamp, decay: Duration) -> Adopted {
         let own = Suspect::card(link, card);
         let of_address = Suspect::address(link, address);
+        self.place(own, address, now, decay);
         match (self.position(of_address), self.position(own)) {
             (None, None) => Adopted::Nothing,
             (None, Some(at)) => {
@@ -853,6 +874,21 @@ mod tests {
         assert_eq!(names, [1, 2, 3].map(address));
         assert!((1..=3).all(|n| hosts.suspect(Suspect::address(LINK, address(n))).is_none()));
         assert!((1..=3).all(|n| hosts.get(address(n)).is_some_and(Host::is_card)));
+        assert_eq!(hosts.occupancy().0, 1);
+    }
+
+    #[test]
+    fn what_is_known_of_an_address_without_a_place_becomes_its_cards() {
+        let mut hosts = Hosts::new(64, Keys::new(1));
+        let start = Timestamp::from_secs(1_000);
+        let card = Suspect::card(LINK, CARD);
+        hosts.get_or_insert(card, address(1), start).unwrap().add(evidence(start, 1100), DECAY);
+        let nowhere = Suspect::address(Link::default(), address(2));
+        hosts.get_or_insert(nowhere, address(2), start).unwrap().add(evidence(start, 2200), DECAY);
+        hosts.place(card, address(2), start, DECAY);
+        hosts.get_or_insert(card, address(2), start).unwrap();
+        assert_eq!(hosts.suspect(card).unwrap().score, Score(3300));
+        assert!(hosts.suspect(nowhere).is_none());
         assert_eq!(hosts.occupancy().0, 1);
     }
 
