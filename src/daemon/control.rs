@@ -61,6 +61,8 @@ pub struct Control {
     pub(super) firewall: Firewall,
     pub(super) firewall_error: Option<String>,
     pub(super) looked_over: Timestamp,
+    /// Tags are part of a place: frames with tags were seen.
+    pub(super) tagged: bool,
     pub(super) counters: firewall::Counters,
     pub(super) shards: Vec<mpsc::Sender<Command>>,
     pub(super) blind: Blind,
@@ -352,6 +354,11 @@ impl Control {
         self.responder.tick(now, &mut actions);
         self.carry_out(&mut actions);
         self.actions = actions;
+        if !self.tagged && self.shared.is_tagged() {
+            tracing::info!("frames with VLAN tags come in: the kernel acts on each VLAN by itself");
+            self.tagged = true;
+            self.looked_over = Timestamp::ZERO;
+        }
         if self.firewall_error.is_some() || now.since(self.looked_over) >= LOOK_OVER {
             self.look_over();
         }
@@ -409,7 +416,9 @@ impl Control {
     fn plan_for(&self, written: &Config) -> Result<Plan, firewall::Error> {
         let config = self.completed(written);
         let present = self.machine.present(&config.gateway.interfaces);
-        Plan::new(&config, &present, self.clock.now())
+        let mut plan = Plan::new(&config, &present, self.clock.now())?;
+        plan.set_tagged(self.tagged);
+        Ok(plan)
     }
 
     /// A configuration with what only the machine knows filled in, renamed interfaces under their new names too.

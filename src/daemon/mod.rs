@@ -214,6 +214,7 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         firewall,
         firewall_error: None,
         looked_over: started,
+        tagged: false,
         counters: firewall::Counters::default(),
         shards: commands,
         blind: blind::Blind::default(),

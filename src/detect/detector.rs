@@ -101,6 +101,9 @@ impl Detector {
         self.order = order;
         self.started.get_or_insert(self.now);
         self.counters.frames += 1;
+        if frame.link().outer != 0 {
+            self.shared.saw_tag();
+        }
         if let Some(Tunnel { kind, outer_source, outer_destination }) = frame.tunnel {
             self.tunnels(frame, kind, outer_source, outer_destination);
         }

@@ -1,7 +1,7 @@
 //! What the shards of one daemon share: addresses, open questions, who lately sent to whom, and how far their own sight
 //! can be trusted.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::time::Timestamp;
@@ -17,6 +17,8 @@ pub struct Shared {
     pub heard: Heard,
     /// Until when silence proves nothing, because the ring lost packets; nanoseconds.
     pub lossy_until: AtomicU64,
+    /// A frame with a VLAN tag was seen.
+    tagged: AtomicBool,
     /// Answers seen to attempts seen, of late.
     answers: AtomicU64,
     /// Attempts of late whose answer was not seen, though the client went on as if it had come.
@@ -66,6 +68,7 @@ impl Shared {
             questions: Questions::default(),
             heard: Heard::new(keys),
             lossy_until: AtomicU64::new(0),
+            tagged: AtomicBool::new(false),
             answers: AtomicU64::new(0),
             inferred: Inferred::default(),
         }
@@ -80,6 +83,19 @@ impl Shared {
     #[must_use]
     pub fn is_lossy(&self, now: Timestamp) -> bool {
         self.lossy_until.load(Relaxed) > now.nanos()
+    }
+
+    /// Notes that frames with VLAN tags come in.
+    pub fn saw_tag(&self) {
+        if !self.tagged.load(Relaxed) {
+            self.tagged.store(true, Relaxed);
+        }
+    }
+
+    /// Whether frames with VLAN tags have come in since the start: then links differ by them.
+    #[must_use]
+    pub fn is_tagged(&self) -> bool {
+        self.tagged.load(Relaxed)
     }
 
     /// Notes that an attempt's answer was seen.
