@@ -16,6 +16,7 @@ use crate::detect::settings::{Settings, Window};
 use crate::detect::verify::is_one_of_many;
 use crate::evidence::{Alarm, Detail, Evidence, Grade, Score, Signal};
 use crate::time::Timestamp;
+use crate::track::windows::Recent;
 use crate::track::{Host, Shared};
 use crate::wire::Address;
 use crate::wire::frame::Transport;
@@ -29,6 +30,9 @@ const OWN: (u32, Duration) = (3, Duration::from_secs(300));
 
 /// Questions to the link are counted within this time.
 pub(super) const ASKED_WITHIN: Duration = Duration::from_secs(60);
+
+/// A /64 behind a router is decided on by windows of at most this length.
+const NETWORK_WITHIN: Duration = Duration::from_secs(60);
 
 /// Everything but the host that weighing one packet needs.
 pub(super) struct Context<'a> {
@@ -102,6 +106,30 @@ impl Context<'_> {
         }
         if let Some((grade, detail)) = tipped {
             self.tip(host, Signal::FanoutLateral, peer, port, grade, detail);
+        }
+    }
+
+    /// Checks the windows of a /64 behind a router after one of its addresses opened a first contact. They are twice as wide
+    /// as a host's: there may be several. The long ones lead to a watch only: a pool of remote workers, each at one desk of
+    /// his own, fills them in a morning.
+    pub fn network_windows(&mut self, network: &mut Host, peer: Address, port: u16) {
+        let settings = self.settings;
+        let most = u32::try_from(Recent::MOST).unwrap_or(u32::MAX);
+        for window in &settings.lateral_windows {
+            let limit = window.limit.saturating_mul(2).min(most);
+            let grade = if window.length <= NETWORK_WITHIN && network.lateral.reached(limit, window.length, self.now) {
+                Grade::Scan
+            } else if network.lateral.reached(limit.div_ceil(2), window.length, self.now) {
+                Grade::Watch
+            } else {
+                continue;
+            };
+            let count = network.lateral.within(window.length, self.now);
+            let seconds = u32::try_from(window.length.as_secs()).unwrap_or(u32::MAX);
+            self.tip(network, Signal::FanoutLateral, peer, port, grade, Detail::Window { count, limit, seconds });
+            if grade == Grade::Scan {
+                return;
+            }
         }
     }
 

@@ -9,7 +9,8 @@ use crate::detect::event::Event;
 use crate::detect::outcome::{answered_late, is_dark};
 use crate::detect::settings::{Role, Settings};
 use crate::detect::verify::{attachment, identify};
-use crate::evidence::{Detail, Grade, Score, Signal};
+use crate::evidence::{Attachment, Detail, Grade, Score, Signal};
+use crate::suspect::{Suspect, Who};
 use crate::time::Timestamp;
 use crate::track::buckets::Buckets;
 use crate::track::contacts::{Party, Seen};
@@ -68,6 +69,36 @@ pub(super) struct Try {
     pub running: bool,
 }
 
+/// A first contact on a lateral service from behind a router, over IPv6: a host there has as many addresses as it likes in
+/// its network.
+#[derive(Clone, Copy)]
+pub(super) struct Beyond {
+    address: Address,
+    peer: Address,
+    port: u16,
+    attachment: Attachment,
+}
+
+impl Detector {
+    /// Counts what came from behind a router for the /64 of its sender too.
+    pub(super) fn from_beyond(&mut self) {
+        let Some(Beyond { address, peer, port, attachment }) = self.beyond.take() else { return };
+        let (now, threshold) = (self.now, self.threshold);
+        let Detector { settings, shared, hosts, contacts, counters, events, .. } = self;
+        let network = Address::from_bits(address.bits() & !u128::from(u64::MAX));
+        let suspect = Suspect { link: attachment.link(), who: Who::Network(network) };
+        let Some(host) = hosts.get_or_insert(suspect, network, now) else { return };
+        (host.seen, host.attached_at, host.attachment) = (now, now, attachment);
+        let usual = is_usual(settings, shared, address, peer, port, now);
+        if host.acted || usual || contacts.meet(host.party(), peer, Class::Lateral, now) == Seen::Before {
+            return;
+        }
+        host.destinations = host.destinations.saturating_add(1);
+        host.lateral.push(now);
+        Context { settings, shared, counters, events, now, threshold }.network_windows(host, peer, port);
+    }
+}
+
 impl Context<'_> {
     /// A host that is acted on tries a port that may not be shut for it: if it spreads over that one too, it is reported.
     fn further(&mut self, host: &mut Host, contacts: &mut Contacts, generation: u32, what: Try) {
@@ -102,8 +133,20 @@ impl Detector {
         let order = self.order;
         let cooperative = self.threshold;
         let generation = self.generation;
-        let Detector { settings, shared, hosts, contacts, deadlines, buckets, counters, events, started, keys, .. } =
-            self;
+        let Detector {
+            settings,
+            shared,
+            hosts,
+            contacts,
+            deadlines,
+            buckets,
+            counters,
+            events,
+            started,
+            keys,
+            beyond,
+            ..
+        } = self;
         let settings = &**settings;
         let (host, unproved) = match identify(settings, shared, hosts, frame, source, now) {
             Ok(found) => found,
@@ -214,6 +257,12 @@ impl Detector {
             ctx.datagrams(host, peer, port);
         } else if lateral {
             host.lateral.push(now);
+            if let Who::Address(address) = host.suspect.who
+                && !address.is_v4()
+                && shared.addresses.is_forwarder(host.suspect.link, host.attachment.mac, now)
+            {
+                *beyond = Some(Beyond { address, peer, port, attachment: host.attachment });
+            }
         } else if matches!(what.transport, Transport::Tcp | Transport::Udp) && settings.protected.contains(peer) {
             host.ports.add((what.transport, port), 1);
         }

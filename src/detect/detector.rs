@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::detect::alarm::{Context, REPEAT, cooperative, threshold_of};
-use crate::detect::contact::{Try, has_role, role_allows};
+use crate::detect::contact::{Beyond, Try, has_role, role_allows};
 use crate::detect::counters::{Counters, Unverified};
 use crate::detect::event::{Directive, Event};
 use crate::detect::outcome::Answer;
@@ -54,6 +54,8 @@ pub struct Detector {
     pub(super) started: Option<Timestamp>,
     pub(super) threshold: Score,
     pub(super) keys: Keys,
+    /// A first contact from behind a router that is still to be counted for its network.
+    pub(super) beyond: Option<Beyond>,
     contained: u32,
 }
 
@@ -79,6 +81,7 @@ impl Detector {
             started: None,
             threshold: settings.threshold,
             keys,
+            beyond: None,
             contained: 0,
             settings,
         }
@@ -120,6 +123,7 @@ impl Detector {
             }
             Packet::OtherIp { .. } | Packet::NonIp => {}
         }
+        self.from_beyond();
     }
 
     fn tcp(&mut self, frame: &Frame<'_>, segment: &Segment<'_>) {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use firedoor::detect::Signal;
 use firedoor::respond::Verdict;
-use firedoor::wire::Address;
+use firedoor::suspect::Who;
+use firedoor::wire::{Address, Mac};
 
 use crate::scene::{FAMILIES, Family, HOST, Outcome, Scene, VERDICT, ms, secs};
 
@@ -204,3 +205,44 @@ fn a_ping_sweep_of_hosts_that_answer_is_fan_out_on_any_port() {
 }
 
 use crate::scene::VACANT;
+
+/// A handshake from behind `router`, whose card the frame comes from.
+fn from_behind(scene: &mut Scene, router: Mac, from: Address, to: Address, port: u16) {
+    scene.mac = Some(router);
+    scene.syn(from, to, port);
+    scene.mac = None;
+    scene.syn_ack(to, from, port);
+    scene.mac = Some(router);
+    scene.data(from, to, port);
+    scene.mac = None;
+}
+
+#[test]
+fn a_host_behind_a_router_that_changes_its_ipv6_address_is_contained_with_its_network() {
+    let mut scene = Scene::settled();
+    let router = Scene::mac_of(Family::V6.router());
+    let network = |n: u16| Family::V6.address(9, n);
+    let needed = scene.until_acted_on(network(0), |scene, n| {
+        from_behind(scene, router, network(100 + n / 2), Family::V6.server(n + 1), 445);
+        scene.wait(ms(200));
+    });
+    assert_eq!(needed, 21, "twice a host's limit, and the one that showed that its card is a router's");
+    let decision = scene.about(network(0)).last().unwrap();
+    assert_eq!(decision.suspect.who, Who::Network(network(0)));
+}
+
+#[test]
+fn a_network_of_many_honest_hosts_behind_a_router_is_not() {
+    let mut scene = Scene::settled();
+    let router = Scene::mac_of(Family::V6.router());
+    // A morning: everybody opens the same three servers, and a session at a desk of his own.
+    for n in 0..180 {
+        let host = Family::V6.address(9, 100 + n);
+        for server in 1..=3 {
+            from_behind(&mut scene, router, host, Family::V6.server(server), 445);
+        }
+        from_behind(&mut scene, router, host, Family::V6.server(10 + n), 3389);
+        scene.wait(secs(5));
+    }
+    assert_eq!(scene.decisions().iter().filter(|decision| decision.decision != Verdict::Watch).count(), 0);
+}
