@@ -1,8 +1,8 @@
-//! The fan-out program: every frame goes to the shard of the host whose behaviour it shows.
+//! The fan-out program: every frame goes to the shard of the network (/24 or /64) of the host whose behaviour it shows.
 //!
 //! That host, the suspect, is the source of an attempt (SYN, any other segment without ACK that is no RST, ARP request,
-//! solicitation, echo request, datagram, fragment, closed tunnel) and the destination of an answer to one (SYN-ACK, RST, ARP reply, advertisement, echo reply; of an ICMP error the
-//! source of the packet it embeds). For other segments and datagrams the port tells: who talks to a lateral service, or
+//! solicitation, echo request, datagram, fragment, closed tunnel) and the destination of an answer to one (SYN-ACK, RST,
+//! ARP reply, advertisement, echo reply; of an ICMP error the source of the packet it embeds). For other segments and datagrams the port tells: who talks to a lateral service, or
 //! to SMB, is the client; where no port does, DCE/RPC tells by its packet type which side speaks. A hash over addresses and ports, as kernels offer it, would split a scanner's state over all shards.
 
 use super::bpf::assembler::{Assembler, If, Label, Op, Size};
@@ -22,7 +22,8 @@ const SPREAD: u32 = 0x9e37_79b1;
 pub fn program(interest: &Interest) -> Vec<Instruction> {
     let mut to = Assembler::default();
     let to = &mut to;
-    let (source, destination, anywhere, hash) = (to.label(), to.label(), to.label(), to.label());
+    let (source, destination, anywhere) = (to.label(), to.label(), to.label());
+    let (network, hash) = (to.label(), to.label());
     let exits = Exits {
         arp: to.label(),
         tcp: to.label(),
@@ -82,7 +83,7 @@ pub fn program(interest: &Interest) -> Vec<Instruction> {
     to.goto(source);
     to.place(embedded);
     to.load(Size::Word, 8 + 12);
-    to.goto(hash);
+    to.goto(network);
 
     let embedded = to.label();
     to.place(exits.icmpv6);
@@ -91,7 +92,7 @@ pub fn program(interest: &Interest) -> Vec<Instruction> {
     to.one_of(&[1, 3, 4], embedded);
     to.goto(source);
     to.place(embedded);
-    walk::fold(to, 8 + 8);
+    walk::fold_network(to, 8 + 8);
     to.goto(hash);
 
     let reply = to.label();
@@ -99,10 +100,10 @@ pub fn program(interest: &Interest) -> Vec<Instruction> {
     to.load(Size::Half, 6);
     to.branch(If::Equal, 2, reply);
     to.load(Size::Word, 14);
-    to.goto(hash);
+    to.goto(network);
     to.place(reply);
     to.load(Size::Word, 24);
-    to.goto(hash);
+    to.goto(network);
 
     for (side, four, six) in [(source, 12, 8), (destination, 16, 24)] {
         let wide = to.label();
@@ -111,11 +112,13 @@ pub fn program(interest: &Interest) -> Vec<Instruction> {
         to.load_cell(cell::FAMILY);
         to.branch(If::Equal, 6, wide);
         to.load(Size::Word, four);
-        to.goto(hash);
+        to.goto(network);
         to.place(wide);
-        walk::fold(to, six);
+        walk::fold_network(to, six);
         to.goto(hash);
     }
+    to.place(network);
+    to.op(Op::Shr, 8);
     to.place(hash);
     to.op(Op::Mul, SPREAD);
     to.op(Op::Shr, 16);
@@ -139,14 +142,15 @@ pub fn shard_of(frame: &Frame<'_>, lateral: &Services, shards: usize) -> usize {
     shard_of_address(suspect(frame, lateral), shards)
 }
 
-/// The shard that owns `host`.
+/// The shard that owns `host`: its /24 or /64 decides, so that the addresses of one card, and of a network behind a router,
+/// are counted together.
 #[must_use]
 pub fn shard_of_address(host: Address, shards: usize) -> usize {
     let bits = host.bits();
     // The cast keeps each word's 32 bits.
     #[expect(clippy::cast_possible_truncation, reason = "takes the low word on purpose")]
     let word = |shift: u32| (bits >> shift) as u32;
-    let folded = if host.is_v4() { word(0) } else { word(0) ^ word(32) ^ word(64) ^ word(96) };
+    let folded = if host.is_v4() { word(0) >> 8 } else { word(64) ^ word(96) };
     (folded.wrapping_mul(SPREAD) >> 16) as usize % shards.max(1)
 }
 

@@ -589,13 +589,19 @@ fn frames_on_other_interfaces_or_of_the_other_direction_do_not_pass() {
 }
 
 #[test]
-fn hosts_are_spread_evenly_and_all_their_frames_together() {
+fn networks_are_spread_evenly_and_all_their_hosts_together() {
     for shards in [2, 3, 4, 8] {
         let mut counts = vec![0; shards];
         for host in 0..4096_u32 {
             let [_, _, a, b] = host.to_be_bytes();
-            let host = crate::wire::Address::v4([10, 0, a, b]);
-            counts[fanout::shard_of_address(host, shards)] += 1;
+            let shard = |last| fanout::shard_of_address(crate::wire::Address::v4([10, a, b, last]), shards);
+            counts[shard(1)] += 1;
+            assert!((2..=254).all(|last| shard(last) == shard(1)));
+            let segment = u16::from_be_bytes([a, b]);
+            let six = |last| {
+                crate::wire::Address::v6([0xfd, 0, 0, 0, 0, 0, 0, (segment & 0xff) as u8, 0, 0, 0, 0, 0, 0, 0, last])
+            };
+            assert_eq!(fanout::shard_of_address(six(1), shards), fanout::shard_of_address(six(200), shards));
         }
         let fair = 4096 / shards;
         assert!(counts.iter().all(|&count| count > fair * 9 / 10 && count < fair * 11 / 10), "{counts:?}");

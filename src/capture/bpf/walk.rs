@@ -740,6 +740,15 @@ pub(in crate::capture) fn begins_rpc(to: &mut Assembler, yes: Label) {
     to.place(no);
 }
 
+/// A = the two words of the /64 of an IPv6 address at X + `offset`, folded by exclusive or.
+pub(in crate::capture) fn fold_network(to: &mut Assembler, offset: u32) {
+    to.load(Size::Word, offset);
+    to.store(cell::FREE);
+    to.load(Size::Word, offset + 4);
+    to.load_x_cell(cell::FREE);
+    to.op_x(Op::Xor);
+}
+
 /// A = the four words of an IPv6 address at X + `offset`, folded by exclusive or.
 pub(in crate::capture) fn fold(to: &mut Assembler, offset: u32) {
     const WORDS: [u32; 3] = [cell::FREE, cell::FREE + 1, cell::FREE + 2];
