@@ -37,7 +37,7 @@ pub use watch::{Drift, Watch, What};
 use crate::detect::settings::Networks;
 use crate::respond::Verdict;
 use crate::suspect::{Link, Place, Who};
-use crate::sys::nftables::{self, Change, Set, Table, Then};
+use crate::sys::nftables::{self, Change, Set, Table};
 use crate::sys::route::Kernel;
 use crate::wire::Mac;
 use crate::wire::frame::Transport;
@@ -107,7 +107,7 @@ struct Skeleton {
 }
 
 impl Skeleton {
-    /// The changes that bring the dispatching maps to what another variant of the same text wants.
+    /// The changes that bring the sets of what is watched to what another variant of the same text wants.
     fn redirected(&self, variant: &Variant) -> Vec<Change> {
         if (self.variant.acted, &self.variant.shut) == (variant.acted, &variant.shut) {
             return Vec::new();
@@ -118,14 +118,8 @@ impl Skeleton {
         let removed = old.iter().filter(|way| !is.contains(way));
         let put = new.iter().filter(|way| !was.contains(way));
         removed
-            .map(|(set, key, _)| Change::Remove { family, set, key: key.clone() })
-            .chain(put.map(|(set, key, chain)| Change::Put {
-                family,
-                set,
-                key: key.clone(),
-                verdict: Some(Then::Goto(chain)),
-                timeout: None,
-            }))
+            .map(|(set, key)| Change::Remove { family, set, key: key.clone() })
+            .chain(put.map(|(set, key)| Change::Put { family, set, key: key.clone(), jump: None, timeout: None }))
             .collect()
     }
 }
@@ -185,8 +179,9 @@ impl Firewall {
     pub fn check(&mut self, plan: &Plan) -> Result<(), Error> {
         let there = self.existing()?;
         let frames = plan.interfaces().to_vec();
-        let all = Variant { isolation: true, tagged: true, networks: true, frames, ..Variant::default() };
-        self.nft.check(&plan.script(&there, &all))
+        let all = Variant { isolation: true, everybody: true, tagged: true, networks: true, frames, ..Variant::default() };
+        self.nft.check(&plan.script(&there, &all))?;
+        self.nft.check(&plan.script(&there, &Variant { cards: true, everybody: false, tagged: false, ..all }))
     }
 
     /// Makes the kernel's tables what `plan` says and puts back what is missing.
@@ -220,7 +215,12 @@ impl Firewall {
         self.foreign = held.keys().any(|place| !self.intents.contains_key(place));
 
         let mut variant = self.wanted(plan, now);
-        variant.isolation |= held.values().any(|held| held.verdict == Verdict::Isolate);
+        let isolated = held.iter().filter(|(_, held)| held.verdict == Verdict::Isolate);
+        for (place, _) in isolated.filter(|(place, _)| !self.intents.contains_key(place)) {
+            // Whoever put it there by hand put nothing into the sets of the isolated.
+            variant.isolates(place.source);
+            variant.everybody = true;
+        }
         variant.frames = frames;
         let loaded = self.differs(plan, &variant)?;
         if loaded {
@@ -308,7 +308,9 @@ impl Firewall {
         let mut variant = Variant { tagged: plan.tagged(), ..Variant::default() };
         variant.acted = self.foreign;
         for (place, intent) in self.intents.iter().filter(|(_, intent)| intent.holds(now)) {
-            variant.isolation |= intent.verdict == Verdict::Isolate;
+            if intent.verdict == Verdict::Isolate {
+                variant.isolates(place.source);
+            }
             variant.tagged |= place.link.outer != 0;
             variant.networks |= matches!(place.source, Who::Network(_));
             variant.acted = true;
@@ -316,8 +318,9 @@ impl Firewall {
         }
         if variant.shut.len() > ruleset::MOST_SHUT {
             variant.shut.clear();
-            variant.isolation = true;
+            variant.everybody = true;
         }
+        variant.everybody |= variant.isolation && variant.tagged;
         variant
     }
 
@@ -511,7 +514,8 @@ impl Firewall {
         let plan = skeleton.plan.clone();
         let wanted = Variant { frames: skeleton.variant.frames.clone(), ..self.wanted(&plan, now) };
         let at = &skeleton.variant;
-        if (at.isolation, at.tagged, at.networks) != (wanted.isolation, wanted.tagged, wanted.networks) {
+        let rules = |v: &Variant| (v.isolation, v.cards, v.everybody, v.tagged, v.networks);
+        if rules(at) != rules(&wanted) {
             let there = self.existing()?;
             return self.load(&plan, &there, wanted);
         }
@@ -554,7 +558,7 @@ impl Firewall {
             let there: HashSet<Vec<u8>> = there.into_iter().collect();
             let mut changes: Vec<Change> =
                 there.difference(&wanted).map(|key| Change::Remove { family, set, key: key.clone() }).collect();
-            let put = |key: &Vec<u8>| Change::Put { family, set, key: key.clone(), verdict: None, timeout: None };
+            let put = |key: &Vec<u8>| Change::Put { family, set, key: key.clone(), jump: None, timeout: None };
             changes.extend(wanted.difference(&there).map(put));
             for changes in changes.chunks(elements::CHANGES_A_TRANSACTION) {
                 self.tables.inet.change(changes)?;

@@ -90,8 +90,17 @@ pub(super) const FRAME_CARDS: &str = "frame_cards";
 pub(super) const FRAME_TAGGED_CARDS: &str = "frame_tagged_cards";
 /// Cards on links with two tags.
 pub(super) const DOUBLE_CARDS: &str = "double_cards";
-const ISOLATED: [&str; 6] =
-    ["isolated4", "isolated6", "tagged_isolated4", "tagged_isolated6", "anywhere_isolated4", "anywhere_isolated6"];
+/// Cards that are isolated, on whatever interface.
+const ISOLATED_CARDS: &str = "isolated_cards";
+const ISOLATED: [&str; 7] = [
+    ISOLATED_CARDS,
+    "isolated_raw4",
+    "isolated6",
+    "tagged_isolated4",
+    "tagged_isolated6",
+    "anywhere_isolated4",
+    "anywhere_isolated6",
+];
 
 /// The set's own name with static lifetime, and the table that holds it; `None` for a set that holds no places.
 pub(super) fn sets() -> impl Iterator<Item = (&'static str, Family)> {
@@ -208,16 +217,22 @@ impl Hooks {
             }
         }
         let frames = self.frames.contains(&link.interface);
+        if isolated
+            && scope == Scope::Untagged
+            && let Who::Card(card) = source
+        {
+            rows.push(((ISOLATED_CARDS, card.0.to_vec()), plain));
+        }
         match (source, scope) {
             (Who::Card(_), Scope::Untagged) if frames => rows.push(((FRAME_CARDS, key), plain)),
             (Who::Card(_), Scope::Tagged) if frames => rows.push(((FRAME_TAGGED_CARDS, key), plain)),
             (Who::Address(address), Scope::Untagged) if isolated => {
-                let set = if address.is_v4() { "isolated4" } else { "isolated6" };
+                let set = if address.is_v4() { "isolated_raw4" } else { "isolated6" };
                 rows.push(((set, source_key(source)), plain));
             }
             (Who::Address(address), Scope::Anywhere) if isolated => {
                 let sets = if address.is_v4() {
-                    ["isolated4", "anywhere_isolated4"]
+                    ["isolated_raw4", "anywhere_isolated4"]
                 } else {
                     ["isolated6", "anywhere_isolated6"]
                 };
