@@ -239,6 +239,56 @@ impl Firewall {
         Ok(Reconciled { loaded, restored, exempted, acted: self.acted()? })
     }
 
+    /// Puts the tables back that somebody deleted, with what is acted on and the routers' cards: one transaction, with
+    /// nothing read ahead of it, so the door is open for as short as nft takes. `false` if a [`Firewall::reconcile`] has
+    /// to do it: nothing was loaded yet, there are more than [`MOST_REASSERTED`] places, or nft cannot be given one of
+    /// them as text (ports that are shut behind a VLAN tag).
+    ///
+    /// The tables may be there in part; then what is in them stays. Contacts and limits that were deleted are lost.
+    ///
+    /// # Errors
+    /// The kernel or nft refused; the tables are then what they were.
+    pub fn reassert(&mut self) -> Result<bool, Error> {
+        let now = Instant::now();
+        let Some(skeleton) = &self.skeleton else { return Ok(false) };
+        if self.intents.len() > MOST_REASSERTED {
+            return Ok(false);
+        }
+        let plan = skeleton.plan.clone();
+        let variant = Variant { frames: skeleton.variant.frames.clone(), ..self.wanted(&plan, now) };
+        let mut rows = HashMap::with_capacity(2 * self.intents.len());
+        for (place, intent) in self.intents.iter().filter(|(_, intent)| intent.holds(now)) {
+            places::join(&mut rows, self.hooks.rows(*place, intent, intent.left(now)));
+        }
+        if rows.keys().any(|(set, _)| !places::is_writable(set)) {
+            return Ok(false);
+        }
+        let forwarders: &[&'static str] =
+            if variant.frames.is_empty() { &["forwarders"] } else { &["forwarders", "frame_forwarders"] };
+        for (interface, card) in self.forwarders.iter().flatten() {
+            for set in forwarders {
+                rows.insert((*set, places::card_key(*interface, *card)), Row { jump: None, left: None });
+            }
+        }
+        // One of the two tables may have been deleted alone.
+        let mut script = String::new();
+        let mut there = Existing::default();
+        if !variant.frames.is_empty() {
+            script = format!("add table netdev {}\n", ruleset::TABLE);
+            there.frames = Some(Frames::default());
+        }
+        script.push_str(&plan.script(&there, &variant));
+        // Writing to a string cannot fail.
+        let _ = places::write(&mut script, &rows);
+        let process = self.nft.load(&script)?;
+        self.ports.add_process(process);
+        let shape = self.shape()?;
+        if let Some(skeleton) = &mut self.skeleton {
+            (skeleton.variant, skeleton.shape) = (variant, shape);
+        }
+        Ok(true)
+    }
+
     /// Learns the plan's interfaces by index, and which of them frames can pass that the `inet` table does not see: a
     /// bridge's ports, and trunks that carry VLAN interfaces on VLAN interfaces. Gives the latter's names.
     fn hook(&mut self, plan: &Plan) -> Result<Vec<String>, Error> {
@@ -633,6 +683,9 @@ impl Firewall {
         Ok(there)
     }
 }
+
+/// Most places that are put back together with the skeleton, as text; above it, elements follow by netlink.
+pub const MOST_REASSERTED: usize = 4096;
 
 /// Sets whose size or timeout a changed setting changes.
 const RESIZED: [&str; 11] = [

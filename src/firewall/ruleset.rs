@@ -379,6 +379,9 @@ impl Plan {
         }
         self.write_fragments(out)?;
         self.write_watched(out, variant)?;
+        if variant.isolation && variant.everybody {
+            write_destinations(out, variant)?;
+        }
         if !self.interfaces.is_empty() {
             self.write_door(out, variant)?;
         }
@@ -686,7 +689,9 @@ impl Plan {
         )?;
         if variant.everybody {
             writeln!(out, "\t\tjump acted")?;
-            write_destinations(out, variant)?;
+            if variant.isolation {
+                writeln!(out, "\t\tjump toward_isolated")?;
+            }
         }
         let compared = variant.is_compared();
         if compared && variant.cards {
@@ -715,28 +720,23 @@ impl Plan {
     }
 }
 
-/// What goes to an isolated address, in the variant that asks about everybody.
+/// What goes to an isolated address, in the variant that asks about everybody: chain `toward_isolated`.
 fn write_destinations(out: &mut String, variant: &Variant) -> fmt::Result {
-    if !variant.isolation {
-        return Ok(());
+    writeln!(out, "\tchain toward_untagged {{")?;
+    writeln!(out, "\t\tmeta nfproto ipv4 @nh,128,32 @isolated_raw4 jump toward_isolated4")?;
+    writeln!(out, "\t\tip6 daddr @isolated6 jump toward_isolated6\n\t}}\n\tchain toward_isolated {{")?;
+    if !variant.tagged {
+        return writeln!(out, "\t\tgoto toward_untagged\n\t}}");
     }
     for family in Family::ALL {
         let (n, ip) = (family.digit(), family.ip());
-        let untagged = match family {
-            Family::V4 => "meta nfproto ipv4 @nh,128,32 @isolated_raw4",
-            Family::V6 => "ip6 daddr @isolated6",
-        };
-        if variant.tagged {
-            for tag in TAGS {
-                writeln!(out, "\t\tether type {tag} vlan id . {ip} daddr @tagged_isolated{n} jump toward_isolated{n}")?;
-            }
-            writeln!(out, "\t\tether type != {{ {} }} {untagged} jump toward_isolated{n}", TAGS.join(", "))?;
-            writeln!(out, "\t\t{ip} daddr @anywhere_isolated{n} jump toward_isolated{n}")?;
-        } else {
-            writeln!(out, "\t\t{untagged} jump toward_isolated{n}")?;
+        for tag in TAGS {
+            writeln!(out, "\t\tether type {tag} vlan id . {ip} daddr @tagged_isolated{n} jump toward_isolated{n}")?;
         }
+        writeln!(out, "\t\t{ip} daddr @anywhere_isolated{n} jump toward_isolated{n}")?;
     }
-    Ok(())
+    // nft cannot list a rule that reads the Ethernet type and a bare offset.
+    writeln!(out, "\t\tether type != {{ {} }} goto toward_untagged\n\t}}", TAGS.join(", "))
 }
 
 /// The families as the kernel's `nf_proto` has them.
