@@ -78,10 +78,6 @@ impl Control {
 
     /// Puts a deleted table back at once; whether that is done, and nothing is left to look over in haste.
     fn put_back(&mut self) -> bool {
-        // While a table could not be put in place, all of it is looked over.
-        if self.firewall_error.is_some() {
-            return false;
-        }
         match self.firewall.reassert() {
             Ok(done) => done,
             Err(error) => {

@@ -244,7 +244,8 @@ impl Firewall {
     /// to do it: nothing was loaded yet, there are more than [`MOST_REASSERTED`] places, or nft cannot be given one of
     /// them as text (ports that are shut behind a VLAN tag).
     ///
-    /// The tables may be there in part; then what is in them stays. Contacts and limits that were deleted are lost.
+    /// Nothing is read behind it either, to be ready for the next deletion: so the [`Firewall::reconcile`] that follows
+    /// loads the text once more. The tables may be there in part; then what is in them stays. Contacts and limits that were deleted are lost.
     ///
     /// # Errors
     /// The kernel or nft refused; the tables are then what they were.
@@ -282,9 +283,9 @@ impl Firewall {
         let _ = places::write(&mut script, &rows);
         let process = self.nft.load(&script)?;
         self.ports.add_process(process);
-        let shape = self.shape()?;
         if let Some(skeleton) = &mut self.skeleton {
-            (skeleton.variant, skeleton.shape) = (variant, shape);
+            // Nothing compares with a bare shape: the next reconcile loads the text again, over what is there.
+            (skeleton.variant, skeleton.shape) = (variant, Default::default());
         }
         Ok(true)
     }
