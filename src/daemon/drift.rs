@@ -45,6 +45,9 @@ impl Control {
         if found.is_empty() {
             return;
         }
+        // The door is open until it is put back: first that, then the rest.
+        let deleted = found.iter().any(|drift| drift.what == What::Table);
+        let back = deleted && self.put_back();
         for drift in &found {
             let by = drift.by.as_deref().unwrap_or("somebody");
             let process = drift.process.unwrap_or(0);
@@ -65,10 +68,23 @@ impl Control {
             );
             self.repaired(kind);
         }
-        self.look_over();
+        if !back {
+            self.look_over();
+        }
         // Whoever changes it may change it again while it is being put right: the next tick looks once more.
         self.looked_over = Timestamp::ZERO;
         self.refresh();
+    }
+
+    /// Puts a deleted table back at once; whether that is done, and nothing is left to look over in haste.
+    fn put_back(&mut self) -> bool {
+        match self.firewall.reassert() {
+            Ok(done) => done,
+            Err(error) => {
+                tracing::warn!("the deleted table could not be put back at once: {error}");
+                false
+            }
+        }
     }
 
     /// Notes that the whole table was deleted; whoever does so again and again keeps the door open.

@@ -7,7 +7,7 @@ use super::places::{self, Found, Key, Row};
 use super::ruleset::{DISPATCH, Way, kept};
 use crate::suspect::Place;
 use crate::sys::netlink::Error;
-use crate::sys::nftables::{Change, Element, Family, Table, Then};
+use crate::sys::nftables::{Change, Element, Family, Table};
 
 /// A race with the kernel's own expiry shows as a refusal; the next look sees what is there.
 const ATTEMPTS: u32 = 4;
@@ -99,7 +99,7 @@ impl Tables {
                         family: places::family(set),
                         set,
                         key: key.clone(),
-                        verdict: row.jump.map(Then::Jump),
+                        jump: row.jump,
                         timeout: row.left,
                     });
                 }
@@ -152,18 +152,15 @@ pub(super) struct Shape {
     counters: Vec<String>,
 }
 
-/// Whether the dispatching maps hold what they shall.
+/// Whether the sets of what is watched hold what they shall.
 pub(super) fn dispatches(table: &mut Table, wanted: &[Way]) -> Result<bool, Error> {
     let mut found = Vec::new();
     for set in DISPATCH {
-        let read = |element: Element<'_>| Some((set, element.key.to_vec(), element.jump?.to_owned()));
+        let read = |element: Element<'_>| Some((set, element.key.to_vec()));
         found.append(&mut table.elements(set, usize::MAX, read)?.0);
     }
     found.sort_unstable();
-    let same = |(found, wanted): (&(&str, Vec<u8>, String), &Way)| {
-        (found.0, &found.1, found.2.as_str()) == (wanted.0, &wanted.1, wanted.2)
-    };
-    Ok(found.len() == wanted.len() && found.iter().zip(wanted).all(same))
+    Ok(found == wanted)
 }
 
 impl Shape {
@@ -180,7 +177,7 @@ pub(super) fn shape(table: &mut Table) -> Result<Shape, Error> {
     let mut sets: Vec<_> = table.sets()?.into_iter().filter(|s| !s.anonymous).map(|s| (s.name, s.size)).collect();
     sets.sort_unstable();
     let mut elements = Vec::new();
-    // Where the dispatching maps lead to changes with whether somebody is acted on: see `Plan::dispatch`.
+    // What is watched changes with whether somebody is acted on: see `Plan::dispatch`.
     let fixed = |name: &str| kept(name).is_none() && !DISPATCH.contains(&name);
     for (name, _) in sets.iter().filter(|(name, _)| fixed(name)) {
         let (mut keys, _) = table.elements(name, usize::MAX, |element| {

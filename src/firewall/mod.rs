@@ -37,7 +37,7 @@ pub use watch::{Drift, Watch, What};
 use crate::detect::settings::Networks;
 use crate::respond::Verdict;
 use crate::suspect::{Link, Place, Who};
-use crate::sys::nftables::{self, Change, Set, Table, Then};
+use crate::sys::nftables::{self, Change, Set, Table};
 use crate::sys::route::Kernel;
 use crate::wire::Mac;
 use crate::wire::frame::Transport;
@@ -107,7 +107,7 @@ struct Skeleton {
 }
 
 impl Skeleton {
-    /// The changes that bring the dispatching maps to what another variant of the same text wants.
+    /// The changes that bring the sets of what is watched to what another variant of the same text wants.
     fn redirected(&self, variant: &Variant) -> Vec<Change> {
         if (self.variant.acted, &self.variant.shut) == (variant.acted, &variant.shut) {
             return Vec::new();
@@ -118,14 +118,8 @@ impl Skeleton {
         let removed = old.iter().filter(|way| !is.contains(way));
         let put = new.iter().filter(|way| !was.contains(way));
         removed
-            .map(|(set, key, _)| Change::Remove { family, set, key: key.clone() })
-            .chain(put.map(|(set, key, chain)| Change::Put {
-                family,
-                set,
-                key: key.clone(),
-                verdict: Some(Then::Goto(chain)),
-                timeout: None,
-            }))
+            .map(|(set, key)| Change::Remove { family, set, key: key.clone() })
+            .chain(put.map(|(set, key)| Change::Put { family, set, key: key.clone(), jump: None, timeout: None }))
             .collect()
     }
 }
@@ -185,8 +179,9 @@ impl Firewall {
     pub fn check(&mut self, plan: &Plan) -> Result<(), Error> {
         let there = self.existing()?;
         let frames = plan.interfaces().to_vec();
-        let all = Variant { isolation: true, tagged: true, networks: true, frames, ..Variant::default() };
-        self.nft.check(&plan.script(&there, &all))
+        let all = Variant { isolation: true, everybody: true, tagged: true, networks: true, frames, ..Variant::default() };
+        self.nft.check(&plan.script(&there, &all))?;
+        self.nft.check(&plan.script(&there, &Variant { cards: true, everybody: false, tagged: false, ..all }))
     }
 
     /// Makes the kernel's tables what `plan` says and puts back what is missing.
@@ -220,7 +215,12 @@ impl Firewall {
         self.foreign = held.keys().any(|place| !self.intents.contains_key(place));
 
         let mut variant = self.wanted(plan, now);
-        variant.isolation |= held.values().any(|held| held.verdict == Verdict::Isolate);
+        let isolated = held.iter().filter(|(_, held)| held.verdict == Verdict::Isolate);
+        for (place, _) in isolated.filter(|(place, _)| !self.intents.contains_key(place)) {
+            // Whoever put it there by hand put nothing into the sets of the isolated.
+            variant.isolates(place.source);
+            variant.everybody = true;
+        }
         variant.frames = frames;
         let loaded = self.differs(plan, &variant)?;
         if loaded {
@@ -237,6 +237,57 @@ impl Firewall {
         let restored = self.restore(&found, &exempted, &before, now)?;
         self.restore_forwarders(first)?;
         Ok(Reconciled { loaded, restored, exempted, acted: self.acted()? })
+    }
+
+    /// Puts the tables back that somebody deleted, with what is acted on and the routers' cards: one transaction, with
+    /// nothing read ahead of it, so the door is open for as short as nft takes. `false` if a [`Firewall::reconcile`] has
+    /// to do it: nothing was loaded yet, there are more than [`MOST_REASSERTED`] places, or nft cannot be given one of
+    /// them as text (ports that are shut behind a VLAN tag).
+    ///
+    /// Nothing is read behind it either, to be ready for the next deletion: so the [`Firewall::reconcile`] that follows
+    /// loads the text once more. The tables may be there in part; then what is in them stays. Contacts and limits that were deleted are lost.
+    ///
+    /// # Errors
+    /// The kernel or nft refused; the tables are then what they were.
+    pub fn reassert(&mut self) -> Result<bool, Error> {
+        let now = Instant::now();
+        let Some(skeleton) = &self.skeleton else { return Ok(false) };
+        if self.intents.len() > MOST_REASSERTED {
+            return Ok(false);
+        }
+        let plan = skeleton.plan.clone();
+        let variant = Variant { frames: skeleton.variant.frames.clone(), ..self.wanted(&plan, now) };
+        let mut rows = HashMap::with_capacity(2 * self.intents.len());
+        for (place, intent) in self.intents.iter().filter(|(_, intent)| intent.holds(now)) {
+            places::join(&mut rows, self.hooks.rows(*place, intent, intent.left(now)));
+        }
+        if rows.keys().any(|(set, _)| !places::is_writable(set)) {
+            return Ok(false);
+        }
+        let forwarders: &[&'static str] =
+            if variant.frames.is_empty() { &["forwarders"] } else { &["forwarders", "frame_forwarders"] };
+        for (interface, card) in self.forwarders.iter().flatten() {
+            for set in forwarders {
+                rows.insert((*set, places::card_key(*interface, *card)), Row { jump: None, left: None });
+            }
+        }
+        // One of the two tables may have been deleted alone.
+        let mut script = String::new();
+        let mut there = Existing::default();
+        if !variant.frames.is_empty() {
+            script = format!("add table netdev {}\n", ruleset::TABLE);
+            there.frames = Some(Frames::default());
+        }
+        script.push_str(&plan.script(&there, &variant));
+        // Writing to a string cannot fail.
+        let _ = places::write(&mut script, &rows);
+        let process = self.nft.load(&script)?;
+        self.ports.add_process(process);
+        if let Some(skeleton) = &mut self.skeleton {
+            // Nothing compares with a bare shape: the next reconcile loads the text again, over what is there.
+            (skeleton.variant, skeleton.shape) = (variant, Default::default());
+        }
+        Ok(true)
     }
 
     /// Learns the plan's interfaces by index, and which of them frames can pass that the `inet` table does not see: a
@@ -308,7 +359,9 @@ impl Firewall {
         let mut variant = Variant { tagged: plan.tagged(), ..Variant::default() };
         variant.acted = self.foreign;
         for (place, intent) in self.intents.iter().filter(|(_, intent)| intent.holds(now)) {
-            variant.isolation |= intent.verdict == Verdict::Isolate;
+            if intent.verdict == Verdict::Isolate {
+                variant.isolates(place.source);
+            }
             variant.tagged |= place.link.outer != 0;
             variant.networks |= matches!(place.source, Who::Network(_));
             variant.acted = true;
@@ -316,8 +369,9 @@ impl Firewall {
         }
         if variant.shut.len() > ruleset::MOST_SHUT {
             variant.shut.clear();
-            variant.isolation = true;
+            variant.everybody = true;
         }
+        variant.everybody |= variant.isolation && variant.tagged;
         variant
     }
 
@@ -511,7 +565,8 @@ impl Firewall {
         let plan = skeleton.plan.clone();
         let wanted = Variant { frames: skeleton.variant.frames.clone(), ..self.wanted(&plan, now) };
         let at = &skeleton.variant;
-        if (at.isolation, at.tagged, at.networks) != (wanted.isolation, wanted.tagged, wanted.networks) {
+        let rules = |v: &Variant| (v.isolation, v.cards, v.everybody, v.tagged, v.networks);
+        if rules(at) != rules(&wanted) {
             let there = self.existing()?;
             return self.load(&plan, &there, wanted);
         }
@@ -554,7 +609,7 @@ impl Firewall {
             let there: HashSet<Vec<u8>> = there.into_iter().collect();
             let mut changes: Vec<Change> =
                 there.difference(&wanted).map(|key| Change::Remove { family, set, key: key.clone() }).collect();
-            let put = |key: &Vec<u8>| Change::Put { family, set, key: key.clone(), verdict: None, timeout: None };
+            let put = |key: &Vec<u8>| Change::Put { family, set, key: key.clone(), jump: None, timeout: None };
             changes.extend(wanted.difference(&there).map(put));
             for changes in changes.chunks(elements::CHANGES_A_TRANSACTION) {
                 self.tables.inet.change(changes)?;
@@ -629,6 +684,9 @@ impl Firewall {
         Ok(there)
     }
 }
+
+/// Most places that are put back together with the skeleton, as text; above it, elements follow by netlink.
+pub const MOST_REASSERTED: usize = 4096;
 
 /// Sets whose size or timeout a changed setting changes.
 const RESIZED: [&str; 11] = [

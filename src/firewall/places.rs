@@ -8,10 +8,12 @@
 //! Keys are the kernel's: each field padded to four octets; the interface in host order, the rest in network order.
 
 use std::collections::HashMap;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Intent;
+use super::ruleset::TABLE;
 use crate::respond::Verdict;
 use crate::suspect::{Link, Place, Who};
 use crate::sys::nftables::Family;
@@ -90,8 +92,19 @@ pub(super) const FRAME_CARDS: &str = "frame_cards";
 pub(super) const FRAME_TAGGED_CARDS: &str = "frame_tagged_cards";
 /// Cards on links with two tags.
 pub(super) const DOUBLE_CARDS: &str = "double_cards";
-const ISOLATED: [&str; 6] =
-    ["isolated4", "isolated6", "tagged_isolated4", "tagged_isolated6", "anywhere_isolated4", "anywhere_isolated6"];
+/// Cards that are isolated, on whatever interface.
+const ISOLATED_CARDS: &str = "isolated_cards";
+/// Sets of what is isolated whose keys are numbers to nft.
+const ISOLATED_AS_NUMBERS: [&str; 2] = [ISOLATED_CARDS, "isolated_raw4"];
+const ISOLATED: [&str; 7] = [
+    ISOLATED_CARDS,
+    "isolated_raw4",
+    "isolated6",
+    "tagged_isolated4",
+    "tagged_isolated6",
+    "anywhere_isolated4",
+    "anywhere_isolated6",
+];
 
 /// The set's own name with static lifetime, and the table that holds it; `None` for a set that holds no places.
 pub(super) fn sets() -> impl Iterator<Item = (&'static str, Family)> {
@@ -102,7 +115,10 @@ pub(super) fn sets() -> impl Iterator<Item = (&'static str, Family)> {
 }
 
 pub(super) fn family(set: &str) -> Family {
-    sets().find(|(name, _)| *name == set).map_or(Family::Inet, |(_, family)| family)
+    match set {
+        "frame_forwarders" => Family::Netdev,
+        set => sets().find(|(name, _)| *name == set).map_or(Family::Inet, |(_, family)| family),
+    }
 }
 
 /// Whether a set is a verdict map of places.
@@ -208,16 +224,22 @@ impl Hooks {
             }
         }
         let frames = self.frames.contains(&link.interface);
+        if isolated
+            && scope == Scope::Untagged
+            && let Who::Card(card) = source
+        {
+            rows.push(((ISOLATED_CARDS, card.0.to_vec()), plain));
+        }
         match (source, scope) {
             (Who::Card(_), Scope::Untagged) if frames => rows.push(((FRAME_CARDS, key), plain)),
             (Who::Card(_), Scope::Tagged) if frames => rows.push(((FRAME_TAGGED_CARDS, key), plain)),
             (Who::Address(address), Scope::Untagged) if isolated => {
-                let set = if address.is_v4() { "isolated4" } else { "isolated6" };
+                let set = if address.is_v4() { "isolated_raw4" } else { "isolated6" };
                 rows.push(((set, source_key(source)), plain));
             }
             (Who::Address(address), Scope::Anywhere) if isolated => {
                 let sets = if address.is_v4() {
-                    ["isolated4", "anywhere_isolated4"]
+                    ["isolated_raw4", "anywhere_isolated4"]
                 } else {
                     ["isolated6", "anywhere_isolated6"]
                 };
@@ -302,6 +324,80 @@ fn read_source(octets: &[u8]) -> Option<Who> {
         [a, b, c, d, e, f, _, _] => Some(Who::Card(Mac([a, b, c, d, e, f]))),
         _ => <[u8; 16]>::try_from(octets).ok().map(|octets| Who::Address(Address::v6(octets))),
     }
+}
+
+/// A key as nft writes it; `None` if no set of that name holds places or cards.
+fn written(set: &str, key: &[u8]) -> Option<String> {
+    let map = MAPS.iter().find(|map| map.name == set || (map.shut == set && !map.shut.is_empty()));
+    let scope = match set {
+        "forwarders" | "frame_forwarders" | FRAME_CARDS => Scope::Untagged,
+        FRAME_TAGGED_CARDS => Scope::Tagged,
+        _ => map.map_or(Scope::Anywhere, |map| map.scope),
+    };
+    let mut rest = key;
+    let mut parts: Vec<String> = Vec::with_capacity(6);
+    if scope != Scope::Anywhere {
+        let (interface, behind) = rest.split_first_chunk::<4>()?;
+        parts.push(u32::from_ne_bytes(*interface).to_string());
+        rest = behind;
+    }
+    let tags = match (scope, set) {
+        (Scope::Double, _) => 2,
+        (Scope::Tagged, _) | (_, "tagged_isolated4" | "tagged_isolated6") => 1,
+        _ => 0,
+    };
+    for _ in 0..tags {
+        let (outer, behind) = rest.split_first_chunk::<4>()?;
+        parts.push(read_tag(*outer).to_string());
+        rest = behind;
+    }
+    let (source, ports) = match map {
+        Some(map) if map.shut == set => rest.split_at_checked(rest.len().checked_sub(8)?)?,
+        _ => (rest, &[][..]),
+    };
+    if ISOLATED_AS_NUMBERS.contains(&set) {
+        parts.push(source.iter().fold("0x".to_owned(), |digits, octet| format!("{digits}{octet:02x}")));
+    } else {
+        parts.push(match read_source(source)? {
+            Who::Card(card) => card.to_string(),
+            Who::Address(address) | Who::Network(address) => address.to_string(),
+        });
+    }
+    if let Some((transport, port)) = read_port(ports) {
+        parts.push(if transport == Transport::Udp { "udp" } else { "tcp" }.to_owned());
+        parts.push(port.to_string());
+    }
+    Some(parts.join(" . "))
+}
+
+/// Whether nft can be given a set's elements as text. Five fields by expression are more than it (1.0.6) keeps of a set's
+/// type, so it knows those for numbers without a length.
+pub(super) fn is_writable(set: &str) -> bool {
+    !set.starts_with("tagged_shut")
+}
+
+/// The rows as nft's commands that add them, in `out`.
+pub(super) fn write(out: &mut String, rows: &HashMap<Key, Row>) -> fmt::Result {
+    let mut rows: Vec<(&Key, &Row)> = rows.iter().collect();
+    rows.sort_unstable_by_key(|(key, _)| *key);
+    for rows in rows.chunk_by(|((a, _), _), ((b, _), _)| a == b) {
+        let Some(((set, _), _)) = rows.first() else { continue };
+        let table = if family(set) == Family::Netdev { "netdev" } else { "inet" };
+        writeln!(out, "add element {table} {TABLE} {set} {{")?;
+        for ((_, key), row) in rows {
+            let Some(key) = written(set, key) else { continue };
+            write!(out, "\t{key}")?;
+            if let Some(left) = row.left {
+                write!(out, " timeout {}s{}ms", left.as_secs(), left.subsec_millis().max(u32::from(left.as_secs() == 0)))?;
+            }
+            if let Some(chain) = row.jump {
+                write!(out, " : jump {chain}")?;
+            }
+            writeln!(out, ",")?;
+        }
+        writeln!(out, "}}")?;
+    }
+    Ok(())
 }
 
 fn read_tag(octets: [u8; 4]) -> u16 {

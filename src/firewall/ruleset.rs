@@ -3,17 +3,25 @@
 //! The table is hooked at ingress of the protected interfaces, ahead of routing, bridging and flowtables. A packet meets
 //! as little as can be:
 //!
-//! 1. Whole segments and datagrams are looked up by destination port, in `to_ports`; those from a low port by source
-//!    port, in `from_ports`. What is in neither passes. So an ordinary packet pays for one look-up. Fragments, extension
-//!    headers and other protocols go the slow way, through `rest`.
+//! 1. Whole segments and datagrams whose destination port is in `to_ports`, or whose source port is in `from_ports`, go
+//!    to `watched`. What is in neither passes. Both sets are bitmaps in the kernel (no size, no flags), and what stands
+//!    ahead of them compares bare fields of the header, which costs a few nanoseconds each; so an ordinary packet pays for
+//!    two look-ups, whoever is acted on. Fragments, extension headers and other protocols go to `rest`.
 //! 2. While nobody is acted on, only lateral services are in `to_ports`: a SYN to one passes the fuse. While somebody is
-//!    ([`Variant::acted`]), the way leads past `acted` first, and so for what comes from a lateral service or goes to a
-//!    port that is shut for somebody: nothing else is dropped of what a contained host sends. Which of both is a matter
-//!    of a few elements, so the first containment loads no text.
+//!    ([`Variant::acted`]), what comes from a lateral service or goes to a port that is shut for somebody is watched too,
+//!    and by way of `acting` the way leads past `acted` first: nothing else is dropped of what a contained host sends.
+//!    Which of both is a matter of a few elements, so the first containment loads no text.
 //! 3. `acted` asks who sends it: the card, then the address, each a verdict map keyed by interface. So the same address
 //!    on two interfaces is two hosts. In the variant for tags, frames with a tag are looked up with their VLAN id and in
-//!    maps of their own.
-//! 4. While somebody is isolated, every packet is asked about, and so is its destination.
+//!    maps of their own. Few rules lead there: at each change of elements the kernel follows every way to a map, and
+//!    looks through all of its jumps.
+//! 4. While somebody is isolated, every packet's source and destination are compared with the few that are, and what
+//!    matches is `asked` about: only then by interface.
+//!
+//! **Towards an isolated address** no interface is part of the key: the side by which a packet leaves is not known at
+//! ingress. So where two hosts on two interfaces have the same address and one is isolated, the other sends freely, but
+//! what is sent to it is dropped as well, apart from care and exempt sources. (Behind a VLAN tag the tag is part of the
+//! key.) A card or a /64 that is isolated is cut off as a source alone; its addresses are places of their own.
 //!
 //! Exemptions are consulted only in the chains that drop, first thing there.
 //!
@@ -40,7 +48,7 @@ mod fuse;
 mod transaction;
 mod tunnels;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
@@ -53,6 +61,7 @@ use super::networks::disjoint;
 use crate::config::model::{Config, Fuse};
 use crate::detect::settings::Services;
 use crate::respond::Mode;
+use crate::suspect::Who;
 use crate::time::Timestamp;
 use crate::wire::frame::Transport;
 
@@ -124,9 +133,9 @@ pub const COUNTERS: [&str; 16] = [
 
 /// Sets and maps whose elements come and go at run time, and outlive a reload; with the octets of a key, by which those
 /// of an earlier version are told apart.
-pub const KEPT_SETS: [(&str, u32); 42] = [
+pub const KEPT_SETS: [(&str, u32); 43] = [
     ("acted4", 8),
-    ("isolated4", 4),
+    ("isolated_raw4", 4),
     ("contacts4", 12),
     ("fuse4", 8),
     ("throttled4", 8),
@@ -136,6 +145,7 @@ pub const KEPT_SETS: [(&str, u32); 42] = [
     ("fuse6", 20),
     ("throttled6", 20),
     ("cards", 12),
+    ("isolated_cards", 6),
     ("fuse_cards", 12),
     ("throttled_cards", 12),
     ("forwarders", 12),
@@ -174,22 +184,25 @@ pub(super) fn kept(set: &str) -> Option<u32> {
     KEPT_SETS.iter().find(|(name, _)| *name == set).map(|(_, key)| *key)
 }
 
-/// The maps that say where a packet goes on: see [`Plan::dispatch`].
-pub(super) const DISPATCH: [&str; 3] = ["from_ports", "rest", "to_ports"];
+/// The sets that say which packets are watched: see [`Plan::dispatch`].
+pub(super) const DISPATCH: [&str; 3] = ["acting", "from_ports", "to_ports"];
 
-/// Most ports in `to_ports`. The kernel wants to know ahead, for its fastest kind of map; a change needs twice the room.
-const MOST_PORTS: usize = 2048;
 /// Most ports shut at once one by one; above it, every packet's source is looked up.
 pub(super) const MOST_SHUT: usize = 1024;
 
-/// A map of [`DISPATCH`], a key's octets, and the chain to go to.
-pub(super) type Way = (&'static str, Vec<u8>, &'static str);
+/// A set of [`DISPATCH`] and a key's octets.
+pub(super) type Way = (&'static str, Vec<u8>);
 
 /// What of the text depends on what is going on, not on the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Variant {
-    /// Somebody is isolated: every packet's source is looked up, and its destination.
+    /// Somebody is isolated: every packet's source and destination are compared with the isolated addresses.
     pub isolation: bool,
+    /// A card is isolated: every packet's card is compared with the isolated ones.
+    pub cards: bool,
+    /// Every packet's sender is asked about by all that is acted on: an isolated /64, isolation by tag, or more ports shut
+    /// than are kept one by one.
+    pub everybody: bool,
     /// A protected link carries VLAN tags: they are part of the key.
     pub tagged: bool,
     /// A /64 behind a router is acted on.
@@ -200,6 +213,20 @@ pub struct Variant {
     pub acted: bool,
     /// Ports that are shut for somebody: by elements too.
     pub shut: BTreeSet<u16>,
+}
+
+impl Variant {
+    /// Notes that a place is isolated, and what of the text that needs.
+    pub(super) fn isolates(&mut self, source: Who) {
+        self.isolation = true;
+        self.cards |= matches!(source, Who::Card(_));
+        self.everybody |= matches!(source, Who::Network(_));
+    }
+
+    /// Whether packets are compared with the isolated few, ahead of asking who sends them.
+    fn is_compared(&self) -> bool {
+        self.isolation && !self.everybody
+    }
 }
 
 /// Everything the ruleset depends on.
@@ -306,7 +333,13 @@ impl Plan {
     /// that every packet pays for, and that only matter while somebody is isolated.
     #[must_use]
     pub fn text(&self, isolation: bool) -> String {
-        self.variant(&Variant { isolation, tagged: self.tagged, ..Variant::default() })
+        self.variant(&Variant {
+            isolation,
+            cards: isolation,
+            everybody: isolation && self.tagged,
+            tagged: self.tagged,
+            ..Variant::default()
+        })
     }
 
     /// The tables, as what is going on needs them.
@@ -345,7 +378,10 @@ impl Plan {
             self.write_tunnels(out)?;
         }
         self.write_fragments(out)?;
-        self.write_transports(out)?;
+        self.write_watched(out, variant)?;
+        if variant.isolation && variant.everybody {
+            write_destinations(out, variant)?;
+        }
         if !self.interfaces.is_empty() {
             self.write_door(out, variant)?;
         }
@@ -556,43 +592,42 @@ impl Plan {
         writeln!(out, "\t}}")
     }
 
-    /// What the maps of [`DISPATCH`] hold, sorted.
+    /// What the sets of [`DISPATCH`] hold, sorted.
     pub(super) fn dispatch(&self, variant: &Variant) -> Vec<Way> {
-        // While somebody is isolated every packet is asked about first.
-        let acted = variant.acted && !variant.isolation;
+        // Where everybody is asked about, it is done already.
+        let acted = variant.acted && !variant.everybody;
         let (tcp, udp) = (self.ports(Transport::Tcp), self.ports(Transport::Udp));
         let lateral = || tcp.iter().chain(&udp).copied();
-        let mut to: BTreeMap<u16, &'static str> = BTreeMap::new();
+        let mut to = BTreeSet::new();
         if acted {
-            to.extend(variant.shut.iter().map(|port| (*port, "acted")));
+            to.extend(&variant.shut);
         }
         if acted || self.fuse.enabled {
-            to.extend(tunnels::PORTS.map(|port| (port, tunnels::chain(port, acted))));
-            to.extend(lateral().map(|port| (port, if acted { "lateral_acted" } else { "lateral" })));
+            to.extend(tunnels::PORTS);
+            to.extend(lateral());
         }
         let from: BTreeSet<u16> = if acted { lateral().collect() } else { BTreeSet::new() };
-        let rest = if acted { "rest_acted" } else { "rest_idle" };
         let port = |port: u16| port.to_be_bytes().to_vec();
-        let mut ways: Vec<Way> = from.into_iter().map(|from| ("from_ports", port(from), "acted")).collect();
-        ways.extend([("rest", vec![2], rest), ("rest", vec![10], rest)]);
-        ways.extend(to.into_iter().map(|(to, chain)| ("to_ports", port(to), chain)));
+        let mut ways: Vec<Way> = Vec::new();
+        if acted {
+            ways.extend([("acting", vec![IPV4]), ("acting", vec![IPV6])]);
+        }
+        ways.extend(from.into_iter().map(|from| ("from_ports", port(from))));
+        ways.extend(to.into_iter().map(|to| ("to_ports", port(to))));
         ways
     }
 
     fn write_dispatch(&self, out: &mut String, variant: &Variant) -> fmt::Result {
-        writeln!(
-            out,
-            "\t# Where packets go on, by port; changes with whether anybody is acted on, and what is shut for him."
-        )?;
+        writeln!(out, "\t# Which packets are watched; changes with whether anybody is acted on, and what is shut for him.")?;
         let ways = self.dispatch(variant);
-        for (map, key) in [("to_ports", "inet_service"), ("from_ports", "inet_service"), ("rest", "nf_proto")] {
-            writeln!(out, "\tmap {map} {{\n\t\ttype {key} : verdict\n\t\tsize {}", 2 * MOST_PORTS)?;
-            let element = |(_, key, chain): &Way| match key[..] {
-                [high, low] => format!("{} : goto {chain}", u16::from_be_bytes([high, low])),
-                [2] => format!("ipv4 : goto {chain}"),
-                _ => format!("ipv6 : goto {chain}"),
+        for (set, key) in [("to_ports", "inet_service"), ("from_ports", "inet_service"), ("acting", "nf_proto")] {
+            writeln!(out, "\tset {set} {{\n\t\ttype {key}")?;
+            let element = |(_, key): &Way| match key[..] {
+                [high, low] => u16::from_be_bytes([high, low]).to_string(),
+                [IPV4] => "ipv4".to_owned(),
+                _ => "ipv6".to_owned(),
             };
-            let elements: Vec<String> = ways.iter().filter(|(set, ..)| *set == map).map(element).collect();
+            let elements: Vec<String> = ways.iter().filter(|(of, _)| *of == set).map(element).collect();
             if !elements.is_empty() {
                 writeln!(out, "\t\telements = {{ {} }}", elements.join(", "))?;
             }
@@ -602,36 +637,46 @@ impl Plan {
     }
 
     /// What comes from or goes to a port of interest, and what goes the slow way.
-    fn write_transports(&self, out: &mut String) -> fmt::Result {
-        writeln!(out, "\tchain lateral {{")?;
+    fn write_watched(&self, out: &mut String, variant: &Variant) -> fmt::Result {
+        writeln!(out, "\t# First contacts, and tunnels over UDP.")?;
+        writeln!(out, "\tchain opening {{")?;
         if self.fuse.enabled {
             for (word, transport, _) in self.lateral() {
-                let opening = if transport == Transport::Tcp { "tcp flags & (syn | ack) == syn " } else { "" };
-                writeln!(out, "\t\t{opening}{word} dport @lateral_{word} goto first_contact")?;
+                if transport == Transport::Tcp {
+                    writeln!(
+                        out,
+                        "\t\ttcp flags & (syn | ack) == syn {word} dport @lateral_{word} goto first_contact"
+                    )?;
+                }
             }
-        }
-        writeln!(out, "\t}}\n\tchain lateral_acted {{\n\t\tjump acted\n\t\tgoto lateral\n\t}}")?;
-        for name in ["vxlan", "teredo"] {
-            writeln!(out, "\tchain to_{name} {{")?;
-            if self.fuse.enabled {
-                writeln!(out, "\t\tmeta l4proto udp goto in_{name}")?;
+            writeln!(out, "\t\tmeta l4proto udp goto opening_udp\n\t}}\n\tchain opening_udp {{")?;
+            for (word, transport, _) in self.lateral() {
+                if transport == Transport::Udp {
+                    writeln!(out, "\t\t{word} dport @lateral_{word} goto first_contact")?;
+                }
             }
-            writeln!(out, "\t}}\n\tchain to_{name}_acted {{\n\t\tjump acted\n\t\tgoto to_{name}\n\t}}")?;
+            writeln!(out, "\t\tudp dport {} goto in_teredo", tunnels::TEREDO)?;
+            let [_, vxlan @ ..] = tunnels::PORTS;
+            writeln!(out, "\t\tudp dport {{ {} }} goto in_vxlan", listed(&vxlan))?;
         }
+        writeln!(out, "\t}}\n\t# Segments and datagrams from or to a port of interest.")?;
+        writeln!(out, "\tchain watched {{\n\t\tmeta nfproto @acting jump acted\n\t\tgoto opening\n\t}}")?;
         writeln!(out, "\t# Fragments, extension headers, other protocols.")?;
-        writeln!(out, "\tchain rest_idle {{")?;
+        writeln!(out, "\tchain rest {{\n\t\tmeta nfproto @acting jump acted\n\t\tgoto unwrapped\n\t}}")?;
+        if variant.is_compared() {
+            writeln!(out, "\t# From or to an isolated card or address, by whatever interface.")?;
+            writeln!(out, "\tchain asked {{\n\t\tjump acted")?;
+            writeln!(out, "\t\tmeta nfproto ipv4 @nh,128,32 @isolated_raw4 jump toward_isolated4")?;
+            writeln!(out, "\t\tip6 daddr @isolated6 jump toward_isolated6\n\t\tgoto unwrapped\n\t}}")?;
+        }
+        writeln!(out, "\tchain unwrapped {{")?;
         writeln!(out, "\t\tip frag-off & 0x3fff != 0 jump fragments4")?;
         writeln!(out, "\t\texthdr frag exists jump fragments6")?;
         if self.fuse.enabled {
             writeln!(out, "\t\tmeta l4proto vmap {{ 4 : goto inner0, 41 : goto inner0, 47 : goto in_gre }}")?;
-            for name in ["vxlan", "teredo"] {
-                let ports: Vec<u16> =
-                    tunnels::PORTS.into_iter().filter(|port| tunnels::chain(*port, false).ends_with(name)).collect();
-                writeln!(out, "\t\tudp dport {{ {} }} goto in_{name}", listed(&ports))?;
-            }
-            writeln!(out, "\t\tgoto lateral")?;
+            writeln!(out, "\t\tgoto opening")?;
         }
-        writeln!(out, "\t}}\n\tchain rest_acted {{\n\t\tjump acted\n\t\tgoto rest_idle\n\t}}")
+        writeln!(out, "\t}}")
     }
 
     fn write_door(&self, out: &mut String, variant: &Variant) -> fmt::Result {
@@ -642,51 +687,61 @@ impl Plan {
             "\t\ttype filter hook ingress devices = {{ {} }} priority {PRIORITY}; policy accept;",
             quoted(&self.interfaces)
         )?;
-        if variant.isolation {
+        if variant.everybody {
             writeln!(out, "\t\tjump acted")?;
-            for family in Family::ALL {
-                let (n, ip) = (family.digit(), family.ip());
-                if variant.tagged {
-                    for tag in TAGS {
-                        writeln!(
-                            out,
-                            "\t\tether type {tag} vlan id . {ip} daddr @tagged_isolated{n} jump toward_isolated{n}"
-                        )?;
-                    }
-                    writeln!(
-                        out,
-                        "\t\tether type != {{ {} }} {ip} daddr @isolated{n} jump toward_isolated{n}",
-                        TAGS.join(", ")
-                    )?;
-                    writeln!(out, "\t\t{ip} daddr @anywhere_isolated{n} jump toward_isolated{n}")?;
-                } else {
-                    writeln!(out, "\t\t{ip} daddr @isolated{n} jump toward_isolated{n}")?;
-                }
+            if variant.isolation {
+                writeln!(out, "\t\tjump toward_isolated")?;
             }
         }
-        // Every packet of the site pays for these. Source ports above all lateral ones are told by their high bits, which
-        // costs less than a comparison.
-        let highest = self.lateral().flat_map(|(_, _, ports)| ports).max().unwrap_or(0);
-        let above = u16::MAX.checked_shl(16 - highest.leading_zeros()).unwrap_or(0);
-        let ports = |out: &mut String| {
-            writeln!(out, "\t\tth dport vmap @to_ports")?;
-            if above == 0 {
-                writeln!(out, "\t\tth sport vmap @from_ports")
-            } else {
-                writeln!(out, "\t\t@th,0,16 & {above:#06x} == 0 th sport vmap @from_ports # a low source port")
-            }
-        };
-        writeln!(out, "\t\tmeta nfproto ipv6 goto {DOOR}6")?;
-        writeln!(out, "\t\t@nh,48,16 & 0x3fff != 0 meta nfproto vmap @rest # a fragment")?;
-        ports(out)?;
-        writeln!(out, "\t\tmeta l4proto != tcp meta l4proto != udp meta nfproto vmap @rest")?;
+        let compared = variant.is_compared();
+        if compared && variant.cards {
+            writeln!(out, "\t\t@ll,48,48 @isolated_cards goto asked # the sending card")?;
+        }
+        // Every packet of the site pays for these. A field at a bare offset is read and compared in the kernel's fast
+        // path; anything that asks for the family or the protocol first, or calls a function more, costs more.
+        let ports = ["th dport @to_ports goto watched", "th sport @from_ports goto watched"];
+        writeln!(out, "\t\t@nh,0,8 != 0x45 goto {DOOR}6 # IPv6, or IPv4 with options")?;
+        if compared {
+            writeln!(out, "\t\t@nh,96,32 @isolated_raw4 goto asked # the source")?;
+            writeln!(out, "\t\t@nh,128,32 @isolated_raw4 goto asked # the destination")?;
+        }
+        writeln!(out, "\t\t@nh,48,16 & 0x3fff != 0 goto rest # a fragment")?;
+        writeln!(out, "\t\t@nh,72,8 != 17 @nh,72,8 != 6 goto rest # neither UDP nor TCP")?;
+        writeln!(out, "\t\t{}\n\t\t{}", ports[0], ports[1])?;
         writeln!(out, "\t}}\n\tchain {DOOR}6 {{")?;
-        writeln!(out, "\t\tip6 nexthdr != {{ tcp, udp }} meta nfproto vmap @rest")?;
-        ports(out)?;
-        writeln!(out, "\t}}")
+        writeln!(out, "\t\tmeta nfproto ipv4 goto {DOOR}_options")?;
+        if compared {
+            writeln!(out, "\t\tip6 saddr @isolated6 goto asked\n\t\tip6 daddr @isolated6 goto asked")?;
+        }
+        writeln!(out, "\t\t@nh,48,8 != 17 @nh,48,8 != 6 goto rest # neither UDP nor TCP at once")?;
+        writeln!(out, "\t\t{}\n\t\t{}", ports[0], ports[1])?;
+        writeln!(out, "\t}}\n\tchain {DOOR}_options {{")?;
+        writeln!(out, "\t\tgoto {}\n\t}}", if compared { "asked" } else { "rest" })
     }
 }
 
+/// What goes to an isolated address, in the variant that asks about everybody: chain `toward_isolated`.
+fn write_destinations(out: &mut String, variant: &Variant) -> fmt::Result {
+    writeln!(out, "\tchain toward_untagged {{")?;
+    writeln!(out, "\t\tmeta nfproto ipv4 @nh,128,32 @isolated_raw4 jump toward_isolated4")?;
+    writeln!(out, "\t\tip6 daddr @isolated6 jump toward_isolated6\n\t}}\n\tchain toward_isolated {{")?;
+    if !variant.tagged {
+        return writeln!(out, "\t\tgoto toward_untagged\n\t}}");
+    }
+    for family in Family::ALL {
+        let (n, ip) = (family.digit(), family.ip());
+        for tag in TAGS {
+            writeln!(out, "\t\tether type {tag} vlan id . {ip} daddr @tagged_isolated{n} jump toward_isolated{n}")?;
+        }
+        writeln!(out, "\t\t{ip} daddr @anywhere_isolated{n} jump toward_isolated{n}")?;
+    }
+    // nft cannot list a rule that reads the Ethernet type and a bare offset.
+    writeln!(out, "\t\tether type != {{ {} }} goto toward_untagged\n\t}}", TAGS.join(", "))
+}
+
+/// The families as the kernel's `nf_proto` has them.
+const IPV4: u8 = 2;
+const IPV6: u8 = 10;
 /// The two types of VLAN tag (IEEE 802.1Q, 802.1ad), as nft writes them.
 const TAGS: [&str; 2] = ["8021q", "8021ad"];
 /// An IPv6 source's /64.
@@ -720,10 +775,17 @@ fn write_places(out: &mut String) -> fmt::Result {
         writeln!(out, "\tmap anywhere{n} {{\n\t\ttype {address} : verdict\n\t\tflags timeout\n\t}}")?;
         let key = format!("{address} . inet_proto . inet_service");
         writeln!(out, "\tset anywhere_shut{n} {{\n\t\ttype {key}\n\t\tflags timeout\n\t}}")?;
-        writeln!(out, "\tset isolated{n} {{\n\t\ttype {address}\n\t\tflags timeout\n\t}}")?;
+        match family {
+            // A field at a bare offset can be compared with numbers only.
+            Family::V4 => {
+                writeln!(out, "\tset isolated_raw4 {{\n\t\ttypeof @nh,96,32\n\t\tflags timeout\n\t}}")?;
+            }
+            Family::V6 => writeln!(out, "\tset isolated6 {{\n\t\ttype ipv6_addr\n\t\tflags timeout\n\t}}")?,
+        }
         writeln!(out, "\tset anywhere_isolated{n} {{\n\t\ttype {address}\n\t\tflags timeout\n\t}}")?;
         writeln!(out, "\tset tagged_isolated{n} {{\n\t\ttypeof vlan id . {ip} daddr\n\t\tflags timeout\n\t}}")?;
     }
+    writeln!(out, "\tset isolated_cards {{\n\t\ttypeof @ll,48,48\n\t\tflags timeout\n\t}}")?;
     writeln!(out, "\t# Cards that forward for others: their first contacts are counted by address.")?;
     writeln!(out, "\tset forwarders {{\n\t\ttype iface_index . ether_addr\n\t}}")
 }

@@ -45,15 +45,6 @@ impl Family {
     }
 }
 
-/// What a verdict map does with a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Then {
-    /// Jumps to a chain, and comes back.
-    Jump(&'static str),
-    /// Goes to a chain for good.
-    Goto(&'static str),
-}
-
 /// One change of a set's elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -65,8 +56,8 @@ pub enum Change {
         set: &'static str,
         /// The key's octets.
         key: Vec<u8>,
-        /// Where packets continue, for a verdict map.
-        verdict: Option<Then>,
+        /// The chain that packets jump to, for a verdict map.
+        jump: Option<&'static str>,
         /// When it goes by itself; `None` is never.
         timeout: Option<Duration>,
     },
@@ -325,16 +316,12 @@ impl Table {
 
 fn write_element(out: &mut Outgoing, change: &Change) {
     match change {
-        Change::Put { key, verdict: then, timeout, .. } => {
+        Change::Put { key, jump, timeout, .. } => {
             out.nest(element::KEY, |out| out.attribute(data::VALUE, key));
-            if let Some(then) = then {
-                let (code, chain) = match then {
-                    Then::Jump(chain) => (verdict::JUMP, chain),
-                    Then::Goto(chain) => (verdict::GOTO, chain),
-                };
+            if let Some(chain) = jump {
                 out.nest(element::DATA, |out| {
                     out.nest(data::VERDICT, |out| {
-                        out.be32(verdict::CODE, code);
+                        out.be32(verdict::CODE, verdict::JUMP);
                         out.text(verdict::CHAIN, chain);
                     });
                 });

@@ -3,11 +3,12 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use firedoor::firewall::{Acted, Drift, Plan, Reconciled, Watch, What};
+use firedoor::firewall::{Acted, Drift, Order, Plan, Reconciled, Watch, What};
 use firedoor::respond::{Mode, Verdict};
-use firedoor::suspect::Place;
+use firedoor::suspect::{Link, Place, Who};
 use firedoor::time::Timestamp;
-use firedoor::wire::Address;
+use firedoor::wire::frame::Transport;
+use firedoor::wire::{Address, Mac};
 
 use crate::site::{Kind, SCANNER, Shape, Site, config, host, plan, victim};
 
@@ -162,4 +163,66 @@ fn an_interface_that_goes_and_comes_back_is_hooked_again() {
     assert!(site.nft("list chain inet firedoor door").contains("lan"));
     site.settle();
     assert!(blocks(&site));
+}
+
+#[test]
+fn a_deleted_table_is_put_back_whole_by_one_transaction() {
+    for shape in [Shape::Routed, Shape::Bridged] {
+        let Some(mut site) = Site::build(shape) else { return };
+        let plan = plan(&config(Mode::Enforce));
+        site.load(&plan);
+        let (lan, card) = (site.link("lan"), Mac([2, 0, 0, 0, 7, 7]));
+        let tagged = Link { outer: 12, ..lan };
+        let (v4, v6): (Address, Address) = ("10.9.8.7".parse().unwrap(), "fd99::7".parse().unwrap());
+        let mut places = vec![
+            Place::card(lan, card),
+            Place::address(lan, v4),
+            Place::address(lan, v6),
+            Place { link: lan, source: Who::Network("fd98::".parse().unwrap()) },
+            Place::card(tagged, card),
+            Place::address(tagged, v4),
+            Place::address(tagged, v6),
+            Place::anywhere("10.9.8.8".parse().unwrap()),
+            Place::anywhere("fd99::8".parse().unwrap()),
+        ];
+        if shape == Shape::Bridged {
+            places.push(Place::card(Link { inner: 20, ..tagged }, card));
+        }
+        for verdict in [Verdict::Contain, Verdict::Isolate] {
+            let order = |(n, place): (usize, &Place)| Order {
+                place: *place,
+                verdict,
+                timeout: (n % 2 == 0).then_some(Duration::from_millis(500_250)),
+                ports: if place.link.outer == 0 { vec![(Transport::Tcp, 8080), (Transport::Udp, 1434)] } else { vec![] },
+            };
+            let orders: Vec<Order> = places.iter().enumerate().map(order).collect();
+            site.firewall(|firewall| {
+                firewall.set_forwarders(&[(lan, Mac([2, 0, 0, 0, 9, 9]))]).unwrap();
+                firewall.act_many(&orders).unwrap();
+            });
+            // What remains of a time differs, and its neighbours' order.
+            let sorted = |site: &Site| {
+                let text = site.nft("-s list ruleset");
+                let mut words: Vec<String> =
+                    text.split([' ', ',', '\n', '\t']).filter(|word| !word.is_empty()).map(str::to_owned).collect();
+                words.retain(|word| !(word.starts_with('8') && word.contains('m') && word.ends_with('s')));
+                words.sort_unstable();
+                words
+            };
+            let before = sorted(&site);
+            for deleted in ["flush ruleset", "delete table inet firedoor", "delete table netdev firedoor"] {
+                if deleted.contains("netdev") && shape == Shape::Routed {
+                    continue;
+                }
+                site.nft(deleted);
+                site.firewall(|firewall| assert!(firewall.reassert().unwrap()));
+                assert_eq!(sorted(&site), before, "{shape:?} {verdict:?} {deleted}");
+                let done = site.load(&plan);
+                assert!(done.restored.is_empty(), "{shape:?} {verdict:?} {deleted}: {done:?}");
+                assert!(!site.load(&plan).loaded);
+                assert_eq!(done.acted.len(), places.len());
+                assert!(done.acted.iter().all(|acted| acted.verdict == verdict));
+            }
+        }
+    }
 }

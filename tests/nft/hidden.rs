@@ -56,6 +56,7 @@ fn tunnels(n: u32, port: u16, flags: u8) -> Vec<(&'static str, Vec<u8>)> {
         ("GRE, Ethernet", out(47, &behind(&[0x20, 0, 0x65, 0x58, 0, 0, 1, 0], &ethernet(0x0800, &v4)))),
         ("VXLAN", over_udp(4789, &[8, 0, 0, 0, 0, 0, 1, 0], &ethernet(0x0800, &v4))),
         ("VXLAN, old port, IPv6", over_udp(8472, &[8, 0, 0, 0, 0, 0, 1, 0], &ethernet(0x86dd, &v6))),
+        ("Geneve", over_udp(6081, &[0, 0, 0x65, 0x58, 0, 0, 1, 0], &ethernet(0x0800, &v4))),
         ("Teredo", over_udp(3544, &[], &v6)),
         ("Teredo, origin", over_udp(3544, &[0, 0, 1, 2, 3, 4, 5, 6], &v6)),
     ]
@@ -118,7 +119,7 @@ fn an_exempt_host_runs_tunnels_and_a_contained_one_none() {
     assert_eq!(dropped, tunnels(0, 80, ACK).len() as u64 + 1);
 }
 
-/// Two tags, three, PPPoE, PPPoE under a tag; for each family.
+/// Two tags, three, PPPoE, PPPoE under a tag; for each family. Openings in them are limited.
 fn frames(packet: &[u8]) -> Vec<(&'static str, u16, Vec<u8>)> {
     let (kind, ppp) = if packet[0] >> 4 == 4 { ([8, 0], [0, 0x21]) } else { ([0x86, 0xdd], [0, 0x57]) };
     let length = u16::try_from(packet.len() + 2).unwrap().to_be_bytes();
@@ -127,6 +128,7 @@ fn frames(packet: &[u8]) -> Vec<(&'static str, u16, Vec<u8>)> {
     vec![
         ("two tags", 0x8100, tag(10, [0x81, 0], &tag(20, kind, packet))),
         ("two tags, provider's", 0x88a8, tag(10, [0x81, 0], &tag(20, kind, packet))),
+        ("three tags", 0x8100, tag(10, [0x81, 0], &tag(20, [0x88, 0xa8], &tag(30, kind, packet)))),
         ("PPPoE", 0x8864, session.clone()),
         ("PPPoE under a tag", 0x8100, tag(10, [0x88, 0x64], &session)),
     ]
@@ -149,7 +151,7 @@ fn what_is_behind_two_tags_or_in_pppoe_is_limited_and_shut_for_a_card_that_is_ac
     site.load(&plan(&config));
     let link = site.link("lan");
     for (family, inner) in [("IPv4", inner4 as fn(u32, u16, u8) -> Vec<u8>), ("IPv6", inner6)] {
-        for kind in 0..4 {
+        for kind in 0..5 {
             let id = kind + if family == "IPv4" { 0 } else { 10 };
             let of = |port: u16, flags: u8| {
                 move |n: u32| {
@@ -167,8 +169,19 @@ fn what_is_behind_two_tags_or_in_pppoe_is_limited_and_shut_for_a_card_that_is_ac
         }
     }
     let dropped = site.firewall(|firewall| firewall.counters().unwrap()).count("encapsulated_dropped").packets;
-    assert_eq!(dropped, 2 * 4 * 5);
-    assert!(site.firewall(|firewall| firewall.counters().unwrap()).count("fuse_dropped").packets >= 8 * 28);
+    assert_eq!(dropped, 2 * 5 * 5);
+    assert!(site.firewall(|firewall| firewall.counters().unwrap()).count("fuse_dropped").packets >= 10 * 28);
+
+    // Labels hide where the packet starts: shut for whom the kernel acts on, and nobody else's business.
+    for (kind, tags) in [(0x8847, 0), (0x8848, 0), (0x8847, 1)] {
+        let labelled = move |n: u32| {
+            let packet = [&[0, 1, 0, 64, 0, 2, 1, 64][..], &inner4(n, 445, SYN)].concat();
+            let [high, low] = u16::to_be_bytes(kind);
+            if tags == 0 { (kind, packet) } else { (0x8100, [&[0, 10, high, low][..], &packet].concat()) }
+        };
+        assert_eq!(framed(&site, card(40), 5, labelled), 0, "{kind:#x}");
+        assert_eq!(framed(&site, card(60), 40, labelled), 40, "{kind:#x}");
+    }
 
     // A card on a link with two tags, and not the same card elsewhere.
     let double = Link { outer: 10, inner: 20, ..link };

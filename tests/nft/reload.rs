@@ -133,7 +133,7 @@ fn another_process_takes_over_what_the_kernel_holds() {
     let done = site.load(&plan);
     assert!(done.loaded && done.restored.is_empty(), "{done:?}");
     assert_eq!(done.acted.len(), 2);
-    assert!(site.nft("list chain inet firedoor door").contains("jump toward_isolated4"), "somebody is isolated");
+    assert!(site.nft("list chain inet firedoor door").contains("@isolated_raw4 goto asked"), "somebody is isolated");
     assert!(site.firewall(|firewall| firewall.lift(scanner()).unwrap()));
     assert!(!site.nft("list chain inet firedoor door").contains("toward_isolated"), "nobody is isolated any more");
     assert!(site.firewall(|firewall| firewall.remove().unwrap()));

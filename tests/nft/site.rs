@@ -321,12 +321,13 @@ impl Watcher {
                 ring.socket().bind(cable().index).unwrap();
                 ready.send(()).unwrap();
                 let (mut seen, mut frames) = (Vec::new(), Vec::new());
-                let mut quiet = false;
-                // After the word to stop, what is still queued is read.
-                while !(stopping.load(Ordering::Relaxed) && quiet) {
-                    quiet = true;
+                let mut quiet = 0;
+                // After the word to stop, what is still queued is read; on a busy machine the kernel may hand a block over
+                // late.
+                while !(stopping.load(Ordering::Relaxed) && quiet > 2) {
+                    quiet += 1;
                     while let Some(mut block) = ring.block() {
-                        quiet = false;
+                        quiet = 0;
                         while let Some(frame) = block.next_frame() {
                             if !frame.outgoing {
                                 seen.extend(read(frame.bytes));

@@ -22,25 +22,28 @@ use crate::respond::Mode;
 /// sessions, MPLS (unicast, multicast), IEEE 802.1ah, network service headers.
 const UNREADABLE: [&str; 9] = ["8021q", "8021ad", "0x9100", "0x9200", "0x8864", "0x8847", "0x8848", "0x88e7", "0x894f"];
 
-/// Where an IP packet starts, and what shows that it does: behind a second tag, a third, PPPoE behind a second tag, and
-/// PPPoE (RFC 2516: six octets, then PPP's protocol). For each family.
-const READABLE: [(u16, [&str; 2]); 4] = [
-    (4, ["meta protocol { 8021q, 8021ad } @nh,16,16 0x0800", "meta protocol { 8021q, 8021ad } @nh,16,16 0x86dd"]),
-    (
-        8,
-        [
-            "meta protocol { 8021q, 8021ad } @nh,16,16 { 0x8100, 0x88a8 } @nh,48,16 0x0800",
-            "meta protocol { 8021q, 8021ad } @nh,16,16 { 0x8100, 0x88a8 } @nh,48,16 0x86dd",
+/// What the kernel calls a frame's protocol, and where an IP packet starts in it: what shows that it does, for each family.
+/// nft (1.0.6) cannot list a rule that reads a frame's protocol and a bare offset, so the protocol leads to chains.
+struct Readable {
+    /// The end of the chains' names.
+    name: &'static str,
+    protocols: &'static [&'static str],
+    /// Behind so many octets.
+    inner: &'static [(u16, [&'static str; 2])],
+}
+
+/// Behind a second tag, a third, and PPPoE behind a second tag; and PPPoE (RFC 2516: six octets, then PPP's protocol).
+const READABLE: [Readable; 2] = [
+    Readable {
+        name: "tag",
+        protocols: &["8021q", "8021ad"],
+        inner: &[
+            (4, ["@nh,16,16 0x0800", "@nh,16,16 0x86dd"]),
+            (8, ["@nh,16,16 { 0x8100, 0x88a8 } @nh,48,16 0x0800", "@nh,16,16 { 0x8100, 0x88a8 } @nh,48,16 0x86dd"]),
+            (12, ["@nh,16,16 0x8864 @nh,80,16 0x0021", "@nh,16,16 0x8864 @nh,80,16 0x0057"]),
         ],
-    ),
-    (8, ["meta protocol 0x8864 @nh,48,16 0x0021", "meta protocol 0x8864 @nh,48,16 0x0057"]),
-    (
-        12,
-        [
-            "meta protocol { 8021q, 8021ad } @nh,16,16 0x8864 @nh,80,16 0x0021",
-            "meta protocol { 8021q, 8021ad } @nh,16,16 0x8864 @nh,80,16 0x0057",
-        ],
-    ),
+    },
+    Readable { name: "pppoe", protocols: &["0x8864"], inner: &[(8, ["@nh,48,16 0x0021", "@nh,48,16 0x0057"])] },
 ];
 
 /// Named counters of this table; each one's name and meaning are those of the other table.
@@ -75,22 +78,35 @@ impl Plan {
         if self.fuse.enabled {
             self.write_frame_limits(out)?;
         }
+        writeln!(out, "\tchain double {{")?;
+        for tag in TAGS {
+            writeln!(out, "\t\tether type {tag} meta iif . vlan id . @nh,4,12 . ether saddr vmap @double_cards")?;
+        }
+        writeln!(out, "\t}}")?;
+        for readable in &READABLE {
+            writeln!(out, "\tchain exempt_{} {{", readable.name)?;
+            write_sources(out, readable, &self.exempt, "", "counter name exempt_passed accept")?;
+            writeln!(out, "\t}}")?;
+            if self.fuse.enabled {
+                writeln!(out, "\tchain behind_{} {{", readable.name)?;
+                for (depth, proofs) in readable.inner {
+                    for proof in proofs {
+                        writeln!(out, "\t\t{proof} goto behind{depth}")?;
+                    }
+                }
+                writeln!(out, "\t}}")?;
+            }
+        }
         writeln!(out, "\tchain unreadable {{")?;
-        write_sources(out, &self.exempt, "", "counter name exempt_passed return")?;
+        writeln!(out, "\t\t{}", by_protocol("jump exempt"))?;
         writeln!(out, "\t\tmeta iif . ether saddr @frame_cards {verdict}")?;
         for tag in TAGS {
             writeln!(out, "\t\tether type {tag} meta iif . vlan id . ether saddr @frame_tagged_cards {verdict}")?;
-            writeln!(
-                out,
-                "\t\tmeta protocol {{ 8021q, 8021ad }} ether type {tag} meta iif . vlan id . @nh,4,12 . ether saddr vmap @double_cards"
-            )?;
         }
+        writeln!(out, "\t\tmeta protocol {{ {} }} jump double", TAGS.join(", "))?;
         if self.fuse.enabled {
             writeln!(out, "\t\tmeta iif . ether saddr @frame_forwarders return")?;
-            for (depth, [v4, v6]) in READABLE {
-                writeln!(out, "\t\t{v4} goto behind{depth}")?;
-                writeln!(out, "\t\t{v6} goto behind{depth}")?;
-            }
+            writeln!(out, "\t\t{}", by_protocol("goto behind"))?;
         }
         writeln!(out, "\t}}\n\tchain frames {{")?;
         writeln!(out, "\t\tcomment \"{}\"", self.signature())?;
@@ -116,10 +132,15 @@ impl Plan {
         writeln!(out, "\tchain throttle_frame {{")?;
         writeln!(out, "\t\tupdate @frame_throttled {{ meta iif . ether saddr counter }}")?;
         writeln!(out, "\t\tcounter name fuse_{end}\n\t}}")?;
-        writeln!(out, "\tchain opening {{")?;
         let roles = self.exemptions.iter().flat_map(|exemption| &exemption.hosts).copied().collect::<Vec<_>>();
-        write_sources(out, &roles, "", "counter name exempt_passed return")?;
-        write_sources(out, &self.protected, "!= ", "return")?;
+        for readable in &READABLE {
+            writeln!(out, "\tchain free_{} {{", readable.name)?;
+            write_sources(out, readable, &roles, "", "counter name exempt_passed accept")?;
+            write_sources(out, readable, &self.protected, "!= ", "accept")?;
+            writeln!(out, "\t}}")?;
+        }
+        writeln!(out, "\tchain opening {{")?;
+        writeln!(out, "\t\t{}", by_protocol("jump free"))?;
         writeln!(out, "\t\tupdate @frame_fuse {{ meta iif . ether saddr {over} }} goto throttle_frame")?;
         writeln!(out, "\t\tmeta iif . ether saddr != @frame_fuse {over} counter name fuse_{end}\n\t}}")?;
         for depth in [4, 8, 12] {
@@ -131,10 +152,18 @@ impl Plan {
     }
 }
 
+/// A rule that leads on by the frame's protocol.
+fn by_protocol(then: &str) -> String {
+    let ways = READABLE.iter().flat_map(|readable| {
+        readable.protocols.iter().map(move |protocol| format!("{protocol} : {then}_{}", readable.name))
+    });
+    format!("meta protocol vmap {{ {} }}", ways.collect::<Vec<_>>().join(", "))
+}
+
 /// A rule for each place where an inner source address can stand, that compares it with `networks`.
-fn write_sources(out: &mut String, networks: &[IpNetwork], not: &str, then: &str) -> fmt::Result {
-    for (depth, proofs) in READABLE {
-        for (family, proof) in Family::ALL.into_iter().zip(proofs) {
+fn write_sources(out: &mut String, readable: &Readable, networks: &[IpNetwork], not: &str, then: &str) -> fmt::Result {
+    for (depth, proofs) in readable.inner {
+        for (family, proof) in Family::ALL.into_iter().zip(*proofs) {
             let ranges: Vec<String> = disjoint(networks, family).into_iter().map(range).collect();
             let (at, bits) = if family == Family::V4 { (12, 32) } else { (8, 128) };
             let field = format!("@nh,{},{bits}", (depth + at) * 8);

@@ -15,7 +15,9 @@ use crate::wire::frame::Transport;
 /// IPIP, IPv6, GRE, IP within IP (94), EtherIP (97), SCTP.
 pub(super) const PROTOCOLS: [u16; 6] = [4, 41, 47, 94, 97, 132];
 /// UDP ports of Teredo, VXLAN, Geneve, and the VXLAN of older kernels.
-pub(super) const PORTS: [u16; 4] = [3544, 4789, 6081, 8472];
+pub(super) const PORTS: [u16; 4] = [TEREDO, 4789, 6081, 8472];
+/// UDP port of Teredo (RFC 4380).
+pub(super) const TEREDO: u16 = 3544;
 
 /// A first fragment shorter than this (outer total length, octets) may not show the inner ports.
 const SHORT: u16 = 160;
@@ -26,16 +28,6 @@ const DEPTHS: [u16; 9] = [0, 4, 8, 12, 16, 18, 22, 26, 30];
 /// The GRE flags (checksum, key, sequence number; the version with them) that make its header so long (RFC 2890).
 const GRE: [(u16, &[u16]); 4] =
     [(4, &[0x0000]), (8, &[0x8000, 0x2000, 0x1000]), (12, &[0xa000, 0x9000, 0x3000]), (16, &[0xb000])];
-
-/// The chain for a tunnel over UDP.
-pub(super) const fn chain(port: u16, acted: bool) -> &'static str {
-    match (port, acted) {
-        (3544, false) => "to_teredo",
-        (3544, true) => "to_teredo_acted",
-        (_, false) => "to_vxlan",
-        (_, true) => "to_vxlan_acted",
-    }
-}
 
 impl Plan {
     pub(super) fn write_tunnels(&self, out: &mut String) -> fmt::Result {

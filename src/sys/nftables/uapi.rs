@@ -108,12 +108,11 @@ pub mod data {
     pub const VERDICT: u16 = 2;
 }
 
-/// `NFTA_VERDICT_*`, `NFT_JUMP`, `NFT_GOTO`
+/// `NFTA_VERDICT_*`, `NFT_JUMP`
 pub mod verdict {
     pub const CODE: u16 = 1;
     pub const CHAIN: u16 = 2;
     pub const JUMP: u32 = (-3i32).cast_unsigned();
-    pub const GOTO: u32 = (-4i32).cast_unsigned();
 }
 
 /// `NFTA_OBJ_*`, `NFT_OBJECT_*`
