@@ -86,10 +86,11 @@ fn contacts_over_several_services_add_up() {
     })]);
 }
 
-/// Expected: a frame in the name of a host that is never contained, from a card that is, is not that host's: at most ten
-/// victims are reached in its name, and the host itself is neither accused nor held up.
+/// What is never contained is never dropped, whoever sends in its name: so a contained card still gets packets through in an
+/// exempt host's name, one way (the threat model says so). Nothing comes back to it: no connection is made, no payload
+/// delivered, and the host itself is neither accused nor held up.
 #[test]
-fn a_contained_card_does_not_pass_in_an_exempt_hosts_name() {
+fn a_contained_card_connects_to_nobody_in_an_exempt_hosts_name() {
     rows::hold(vec![row("a never-contain host's name", || {
         let ground = crate::site::Ground::build(Shape::Routed, 34);
         let exempt = ground.office(Family::Ipv4, INNOCENT);
@@ -98,17 +99,20 @@ fn a_contained_card_does_not_pass_in_an_exempt_hosts_name() {
         crate::site::connect(&site.ground.innocent, exempt, site.ground.live(Family::Ipv4)[75], 445);
         let host = site.ground.worm();
         Attack { count: 60, ..Attack::new(Family::Ipv4, 50.0) }.is_contained(&site, &host)?;
-        let before = site.reached(|source| source == exempt, 445).len();
+        let connected = host.connected().len();
         Attack { count: 100, ..Attack::new(Family::Ipv4, 50.0) }.each(&site, |_, (_, to)| {
             host.knock_with(host.card(), (exempt, to), 445, Dress::Plain, &Segment::default());
         });
-        let reached = site.reached(|source| source == exempt, 445).len() - before;
+        let paid = site.visits.to(|source| source == exempt, 445, 1).len();
+        let connected = host.connected().len() - connected;
         let accused = site.accused(&[exempt.to_string()]);
         unless(accused.is_empty(), || format!("the exempt host is accused: {}", accused[0]))?;
         let works =
             crate::site::connect(&site.ground.innocent, exempt, site.ground.live(Family::Ipv4)[74], 445).is_some();
         unless(works, || "the exempt host's own contact was dropped".to_owned())?;
-        unless(reached <= MOST, || format!("{reached} victims reached in the exempt host's name"))
+        unless(connected == 0 && paid == 0, || {
+            format!("{connected} connections, {paid} payloads in the exempt host's name")
+        })
     })]);
 }
 

@@ -207,6 +207,29 @@ fn what_is_behind_two_tags_or_in_pppoe_is_limited_and_shut_for_a_card_that_is_ac
         assert!(firewall.act(address, Verdict::Contain, None).is_err());
     });
 
+    // A priority tag in front is no tag of the link.
+    let tagged = Link { outer: 20, inner: 0, ..link };
+    site.firewall(|firewall| firewall.act(Place::card(tagged, card(95)), Verdict::Contain, None).unwrap());
+    let behind_priority = |n: u32| {
+        let (_, kind, mut content) = frames(&inner4(n, 443, ACK)).swap_remove(0);
+        content[1] = 0;
+        (kind, content)
+    };
+    assert_eq!(framed(&site, card(95), 5, behind_priority), 0);
+    assert_eq!(framed(&site, card(96), 5, behind_priority), 5);
+
+    // Whom a card has met is no first contact of its, however often it opens one.
+    for kind in 0..5 {
+        for inner in [inner4 as fn(u32, u16, u8) -> Vec<u8>, inner6] {
+            let again = |n: u32| {
+                let (_, ethertype, content) = frames(&inner(n % 4, 445, SYN)).swap_remove(kind);
+                (ethertype, content)
+            };
+            let id = 100 + 2 * kind + usize::from(inner(0, 445, SYN)[0] >> 4 == 6);
+            assert_eq!(framed(&site, card(id), 60, again), 60);
+        }
+    }
+
     // Exempt sources pass, inside too, whoever's card it is.
     config.respond.never_contain = firedoor::detect::settings::Networks::new(vec!["10.60.0.0/24".parse().unwrap()]);
     site.load(&plan(&config));

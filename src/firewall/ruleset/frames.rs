@@ -14,6 +14,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
+use super::fuse::write_met;
 use super::{Family, PRIORITY, Plan, TABLE, TAGS, THROTTLED, Variant, bucket_refills, quoted, write_dynamic};
 use crate::firewall::networks::disjoint;
 use crate::respond::Mode;
@@ -81,6 +82,11 @@ impl Plan {
         writeln!(out, "\tchain double {{")?;
         for tag in TAGS {
             writeln!(out, "\t\tether type {tag} meta iif . vlan id . @nh,4,12 . ether saddr vmap @double_cards")?;
+            // A priority tag in front is none (IEEE 802.1Q §6.9.1): what follows is the link's.
+            writeln!(
+                out,
+                "\t\tether type {tag} vlan id 0 meta iif . @nh,4,12 . ether saddr @frame_tagged_cards {verdict}"
+            )?;
         }
         writeln!(out, "\t}}")?;
         for readable in &READABLE {
@@ -139,17 +145,37 @@ impl Plan {
             write_sources(out, readable, &self.protected, "!= ", "accept")?;
             writeln!(out, "\t}}")?;
         }
-        writeln!(out, "\tchain opening {{")?;
-        writeln!(out, "\t\t{}", by_protocol("jump free"))?;
-        writeln!(out, "\t\tupdate @frame_fuse {{ meta iif . ether saddr {over} }} goto throttle_frame")?;
-        writeln!(out, "\t\tmeta iif . ether saddr != @frame_fuse {over} counter name fuse_{end}\n\t}}")?;
+        // Who has met whom: what was let pass once is no first contact. The destination's place depends on the depth.
+        for (n, field) in [(4, met(4, Family::V4)), (6, met(4, Family::V6))] {
+            writeln!(out, "\tset frame_contacts{n} {{\n\t\ttypeof {field}\n\t\tsize {}", fuse.contacts.max(1))?;
+            let timeout = fuse.contact_timeout.as_secs().max(1);
+            writeln!(out, "\t\tflags dynamic,timeout\n\t\ttimeout {timeout}s\n\t}}")?;
+        }
         for depth in [4, 8, 12] {
-            writeln!(out, "\tchain behind{depth} {{")?;
-            self.write_openings(out, "nh", depth, "goto opening")?;
+            writeln!(out, "\tchain opening{depth} {{")?;
+            writeln!(out, "\t\t{}", by_protocol("jump free"))?;
+            let sides = [(4, Family::V4), (6, Family::V6)];
+            for (n, family) in sides {
+                writeln!(out, "\t\t@nh,{},4 {n} {} @frame_contacts{n} return", depth * 8, met(depth, family))?;
+            }
+            writeln!(out, "\t\tupdate @frame_fuse {{ meta iif . ether saddr {over} }} goto throttle_frame")?;
+            writeln!(out, "\t\tmeta iif . ether saddr != @frame_fuse {over} counter name fuse_{end}")?;
+            for (n, family) in sides {
+                let proof = format!("@nh,{},4 {n} ", depth * 8);
+                write_met(out, fuse, &proof, &format!("frame_contacts{n}"), &met(depth, family))?;
+            }
+            writeln!(out, "\t}}\n\tchain behind{depth} {{")?;
+            self.write_openings(out, "nh", depth, &format!("goto opening{depth}"))?;
             writeln!(out, "\t}}")?;
         }
         Ok(())
     }
+}
+
+/// A frame's card and the destination inside it, `depth` octets deep.
+fn met(depth: u16, family: Family) -> String {
+    let (at, bits) = if family == Family::V4 { (16, 32) } else { (24, 128) };
+    format!("meta iif . ether saddr . @nh,{},{bits}", (depth + at) * 8)
 }
 
 /// A rule that leads on by the frame's protocol.

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Family, NETWORK, Plan, THROTTLED, briefly, bucket_refills, write_dynamic};
+use super::{Family, Fuse, NETWORK, Plan, THROTTLED, briefly, bucket_refills, write_dynamic};
 use crate::respond::Mode;
 
 impl Plan {
@@ -63,7 +63,6 @@ impl Plan {
         }
         writeln!(out, "\t\tmeta iif . {ip} saddr != @fuse{n} {over} counter name fuse_shared_{end}")?;
         writeln!(out, "\t}}")?;
-        let steady = u64::from(fuse.contacts) * 1800 / fuse.contact_timeout.as_secs().max(1);
         writeln!(out, "\tchain first_contact{n} {{")?;
         writeln!(out, "\t\t{pair} @contacts{n} return")?;
         writeln!(out, "\t\t{ip} saddr != @protected{n} return")?;
@@ -72,18 +71,24 @@ impl Plan {
             writeln!(out, "\t\t{ip} saddr . meta l4proto . th dport @roles{n} counter name exempt_passed return")?;
         }
         writeln!(out, "\t\tjump limit_first{n}")?;
-        writeln!(out, "\t\t# Half of the contacts is filled at a bounded pace; the rest forgets within a minute.")?;
-        writeln!(
-            out,
-            "\t\tlimit rate {}/hour burst {} packets add @contacts{n} {{ {pair} }} return",
-            steady.max(1),
-            (fuse.contacts / 2).max(1)
-        )?;
-        writeln!(out, "\t\tadd @contacts{n} {{ {pair} timeout {}s }}", briefly(fuse).as_secs())?;
+        write_met(out, fuse, "", &format!("contacts{n}"), &pair)?;
         writeln!(out, "\t}}")?;
         writeln!(out, "\tchain limit_first{n} {{")?;
         writeln!(out, "\t\tmeta iiftype != ether goto limit{n}")?;
         writeln!(out, "\t\tmeta iif . ether saddr @forwarders goto limit{n}")?;
         writeln!(out, "\t\tgoto limit_card\n\t}}")
     }
+}
+
+/// The rules that add a contact: where `proof` holds, `pair` to `set`.
+pub(super) fn write_met(out: &mut String, fuse: &Fuse, proof: &str, set: &str, pair: &str) -> fmt::Result {
+    let steady = u64::from(fuse.contacts) * 1800 / fuse.contact_timeout.as_secs().max(1);
+    writeln!(out, "\t\t# Half of the contacts is filled at a bounded pace; the rest forgets within a minute.")?;
+    writeln!(
+        out,
+        "\t\t{proof}limit rate {}/hour burst {} packets add @{set} {{ {pair} }} return",
+        steady.max(1),
+        (fuse.contacts / 2).max(1)
+    )?;
+    writeln!(out, "\t\t{proof}add @{set} {{ {pair} timeout {}s }}", briefly(fuse).as_secs())
 }
