@@ -38,10 +38,11 @@ struct Asking {
     silence: Silence,
 }
 
-/// Links asked early, before anything is reported of an address: a bounded number a second, each address once in a while.
+/// Links asked early, before anything is reported of an address: a bounded number a second, each card about each address
+/// once in a while.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
-    lately: HashMap<(Address, Link), Timestamp>,
+    lately: HashMap<(Address, Link, Mac), Timestamp>,
     second: u64,
     count: u32,
 }
@@ -54,13 +55,13 @@ impl Asked {
     /// The same address is asked for again after this.
     const AGAIN: Duration = Duration::from_secs(30);
 
-    /// Whether this address may be asked for now; notes that it is.
-    fn may(&mut self, address: Address, link: Link, now: Timestamp) -> bool {
+    /// Whether this address, which `attachment` sent from, may be asked for now; notes that it is.
+    fn may(&mut self, address: Address, attachment: Attachment, now: Timestamp) -> bool {
+        let what = (address, attachment.link(), attachment.mac);
         if self.second != now.secs() {
             (self.second, self.count) = (now.secs(), 0);
         }
-        if self.count >= Self::PACE || self.lately.get(&(address, link)).is_some_and(|at| now.since(*at) < Self::AGAIN)
-        {
+        if self.count >= Self::PACE || self.lately.get(&what).is_some_and(|at| now.since(*at) < Self::AGAIN) {
             return false;
         }
         if self.lately.len() >= Self::MOST {
@@ -70,7 +71,7 @@ impl Asked {
             }
         }
         self.count += 1;
-        self.lately.insert((address, link), now);
+        self.lately.insert(what, now);
         true
     }
 }
@@ -80,7 +81,7 @@ impl Control {
     pub(super) fn ask_early(&mut self, address: Address, attachment: Attachment) {
         let now = self.clock.now();
         let Some(asking) = self.asking(address, attachment, now) else { return };
-        if self.asked.may(address, attachment.link(), now) {
+        if self.asked.may(address, attachment, now) {
             ask(address, attachment, &asking);
         }
     }

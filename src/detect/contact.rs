@@ -145,6 +145,7 @@ impl Detector {
             started,
             keys,
             beyond,
+            asks,
             ..
         } = self;
         let settings = &**settings;
@@ -152,14 +153,14 @@ impl Detector {
             Ok(found) => found,
             Err(Some(doubt)) => {
                 counters.unverified(doubt.reason);
-                if doubt.ask {
+                if doubt.ask && asks.may(now) {
                     events.push(Event::Unproved { address: source, attachment: attachment(frame) });
                 }
                 return;
             }
             Err(None) => return,
         };
-        if unproved && settings.ask_first && frame.mac_source.is_some() && settings.live {
+        if unproved && settings.ask_first && frame.mac_source.is_some() && settings.live && asks.may(now) {
             events.push(Event::Unproved { address: source, attachment: host.attachment });
         }
         if now.since(host.told) >= TELL || host.told == Timestamp::ZERO {

@@ -56,7 +56,29 @@ pub struct Detector {
     pub(super) keys: Keys,
     /// A first contact from behind a router that is still to be counted for its network.
     pub(super) beyond: Option<Beyond>,
+    /// Links that were to be asked lately.
+    pub(super) asks: Pace,
     contained: u32,
+}
+
+/// At most so many a second.
+#[derive(Default)]
+pub(super) struct Pace {
+    second: u64,
+    count: u32,
+}
+
+impl Pace {
+    const MOST: u32 = 256;
+
+    /// Whether there may be one more now.
+    pub fn may(&mut self, now: Timestamp) -> bool {
+        if self.second != now.secs() {
+            (self.second, self.count) = (now.secs(), 0);
+        }
+        self.count += 1;
+        self.count <= Self::MOST
+    }
 }
 
 impl Detector {
@@ -82,6 +104,7 @@ impl Detector {
             threshold: settings.threshold,
             keys,
             beyond: None,
+            asks: Pace::default(),
             contained: 0,
             settings,
         }
@@ -493,6 +516,9 @@ impl Detector {
     pub fn owns(&mut self, link: Link, card: Mac, address: Address) {
         let now = self.now;
         self.shared.addresses.resolved(link, address, card, now);
+        if self.hosts.hand_over(link, card, address, now) {
+            return;
+        }
         if let Some(host) = self.hosts.lose(link, card, address)
             && host.acted
         {

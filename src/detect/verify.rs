@@ -101,7 +101,8 @@ fn suspect_of(
     match addresses.answered_from(link, source, now) {
         Some(owner) if owner == card => return Ok((of_card, Proof::Answered)),
         Some(_) if addresses.is_router(link, card, now) => return Ok(by_itself),
-        Some(_) => return Err(Unverified::Mac.into()),
+        // A forger, or the address is another card's by now: that one answers.
+        Some(_) => return Err(Doubt { reason: Unverified::Mac, ask: true }),
         None => {}
     }
     let claims = || settings.believe_claims && addresses.resolution(link, source, now) == Some(card);
