@@ -10,7 +10,7 @@ use super::client::Client;
 use super::output::{BAD, DIM, GOOD, HEADING, NOTE};
 use super::table::{Field, Table, ago, count, moment, span};
 use super::{Global, Output};
-use crate::observe::snapshot::{InterfaceView, Occupancy, Status};
+use crate::observe::snapshot::{DropCause, InterfaceView, Occupancy, Status};
 use crate::respond::Mode;
 
 /// `status` has no options of its own.
@@ -143,10 +143,13 @@ fn firewall(status: &Status, out: &mut Output) -> io::Result<()> {
     let dropped = match status.mode {
         Mode::Enforce => format!(
             "{} packets dropped by contain, {} by isolate",
-            count(firewall.contain_drops),
-            count(firewall.isolate_drops)
+            count(firewall.drops_by(DropCause::Contain).0),
+            count(firewall.drops_by(DropCause::Isolate).0)
         ),
-        Mode::Monitor => format!("{} packets would have been dropped", count(firewall.would_drop)),
+        Mode::Monitor => {
+            let would: u64 = firewall.drops.iter().map(|drops| drops.would_drop).sum();
+            format!("{} packets would have been dropped", count(would))
+        }
     };
     if firewall.in_place {
         line(out, "Firewall", &format!("{GOOD}in place{GOOD:#}, {dropped}"))?;

@@ -5,7 +5,8 @@ use crate::daemon::blind::carried;
 use crate::daemon::control::Control;
 use crate::observe::process::{Usage, bound};
 use crate::observe::snapshot::{
-    BreakerView, FirewallView, FuseView, HostCounts, InterfaceView, MemoryView, Occupancy, Status, StoreView,
+    BreakerView, DropCause, Drops, FirewallView, FuseView, HostCounts, InterfaceView, MemoryView, Occupancy, Status,
+    StoreView,
 };
 use crate::respond::{By, Case, Mode, Switched, Verdict};
 use crate::store::StoreHandle;
@@ -90,6 +91,11 @@ impl Control {
             held: u64::try_from(self.responder.held().count()).unwrap_or(u64::MAX),
         };
         let packets = |name: &str| self.counters.count(name).packets;
+        let drops = DropCause::ALL.map(|cause| Drops {
+            cause,
+            dropped: packets(&format!("{}_dropped", cause.label())),
+            would_drop: packets(&format!("{}_would_drop", cause.label())),
+        });
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             mode: config.gateway.mode,
@@ -126,9 +132,7 @@ impl Control {
                 error: self.firewall_error.clone(),
                 repairs: self.repairs.clone(),
                 deletions: self.deletions.clone(),
-                contain_drops: packets("contain_dropped"),
-                isolate_drops: packets("isolate_dropped"),
-                would_drop: packets("contain_would_drop") + packets("isolate_would_drop"),
+                drops: drops.to_vec(),
                 counted: (!enforce)
                     .then(|| Switched::new(self.responder.cases().map(|case| case.host).collect(), now))
                     .flatten(),

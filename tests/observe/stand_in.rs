@@ -14,8 +14,8 @@ use firedoor::observe::facts::Facts;
 use firedoor::observe::host::{Class, Exempted, HeldView, WindowFill};
 use firedoor::observe::order::{Done, Request};
 use firedoor::observe::snapshot::{
-    BlindView, Blindness, BreakerView, ConfigView, Drift, FirewallView, FuseView, HostCounts, InterfaceView, Occupancy,
-    Repairs, Status, StoreView,
+    BlindView, Blindness, BreakerView, ConfigView, Drift, DropCause, Drops, FirewallView, FuseView, HostCounts,
+    InterfaceView, Occupancy, Repairs, Status, StoreView,
 };
 use firedoor::observe::{Live, Metrics, Order, Refusal, exporter};
 use firedoor::respond::{By, Decision, Mode, Refused, Verdict};
@@ -243,7 +243,7 @@ fn status(live: &Live, now: Timestamp) -> Status {
         firewall: FirewallView {
             in_place: true,
             repairs: vec![Repairs { kind: Drift::Table, count: 2, last: now }],
-            contain_drops: 512,
+            drops: vec![Drops { cause: DropCause::Contain, dropped: 512, would_drop: 0 }],
             ..FirewallView::default()
         },
         ..Status::default()
