@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::respond::{Mode, Responder, Switched};
 use crate::time::Timestamp;
+use crate::wire::Address;
 
 /// The daemon as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +48,12 @@ pub struct Status {
     pub config: ConfigView,
     /// The kernel's firewall table.
     pub firewall: FirewallView,
+    /// What hides packets from inspection.
+    #[serde(default)]
+    pub hidden: HiddenView,
+    /// Addresses that are in use on several links.
+    #[serde(default)]
+    pub overlaps: OverlapsView,
     /// The daemon's memory.
     pub memory: MemoryView,
 }
@@ -71,9 +78,61 @@ impl Default for Status {
             store: StoreView::default(),
             config: ConfigView::default(),
             firewall: FirewallView::default(),
+            hidden: HiddenView::default(),
+            overlaps: OverlapsView::default(),
             memory: MemoryView::default(),
         }
     }
+}
+
+/// What hides packets from inspection: tunnels, fragments, encapsulations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HiddenView {
+    /// Tunnels that protected hosts lately began to use, the latest first; at most 16.
+    pub tunnels: Vec<TunnelView>,
+    /// Fragments captured that hide a transport header.
+    pub fragments: u64,
+    /// Frames captured behind two VLAN tags or more.
+    pub tags: u64,
+    /// Frames captured in PPPoE sessions.
+    pub pppoe: u64,
+    /// Interfaces on which the kernel drops such frames of a card that is acted on, as a whole.
+    pub by_card: Vec<String>,
+    /// Interfaces on which it cannot match them.
+    pub unmatched: Vec<String>,
+}
+
+/// A tunnel that a protected host began to use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelView {
+    /// The protocol: a [`TunnelKind`](crate::wire::frame::TunnelKind)'s label.
+    pub kind: String,
+    /// Who uses it.
+    pub host: Address,
+    /// Its link by name.
+    pub link: String,
+    /// Where the tunnel leads.
+    pub peer: Address,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Addresses that are in use on several links: on each, another host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverlapsView {
+    /// How many.
+    pub total: usize,
+    /// The first of them.
+    pub first: Vec<OverlapView>,
+}
+
+/// An address that is in use on several links.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverlapView {
+    /// The address.
+    pub address: Address,
+    /// The links by name.
+    pub links: Vec<String>,
 }
 
 /// The daemon's memory, and what the configuration lets it come to.

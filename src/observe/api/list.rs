@@ -11,6 +11,7 @@ use crate::observe::facts::Facts;
 use crate::observe::host::HostsView;
 use crate::observe::live::Live;
 use crate::respond::Verdict;
+use crate::suspect::Link;
 use crate::time::Timestamp;
 use crate::wire::Address;
 
@@ -116,10 +117,10 @@ pub(super) struct Decisions {
 /// The hosts that a filter takes, best first; equals by address.
 pub(super) fn hosts(filter: &Filter, live: &Live) -> HostsView {
     let (now, decay) = (live.status().at, live.config().detect.decay);
-    let mut found: Vec<(std::cmp::Reverse<u128>, Address)> = Vec::new();
+    let mut found: Vec<(std::cmp::Reverse<u128>, Address, Link)> = Vec::new();
     live.board.each(|address, line| {
         if filter.takes(address, line) {
-            found.push((std::cmp::Reverse(filter.rank(line, now, decay)), address));
+            found.push((std::cmp::Reverse(filter.rank(line, now, decay)), address, line.link));
         }
     });
     let total = found.len();
@@ -129,6 +130,8 @@ pub(super) fn hosts(filter: &Filter, live: &Live) -> HostsView {
         found.truncate(limit);
     }
     found.sort_unstable();
-    let view = |(_, address): (_, Address)| live.board.get(address).map(|line| explain::host(address, &line, live));
+    let view = |(_, address, link): (_, Address, Link)| {
+        live.board.on(address, link).map(|line| explain::host(address, &line, live))
+    };
     HostsView { total, hosts: found.into_iter().filter_map(view).collect() }
 }
