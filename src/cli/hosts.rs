@@ -135,7 +135,10 @@ pub(super) fn place(host: &HostView) -> String {
     if at.interface == "-" {
         return "-".to_owned();
     }
-    let tags: String = [at.vlan, at.inner_vlan].iter().filter(|tag| **tag != 0).map(|tag| format!(".{tag}")).collect();
+    let tags = [at.vlan, at.inner_vlan]
+        .iter()
+        .filter(|tag| **tag != 0)
+        .fold(String::new(), |text, tag| text + "." + &tag.to_string());
     format!("{}{tags} {}", at.interface, at.mac)
 }
 

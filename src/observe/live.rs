@@ -252,7 +252,7 @@ mod tests {
             reason: String::new(),
             by: By::Firedoor,
             attachment: Attachment::default(),
-            suspect: crate::suspect::Suspect::address(crate::suspect::Link::default(), host),
+            suspect: crate::suspect::Suspect::address(Link::default(), host),
             link: String::new(),
             card: None,
             addresses: Vec::new(),
@@ -282,7 +282,7 @@ mod tests {
         let live = Live::new(Arc::new(Config::default()));
         let host: Address = "10.0.0.7".parse().unwrap();
         let case = Case {
-            suspect: crate::suspect::Suspect::address(crate::suspect::Link::default(), host),
+            suspect: crate::suspect::Suspect::address(Link::default(), host),
             link: String::new(),
             host,
             addresses: vec![host],
