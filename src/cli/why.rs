@@ -143,7 +143,7 @@ fn judged(host: &HostView) -> String {
     } else if host.attachment.interface == "-" {
         "an address, not seen yet".to_owned()
     } else {
-        format!("address {}, which {} forwards", host.address, host.attachment.mac)
+        format!("address {}, seen from card {}", host.address, host.attachment.mac)
     }
 }
 
