@@ -4,7 +4,7 @@
 //! by one; deadlines and expiries are served in the order of their times over all shards, so the number of shards
 //! cannot change a decision.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::capture::{Interest, fanout};
 use crate::detect::{self, Counters, Detector, Event};
 use crate::respond::{self, Action, Decision, Responder, Verdict};
+use crate::suspect::{Suspect, Who};
 use crate::time::Timestamp;
 use crate::track::{Keys, Shared};
 use crate::wire::frame::Direction;
@@ -37,9 +38,8 @@ pub struct Lockstep {
     now: Timestamp,
     /// Frames in a row from long before `now`.
     astray: u32,
-    contained: HashSet<Address>,
-    isolated: HashSet<Address>,
-    watched: HashSet<Address>,
+    /// Whom it knows from before it started afresh, and what was done about whom.
+    seen: Seen,
 }
 
 /// A frame so long before the last one is not merely out of order.
@@ -48,6 +48,29 @@ const FAR_BACK: Duration = Duration::from_secs(10);
 /// So many such frames in a row are no stragglers.
 const ASTRAY_FRAMES: u32 = 8;
 
+/// Who was seen, and what was done about whom.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Suspects that opened contacts.
+    pub hosts: HashSet<Suspect>,
+    /// Hosts contained at some time.
+    pub contained: HashSet<Address>,
+    /// Hosts isolated at some time.
+    pub isolated: HashSet<Address>,
+    /// Hosts watched at some time.
+    pub watched: HashSet<Address>,
+}
+
+impl Seen {
+    /// Takes in what another core saw: who is in both is one.
+    pub fn join(&mut self, other: Seen) {
+        self.hosts.extend(other.hosts);
+        self.contained.extend(other.contained);
+        self.isolated.extend(other.isolated);
+        self.watched.extend(other.watched);
+    }
+}
+
 /// What a replay came to; the last line of `replay --json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
@@ -55,6 +78,8 @@ pub struct Summary {
     pub packets: u64,
     /// Packets that could not be decoded.
     pub undecoded: u64,
+    /// Packets whose payload is of a kind that is not decoded, or cut or malformed, by kind.
+    pub unread: BTreeMap<String, u64>,
     /// Hosts of the protected networks that opened contacts.
     pub hosts: usize,
     /// Hosts contained at some time.
@@ -92,9 +117,7 @@ impl Lockstep {
             span: None,
             now: Timestamp::ZERO,
             astray: 0,
-            contained: HashSet::new(),
-            isolated: HashSet::new(),
-            watched: HashSet::new(),
+            seen: Seen::default(),
         }
     }
 
@@ -129,14 +152,13 @@ impl Lockstep {
     }
 
     fn start_afresh(&mut self) {
+        let seen = self.seen();
         let fresh = Lockstep::new((*self.settings).clone(), self.respond.clone(), self.detectors.len());
         let old = std::mem::replace(self, fresh);
         self.span = old.span;
         self.frames = old.frames;
         self.decisions = old.decisions;
-        self.contained = old.contained;
-        self.isolated = old.isolated;
-        self.watched = old.watched;
+        self.seen = seen;
     }
 
     /// Lets time pass: overdue answers and expired decisions, in the order of their times.
@@ -192,9 +214,9 @@ impl Lockstep {
             match action {
                 Action::Record(decision) => {
                     match decision.decision {
-                        Verdict::Contain => self.contained.insert(decision.host),
-                        Verdict::Isolate => self.isolated.insert(decision.host),
-                        Verdict::Watch => self.watched.insert(decision.host),
+                        Verdict::Contain => self.seen.contained.insert(decision.host),
+                        Verdict::Isolate => self.seen.isolated.insert(decision.host),
+                        Verdict::Watch => self.seen.watched.insert(decision.host),
                         Verdict::Throttle | Verdict::Release | Verdict::Hold => false,
                     };
                     self.decisions.push(*decision);
@@ -260,17 +282,30 @@ impl Lockstep {
         self.now
     }
 
+    /// Who was seen so far, and what was done about whom.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        let mut seen = self.seen.clone();
+        for hosts in self.detectors.iter().map(Detector::hosts) {
+            let suspects = (0..hosts.slots()).filter_map(|slot| hosts.slot(slot)).map(|host| host.suspect);
+            seen.hosts.extend(suspects.filter(|suspect| !matches!(suspect.who, Who::Network(_))));
+        }
+        seen
+    }
+
     /// What it came to so far.
     #[must_use]
     pub fn summary(&self) -> Summary {
+        let seen = self.seen();
         let span = self.span.map_or(Duration::ZERO, |(first, last)| last.since(first));
         Summary {
             packets: self.frames,
             undecoded: 0,
-            hosts: self.detectors.iter().map(|detector| detector.hosts().occupancy().0).sum(),
-            contained: self.contained.len(),
-            isolated: self.isolated.len(),
-            watched: self.watched.len(),
+            unread: BTreeMap::new(),
+            hosts: seen.hosts.len(),
+            contained: seen.contained.len(),
+            isolated: seen.isolated.len(),
+            watched: seen.watched.len(),
             // To the microsecond, which is what most captures know.
             seconds: (span.as_secs_f64() * 1e6).round() / 1e6,
         }

@@ -3,6 +3,7 @@
 
 mod cli {
     mod check;
+    mod replay;
     mod ruleset;
     mod shell;
     mod tune;

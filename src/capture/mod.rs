@@ -58,6 +58,11 @@ pub trait Source: Send {
     /// Counters since the source was opened, one entry an interface.
     fn statistics(&mut self) -> Statistics;
 
+    /// Of how many of [`busy::BUCKETS`] buckets of flows only a sample is handed over now. A file hands over everything.
+    fn sampled(&self) -> u32 {
+        0
+    }
+
     /// Changes what is of interest: a live source tells the kernel. A file hands over everything, whatever is said here.
     ///
     /// # Errors

@@ -241,6 +241,10 @@ impl Source for Pnet {
         Ok(if count == 0 { Read::Idle } else { Read::Frames(count) })
     }
 
+    fn sampled(&self) -> u32 {
+        self.meter.busy().count()
+    }
+
     fn statistics(&mut self) -> Statistics {
         for watched in &mut self.watched {
             for ear in &watched.ears {

@@ -192,6 +192,10 @@ impl Source for Ring {
         Ok(if count == 0 { Read::Idle } else { Read::Frames(count) })
     }
 
+    fn sampled(&self) -> u32 {
+        self.meter.busy().count()
+    }
+
     fn statistics(&mut self) -> Statistics {
         // Nothing but a closed socket makes the kernel refuse, and ours is open.
         let counts = self.blocks.socket().take_counts().unwrap_or_default();

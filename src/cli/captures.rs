@@ -13,6 +13,7 @@ use crate::config::{self, Config};
 use crate::time::Timestamp;
 use crate::wire::Frame;
 use crate::wire::decode::decode;
+use crate::wire::frame::Undecoded;
 
 /// The configuration to read captures under: that of `path`, or the defaults on a machine that has none.
 pub fn configuration(path: &Path) -> anyhow::Result<Config> {
@@ -26,15 +27,15 @@ pub fn configuration(path: &Path) -> anyhow::Result<Config> {
     }
 }
 
-/// Reads one capture, `-` being standard input, and gives the time and the frame of each packet to `take`; no frame where
-/// it cannot be decoded. `packets` counts on.
+/// Reads one capture, `-` being standard input, and gives the time and the frame of each packet to `take`, or why it cannot
+/// be decoded. `packets` counts on.
 ///
 /// # Errors
 /// What `take` fails with; a file that cannot be read has status 2, and what came before has been taken.
 pub fn read(
     path: &Path,
     packets: &mut u64,
-    mut take: impl FnMut(Timestamp, Option<Frame<'_>>) -> anyhow::Result<()>,
+    mut take: impl FnMut(Timestamp, Result<Frame<'_>, Undecoded>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut source = FileSource::open(path).map_err(|error| Failure::input(error.to_string()))?;
     let bar = progress(path);
@@ -43,7 +44,7 @@ pub fn read(
         let outcome = source.read(Duration::ZERO, &mut |meta, link, bytes| {
             *packets += 1;
             if failure.is_none() {
-                failure = take(meta.at, decode(meta, link, bytes).ok()).err();
+                failure = take(meta.at, decode(meta, link, bytes)).err();
             }
         });
         if let Some(error) = failure {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anstream::ColorChoice;
+use ipnetwork::IpNetwork;
 use serde::Serialize;
 
 use super::client::Client;
@@ -12,6 +13,7 @@ use super::output::{BAD, GOOD, HEADING, NOTE};
 use super::{Global, Output, failure};
 use crate::config::diagnostic::Report;
 use crate::config::{self, Config, Surroundings};
+use crate::daemon::machine::Machine;
 use crate::observe::Status;
 use crate::respond::{Case, Mode, Switched};
 use crate::store::Store;
@@ -42,9 +44,47 @@ struct Findings {
     /// Whom enforce mode will begin to drop: monitor mode has only counted them.
     #[serde(skip_serializing_if = "Option::is_none")]
     drops: Option<Switched>,
+    /// Where attached networks of protected links overlap: an address of both is two hosts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    overlaps: Vec<Overlap>,
     /// Lines to paste.
     #[serde(skip_serializing_if = "Option::is_none")]
     proposal: Option<String>,
+}
+
+/// Two protected links whose attached networks overlap.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Overlap {
+    /// The interfaces.
+    interfaces: [String; 2],
+    /// Their networks.
+    networks: [IpNetwork; 2],
+}
+
+/// Where attached networks of two protected links overlap. VLAN interfaces on a protected trunk and bridges over
+/// protected ports count as protected.
+fn overlaps(machine: &Machine, protected: &[String]) -> Vec<Overlap> {
+    let attached: Vec<(&String, &IpNetwork)> = machine
+        .attached
+        .iter()
+        .filter(|(index, _)| !machine.links_of(*index, protected).is_empty())
+        .filter_map(|(index, networks)| Some((machine.names.get(index)?, networks)))
+        .flat_map(|(name, networks)| networks.iter().map(move |network| (name, network)))
+        .collect();
+    let overlap = |a: &IpNetwork, b: &IpNetwork| a.contains(b.network()) || b.contains(a.network());
+    let mut found = Vec::new();
+    for (at, (name, network)) in attached.iter().enumerate() {
+        for (other, theirs) in
+            attached.iter().skip(at + 1).filter(|(other, theirs)| other != name && overlap(network, theirs))
+        {
+            let base = |of: &IpNetwork| IpNetwork::new(of.network(), of.prefix()).unwrap_or(*of);
+            found.push(Overlap {
+                interfaces: [(*name).clone(), (*other).clone()],
+                networks: [base(network), base(theirs)],
+            });
+        }
+    }
+    found
 }
 
 /// Checks the file and says what is wrong or unwise.
@@ -63,6 +103,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
                     errors: errors.reports(),
                     warnings: Vec::new(),
                     drops: None,
+                    overlaps: Vec::new(),
                     proposal: None,
                 };
                 out.json(&findings)?;
@@ -80,9 +121,19 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
             let warnings = read.warnings(Some(config::wall_clock()), around.as_ref());
             let proposal = around.as_ref().and_then(|around| read.proposal(around));
             let drops = (!args.file_only).then(|| begins_to_drop(&read.config, global)).flatten();
+            let overlaps =
+                if args.file_only { Vec::new() } else { overlaps(&Machine::now(), &read.config.gateway.interfaces) };
             let ok = !args.strict || warnings.is_empty();
             if global.json {
-                out.json(&Findings { file, ok, errors: Vec::new(), warnings: warnings.reports(), drops, proposal })?;
+                out.json(&Findings {
+                    file,
+                    ok,
+                    errors: Vec::new(),
+                    warnings: warnings.reports(),
+                    drops,
+                    overlaps,
+                    proposal,
+                })?;
             } else {
                 if !warnings.is_empty() {
                     writeln!(out, "{}\n", warnings.render(colour))?;
@@ -93,6 +144,13 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
                         "{NOTE}mode = \"enforce\" will begin to drop {drops}{NOTE:#}, which monitor mode has only \
                          counted:\n`firedoor hosts --acted` lists them, `firedoor why ADDRESS` says why, and `firedoor \
                          release ADDRESS` lets go.\n"
+                    )?;
+                }
+                for Overlap { interfaces: [one, other], networks: [mine, theirs] } in &overlaps {
+                    writeln!(
+                        out,
+                        "{NOTE}{mine} on {one} and {theirs} on {other} overlap{NOTE:#}: an address that both have is two \
+                         hosts, judged and shut\nby link; never-contain entries and roles hold on both.\n"
                     )?;
                 }
                 if let Some(proposal) = proposal {
@@ -130,4 +188,31 @@ fn begins_to_drop(config: &Config, global: &Global) -> Option<Switched> {
 
 fn count(n: usize, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attached_networks_of_two_protected_links_that_overlap_are_named() {
+        let net = |text: &str| text.parse::<IpNetwork>().unwrap();
+        let names = [(2, "eth1"), (3, "eth1.10"), (4, "eth1.20"), (5, "eth0")];
+        let machine = Machine {
+            names: names.iter().map(|(index, name)| (*index, (*name).to_owned())).collect(),
+            attached: vec![
+                (3, vec![net("10.1.0.1/24")]),
+                (4, vec![net("10.1.0.129/25"), net("10.2.0.1/24")]),
+                (5, vec![net("10.1.0.9/24")]),
+            ],
+            vlans: vec![(3, 2, 10), (4, 2, 20)],
+            ..Machine::default()
+        };
+        let found = overlaps(&machine, &["eth1".to_owned()]);
+        let wanted = Overlap {
+            interfaces: ["eth1.10".to_owned(), "eth1.20".to_owned()],
+            networks: [net("10.1.0.0/24"), net("10.1.0.128/25")],
+        };
+        assert_eq!(found, [wanted], "the uplink is not protected");
+    }
 }

@@ -129,20 +129,26 @@ fn fullest(host: &HostView) -> String {
     )
 }
 
-/// Where a host sits: interface, VLAN, hardware address.
+/// Where a host sits: interface, VLAN tags, hardware address.
 pub(super) fn place(host: &HostView) -> String {
     let at = &host.attachment;
     if at.interface == "-" {
         return "-".to_owned();
     }
-    let vlan = if at.vlan == 0 { String::new() } else { format!(".{}", at.vlan) };
-    format!("{}{vlan} {}", at.interface, at.mac)
+    let tags = [at.vlan, at.inner_vlan]
+        .iter()
+        .filter(|tag| **tag != 0)
+        .fold(String::new(), |text, tag| text + "." + &tag.to_string());
+    format!("{}{tags} {}", at.interface, at.mac)
 }
 
 fn notes(host: &HostView) -> String {
     let mut notes: Vec<String> = Vec::new();
     if host.never_contain {
         notes.push("never contained".to_owned());
+    }
+    if host.addresses.len() > 1 {
+        notes.push(format!("card, {} addresses", host.addresses.len()));
     }
     notes.extend(host.roles.iter().map(|role| format!("role {role}")));
     notes.extend(host.exposed_by.map(|by| format!("reached by {by}")));

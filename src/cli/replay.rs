@@ -12,8 +12,10 @@ use super::{Global, Output, captures};
 use crate::config::Config;
 use crate::detect;
 use crate::detect::settings::Networks;
-use crate::replay::{Lockstep, Summary};
+use crate::replay::{Lockstep, Seen, Summary};
 use crate::respond::{Decision, Verdict};
+use crate::wire::frame::{Packet, Undecoded};
+use crate::wire::{Frame, FrameCounts};
 
 /// Options of `replay`.
 #[derive(clap::Args, Debug)]
@@ -48,39 +50,123 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let mut printer =
         Printer { output: if global.json { Output::machine() } else { Output::stdout() }, json: global.json, lines: 0 };
     let mut core: Option<Lockstep> = None;
-    let mut total = Summary::default();
+    let mut total = Total::default();
     for path in &args.files {
         read(path, &mut core, &mut total, &config, usize::from(args.shards), &mut printer)?;
     }
     if let Some(core) = core {
-        conclude(&mut total, &core);
+        total.conclude(&core);
     }
-    printer.summary(&total)?;
-    if total.hosts == 0 && total.packets > 0 {
-        eprintln!(
-            "note: no host of the protected networks opened a contact in this capture; `--protect NETWORK` names \
-             others to watch"
-        );
-    }
+    printer.summary(&total.summary())?;
+    total.notes(config.detect.dark_learning).iter().for_each(|note| eprintln!("note: {note}"));
     printer.output.finish()?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Adds what a finished core came to.
-fn conclude(total: &mut Summary, core: &Lockstep) {
-    let part = core.summary();
-    total.hosts += part.hosts;
-    total.contained += part.contained;
-    total.isolated += part.isolated;
-    total.watched += part.watched;
-    total.seconds += part.seconds;
+/// What all captures came to.
+#[derive(Default)]
+struct Total {
+    packets: u64,
+    frames: FrameCounts,
+    seen: Seen,
+    seconds: f64,
+    /// The longest that one core followed, in seconds.
+    longest: f64,
+    /// Contacts opened by addresses that are not protected.
+    strangers: u64,
+    /// Contacts opened by anybody.
+    openings: u64,
 }
+
+impl Total {
+    /// Adds what a finished core came to. A host of several captures counts once.
+    fn conclude(&mut self, core: &Lockstep) {
+        let part = core.summary();
+        self.seen.join(core.seen());
+        self.seconds += part.seconds;
+        self.longest = self.longest.max(part.seconds);
+    }
+
+    /// Counts a frame, and whose contact it opens.
+    fn count(&mut self, decoded: Result<&Frame<'_>, Undecoded>, protected: &Networks) {
+        self.frames.count(decoded);
+        let source = match decoded.map(|frame| &frame.packet) {
+            Ok(Packet::Tcp(segment)) if segment.flags.opens() => segment.source,
+            Ok(Packet::Udp(datagram)) => datagram.source,
+            _ => return,
+        };
+        self.openings += 1;
+        self.strangers += u64::from(!protected.contains(source));
+    }
+
+    /// How many frames are of which kind that is not decoded, the most first.
+    fn unread(&self) -> Vec<(String, u64)> {
+        let (apart, others) = self.frames.unread();
+        let (types, lengths): (Vec<_>, Vec<_>) = apart.into_iter().partition(|(kind, _)| *kind >= FIRST_ETHERTYPE);
+        let mut kinds: Vec<(String, u64)> =
+            types.into_iter().map(|(kind, count)| (format!("ethertype {kind:#06x}"), count)).collect();
+        kinds.push(("802.3 without SNAP".to_owned(), lengths.iter().map(|(_, count)| count).sum()));
+        kinds.push(("other ethertypes".to_owned(), others));
+        kinds.extend(self.frames.tunnels().map(|(kind, _, closed)| (format!("tunnels ({})", kind.label()), closed)));
+        kinds.extend(
+            self.frames.undecoded().map(|(layer, count)| (format!("cut or malformed ({})", layer.label()), count)),
+        );
+        kinds.retain(|(_, count)| *count > 0);
+        kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        kinds
+    }
+
+    fn summary(&self) -> Summary {
+        Summary {
+            packets: self.packets,
+            undecoded: self.frames.undecoded().map(|(_, count)| count).sum(),
+            unread: self.unread().into_iter().collect(),
+            hosts: self.seen.hosts.len(),
+            contained: self.seen.contained.len(),
+            isolated: self.seen.isolated.len(),
+            watched: self.seen.watched.len(),
+            seconds: self.seconds,
+        }
+    }
+
+    /// What an engineer should know of these captures.
+    fn notes(&self, dark_learning: Duration) -> Vec<String> {
+        let all = self.packets;
+        let mut notes: Vec<String> = self
+            .unread()
+            .into_iter()
+            .map(|(kind, count)| format!("{count} of {all} frames are {kind}, not decoded"))
+            .collect();
+        if self.seen.hosts.is_empty() && self.strangers > 0 {
+            notes.push(
+                "no host of the protected networks opened a contact in this capture; `--protect NETWORK` names others \
+                 to watch"
+                    .to_owned(),
+            );
+        } else if self.openings == 0 && self.unread().iter().map(|(_, count)| count).sum::<u64>() < all {
+            notes.push("nobody opens a contact in this capture".to_owned());
+        }
+        if !self.seen.hosts.is_empty() && self.longest < dark_learning.as_secs_f64() {
+            notes.push(format!(
+                "{:.0} s of capture are less than detect.dark_learning ({}): no address could be known to be dark, so a \
+                 contact to nobody weighs as a plain failure; a lower dark_learning in the file that --config names \
+                 changes that",
+                self.longest,
+                humantime::format_duration(dark_learning)
+            ));
+        }
+        notes
+    }
+}
+
+/// The first EtherType; below is the length of an 802.3 frame.
+const FIRST_ETHERTYPE: u16 = 1536;
 
 /// Reads one file to its end.
 fn read(
     path: &Path,
     core: &mut Option<Lockstep>,
-    total: &mut Summary,
+    total: &mut Total,
     config: &Config,
     shards: usize,
     printer: &mut Printer,
@@ -95,15 +181,15 @@ fn read(
             begun = true;
             // A file from before the last one's end is another story: its times do not fit this core's.
             if let Some(old) = core.take_if(|core| at < core.now()) {
-                conclude(total, &old);
+                total.conclude(&old);
                 eprintln!("note: {}: begins before the capture before it ends; starting afresh", path.display());
             }
         }
+        total.count(frame.as_ref().map_err(|reason| *reason), &config.detect.protected);
         let core = core.get_or_insert_with(fresh);
-        if let Some(frame) = frame {
+        if let Ok(frame) = frame {
             core.frame(frame);
         } else {
-            total.undecoded += 1;
             let at = at.max(core.now());
             core.advance(at);
         }
@@ -178,10 +264,14 @@ impl Printer {
         if self.lines > 0 {
             writeln!(self.output)?;
         }
-        let Summary { packets, undecoded, hosts, contained, isolated, watched, seconds } = summary;
+        let Summary { packets, undecoded, unread, hosts, contained, isolated, watched, seconds } = summary;
+        let unread = match unread.values().sum::<u64>().saturating_sub(*undecoded) {
+            0 => String::new(),
+            kinds => format!(", {kinds} of kinds that are not decoded"),
+        };
         writeln!(
             self.output,
-            "{packets} packets ({undecoded} undecoded) over {seconds:.1} s, {hosts} hosts: \
+            "{packets} packets ({undecoded} undecoded{unread}) over {seconds:.1} s, {hosts} hosts: \
              {contained} contained, {isolated} isolated, {watched} watched"
         )?;
         Ok(())

@@ -10,7 +10,7 @@ use super::client::Client;
 use super::output::{BAD, DIM, GOOD, HEADING, NOTE};
 use super::table::{Field, Table, ago, count, moment, span};
 use super::{Global, Output};
-use crate::observe::snapshot::{InterfaceView, Occupancy, Status};
+use crate::observe::snapshot::{DropCause, InterfaceView, Occupancy, Status};
 use crate::respond::Mode;
 
 /// `status` has no options of its own.
@@ -22,6 +22,9 @@ const RECENT: Duration = Duration::from_secs(60);
 
 /// So many tripped zones are shown.
 const ZONES: usize = 5;
+
+/// So many addresses on several links are shown.
+const SHOWN_OVERLAPS: usize = 5;
 
 /// From this share on, a table is shown as filling up.
 const FULL: f64 = 0.8;
@@ -64,6 +67,8 @@ fn print(status: &Status, out: &mut Output) -> io::Result<()> {
     breaker(status, out)?;
     fuse(status, out)?;
     firewall(status, out)?;
+    hidden(status, out)?;
+    overlaps(status, out)?;
     config(status, out)?;
     store(status, out)?;
     memory(status, out)?;
@@ -143,10 +148,13 @@ fn firewall(status: &Status, out: &mut Output) -> io::Result<()> {
     let dropped = match status.mode {
         Mode::Enforce => format!(
             "{} packets dropped by contain, {} by isolate",
-            count(firewall.contain_drops),
-            count(firewall.isolate_drops)
+            count(firewall.drops_by(DropCause::Contain).0),
+            count(firewall.drops_by(DropCause::Isolate).0)
         ),
-        Mode::Monitor => format!("{} packets would have been dropped", count(firewall.would_drop)),
+        Mode::Monitor => {
+            let would: u64 = firewall.drops.iter().map(|drops| drops.would_drop).sum();
+            format!("{} packets would have been dropped", count(would))
+        }
     };
     if firewall.in_place {
         line(out, "Firewall", &format!("{GOOD}in place{GOOD:#}, {dropped}"))?;
@@ -185,6 +193,66 @@ fn firewall(status: &Status, out: &mut Output) -> io::Result<()> {
         let times = times(repairs.count);
         let (kind, last) = (repairs.kind.label(), ago(repairs.last, status.at));
         line(out, "", &format!("{NOTE}{kind} changed by somebody else, put right {times}, last {last}{NOTE:#}"))?;
+    }
+    Ok(())
+}
+
+/// What hides packets from inspection, where there is any.
+fn hidden(status: &Status, out: &mut Output) -> io::Result<()> {
+    let hidden = &status.hidden;
+    let (dropped, would) = status.firewall.drops_by(DropCause::Fragment);
+    if hidden.fragments + dropped + would > 0 {
+        let done = match status.mode {
+            Mode::Enforce => format!("{} dropped in the kernel", count(dropped)),
+            Mode::Monitor => format!("{} would have been dropped", count(would)),
+        };
+        let text = format!("{} captured that hide a transport header, {done}", count(hidden.fragments));
+        line(out, "Fragments", &format!("{NOTE}{text}{NOTE:#}"))?;
+    }
+    if hidden.tags + hidden.pppoe > 0 {
+        let (tags, pppoe) = (count(hidden.tags), count(hidden.pppoe));
+        line(out, "Frames", &format!("{NOTE}{tags} behind two VLAN tags, {pppoe} in PPPoE{NOTE:#}"))?;
+        if !hidden.by_card.is_empty() {
+            let text =
+                format!("on {} those of a card that is acted on are dropped as a whole", hidden.by_card.join(", "));
+            line(out, "", &text)?;
+        }
+        if !hidden.unmatched.is_empty() {
+            let text =
+                format!("on {} the kernel does not match them: nothing of them is shut", hidden.unmatched.join(", "));
+            line(out, "", &format!("{NOTE}{text}{NOTE:#}"))?;
+        }
+    }
+    let mut what = "Tunnels";
+    for tunnel in &hidden.tunnels {
+        let link = if tunnel.link.is_empty() { String::new() } else { format!(" on {}", tunnel.link) };
+        let text = format!(
+            "{} from {}{link} to {}, began {}",
+            tunnel.kind,
+            tunnel.host,
+            tunnel.peer,
+            ago(tunnel.since, status.at)
+        );
+        line(out, what, &format!("{NOTE}{text}{NOTE:#}"))?;
+        what = "";
+    }
+    Ok(())
+}
+
+/// Addresses that are in use on several links.
+fn overlaps(status: &Status, out: &mut Output) -> io::Result<()> {
+    let overlaps = &status.overlaps;
+    let mut what = "Overlaps";
+    for overlap in overlaps.first.iter().take(SHOWN_OVERLAPS) {
+        let text =
+            format!("{} is in use on {}: a host each, judged apart", overlap.address, overlap.links.join(" and "));
+        line(out, what, &format!("{NOTE}{text}{NOTE:#}"))?;
+        what = "";
+    }
+    let more = overlaps.total.saturating_sub(overlaps.first.len().min(SHOWN_OVERLAPS));
+    if more > 0 {
+        let more = u64::try_from(more).unwrap_or(u64::MAX);
+        line(out, "", &format!("and {} more addresses on several links", count(more)))?;
     }
     Ok(())
 }

@@ -60,8 +60,8 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
                 }
             }
             match frame {
-                Some(frame) => measure.frame(frame),
-                None => measure.undecoded(at),
+                Ok(frame) => measure.frame(frame),
+                Err(_) => measure.undecoded(at),
             }
             Ok(())
         })?;

@@ -36,6 +36,17 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
 }
 
 fn print(view: &WhyView, out: &mut Output) -> io::Result<()> {
+    part(view, out)?;
+    for other in &view.elsewhere {
+        let link = if other.link.is_empty() { "another link" } else { other.link.as_str() };
+        writeln!(out, "\n{HEADING}The same address on {link}: another host{HEADING:#}\n")?;
+        part(other, out)?;
+    }
+    Ok(())
+}
+
+/// Whoever uses the address on one link.
+fn part(view: &WhyView, out: &mut Output) -> io::Result<()> {
     writeln!(out, "{HEADING}{}{HEADING:#}", local(&view.summary))?;
     if let Some(host) = view.host.as_ref().filter(|host| host.last_seen > Timestamp::ZERO) {
         writeln!(out)?;
@@ -101,6 +112,14 @@ fn facts(host: &HostView, now: Timestamp, out: &mut Output) -> io::Result<()> {
             format!("{} of {} within {long}, {} services", window.count, window.limit, window.class.label()),
         )?;
     }
+    line("judged as", judged(host))?;
+    if !host.addresses.is_empty() {
+        let all: Vec<String> = host.addresses.iter().map(ToString::to_string).collect();
+        line("addresses", all.join(", "))?;
+    }
+    if !host.shut.is_empty() {
+        line("shut", host.shut.join(", "))?;
+    }
     line("sits on", place(host))?;
     line("seen", ago(host.last_seen, now))?;
     if let Some(by) = host.exposed_by {
@@ -115,6 +134,17 @@ fn facts(host: &HostView, now: Timestamp, out: &mut Output) -> io::Result<()> {
         line("SMB", format!("as client {}; as server {}{smb1}", all(&smb.client), all(&smb.server)))?;
     }
     Ok(())
+}
+
+/// Whom the evidence is about: a card with all it calls itself, or an address behind a router.
+fn judged(host: &HostView) -> String {
+    if host.is_card {
+        format!("card {}, whatever addresses it uses", host.attachment.mac)
+    } else if host.attachment.interface == "-" {
+        "an address, not seen yet".to_owned()
+    } else {
+        format!("address {}, seen from card {}", host.address, host.attachment.mac)
+    }
 }
 
 fn exempt(exemption: &Exemption) -> String {

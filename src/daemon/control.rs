@@ -21,6 +21,7 @@ use crate::daemon::segment;
 use crate::daemon::shard::{Command, Message};
 use crate::detect::{Directive, Event};
 use crate::firewall::{self, Firewall, Plan};
+use crate::observe::explain::NOT_SHUT;
 use crate::observe::host::HeldView;
 use crate::observe::live::Live;
 use crate::observe::order::Request;
@@ -90,6 +91,8 @@ pub struct Control {
     pub(super) held_changed: bool,
     pub(super) held_shown: Timestamp,
     pub(super) restraint: super::restraint::Restraint,
+    /// Tunnels that protected hosts lately began to use, the latest first.
+    pub(super) tunnels: std::collections::VecDeque<crate::observe::snapshot::TunnelView>,
 }
 
 /// What ends the control task.
@@ -179,6 +182,7 @@ impl Control {
             Message::Event(event) => {
                 if let Event::Alarm(alarm) = &event {
                     self.live.tallies.alarmed(alarm);
+                    self.note_tunnel(alarm);
                 }
                 if let Some(event) = self.inquire(event) {
                     self.respond(&event);
@@ -315,8 +319,9 @@ impl Control {
                         && matches!(decision.decision, Verdict::Contain | Verdict::Isolate) =>
                 {
                     decision.enforced = false;
+                    decision.reason.push_str(NOT_SHUT);
                     decision.reason.push_str(
-                        "; not shut: its packets cannot be matched here (behind a second VLAN tag or in PPPoE, and behind a router)",
+                        "its packets cannot be matched here (behind a second VLAN tag or in PPPoE, and behind a router)",
                     );
                 }
                 _ => {}

@@ -119,8 +119,9 @@ pub(super) fn take_over(
         match store.pardons() {
             Ok(pardons) => {
                 for pardon in pardons.iter().filter(|pardon| now < pardon.until) {
-                    responder.restore_pardon(placed(pardon.suspect, &pardon.link, machine), pardon.until);
-                    live.pardon(pardon.host, pardon.until, now);
+                    let suspect = placed(pardon.suspect, &pardon.link, machine);
+                    responder.restore_pardon(suspect, pardon.until);
+                    live.pardon(pardon.host, suspect.link, pardon.until, now);
                 }
             }
             Err(error) => read("pardons", error),
@@ -417,6 +418,6 @@ mod tests {
             [over, lasting].map(|host| responder.pardon(Suspect::address(Link::default(), host)).is_some()),
             [false, true]
         );
-        assert_eq!([over, lasting].map(|host| live.pardoned(host).is_some()), [false, true]);
+        assert_eq!([over, lasting].map(|host| live.pardoned(host, Link::default()).is_some()), [false, true]);
     }
 }

@@ -232,6 +232,7 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         actions: Vec::new(),
         held_changed: true,
         restraint: restraint::Restraint::default(),
+        tunnels: std::collections::VecDeque::new(),
         held_shown: Timestamp::ZERO,
     };
     control.carry_out(&mut actions);

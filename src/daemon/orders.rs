@@ -3,6 +3,7 @@
 use ipnetwork::IpNetwork;
 
 use crate::daemon::control::Control;
+use crate::observe::facts::Facts;
 use crate::observe::host::{ActView, Exempted};
 use crate::observe::order::{Done, Order, Refusal, Request, Target, Which};
 use crate::respond::{Action, By, Known, Ordered, breaker};
@@ -40,15 +41,18 @@ impl Control {
         let message = match order {
             Order::Act { target, verdict, duration, reason } => {
                 let hosts = addresses(target);
-                let total = hosts.len();
                 let mut refused = None;
-                let mut done = 0;
+                let (mut total, mut done) = (0, 0);
                 for host in hosts {
-                    let known = self.known(host);
-                    let ordered = Ordered { host, known: known.as_ref(), verdict, duration, reason: &reason };
-                    match self.responder.order_act(&ordered, who.clone(), now, &mut actions) {
-                        Ok(()) => done += 1,
-                        Err(refusal) => refused = Some(refusal),
+                    let users = self.known(host);
+                    let users: Vec<_> = if users.is_empty() { vec![None] } else { users.iter().map(Some).collect() };
+                    for known in users {
+                        total += 1;
+                        let ordered = Ordered { host, known, verdict, duration, reason: &reason };
+                        match self.responder.order_act(&ordered, who.clone(), now, &mut actions) {
+                            Ok(()) => done += 1,
+                            Err(refusal) => refused = Some(refusal),
+                        }
                     }
                 }
                 match (done, refused) {
@@ -149,16 +153,18 @@ impl Control {
         Ok(Done { message, decisions })
     }
 
-    /// Who uses an address, as far as it was seen.
-    fn known(&self, address: Address) -> Option<Known> {
+    /// Who uses an address, as far as it was seen: several where several links have it.
+    fn known(&self, address: Address) -> Vec<Known> {
         let board = &self.live.board;
-        let line = board.get(address).or_else(|| board.get(board.known_as(address)?))?;
-        let facts = line.facts?;
-        let mut addresses = facts.addresses;
-        if addresses.is_empty() {
-            addresses.push(address);
+        let mut lines = board.lines_of(address);
+        if lines.is_empty() {
+            lines = board.users(address).into_iter().map(|(_, line)| line).collect();
         }
-        Some(Known { suspect: facts.suspect, attachment: facts.attachment, addresses })
+        let known = |facts: Facts| {
+            let addresses = if facts.addresses.is_empty() { vec![address] } else { facts.addresses };
+            Known { suspect: facts.suspect, attachment: facts.attachment, addresses }
+        };
+        lines.into_iter().filter_map(|line| line.facts).map(known).collect()
     }
 
     fn held_ids(&self, which: Which) -> Result<Vec<u64>, Refusal> {

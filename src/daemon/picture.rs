@@ -3,13 +3,24 @@
 use crate::config::model::Backend;
 use crate::daemon::blind::carried;
 use crate::daemon::control::Control;
+use crate::evidence::{Alarm, Detail, Signal};
 use crate::observe::process::{Usage, bound};
 use crate::observe::snapshot::{
-    BreakerView, FirewallView, FuseView, HostCounts, InterfaceView, MemoryView, Occupancy, Status, StoreView,
+    BreakerView, DropCause, Drops, FirewallView, FuseView, HiddenView, HostCounts, InterfaceView, MemoryView,
+    Occupancy, OverlapView, OverlapsView, Status, StoreView, TunnelView,
 };
 use crate::respond::{By, Case, Mode, Switched, Verdict};
 use crate::store::StoreHandle;
+use crate::suspect::{Link, Place};
 use crate::time::Timestamp;
+use crate::wire::frame::{Encapsulation, FragmentKind};
+use crate::wire::{Address, Mac};
+
+/// Tunnels shown.
+const TUNNELS: usize = 16;
+
+/// Addresses shown that are in use on several links.
+const OVERLAPS: usize = 16;
 
 /// Whether an engineer's order, and nothing that the host did, is what a case rests on.
 fn is_ordered(case: &Case) -> bool {
@@ -25,6 +36,53 @@ impl Control {
         }
         let status = self.picture();
         self.live.set_status(status);
+    }
+
+    /// What hides packets, and where the door acts on it all the same.
+    fn hidden(&self, interfaces: &[InterfaceView]) -> HiddenView {
+        let counters = &self.live.counters;
+        let encapsulated = |kind: Encapsulation| {
+            let at = Encapsulation::ALL.iter().position(|known| *known == kind);
+            at.map_or(0, |at| counters.sum(|shard| shard.encapsulated.get(at)))
+        };
+        // Any card behind any two tags: what can be matched depends on the interface alone.
+        let matched = |interface: &&InterfaceView| {
+            let link = Link { interface: interface.index, outer: 1, inner: 1 };
+            self.firewall.reaches(Place::card(link, Mac::default()))
+        };
+        let (by_card, unmatched): (Vec<_>, Vec<_>) =
+            interfaces.iter().filter(|interface| interface.index != 0).partition(matched);
+        let names = |of: Vec<&InterfaceView>| of.into_iter().map(|interface| interface.name.clone()).collect();
+        HiddenView {
+            tunnels: self.tunnels.iter().cloned().collect(),
+            fragments: FragmentKind::ALL
+                .iter()
+                .map(|kind| counters.sum(|shard| shard.fragments.get(*kind as usize)))
+                .sum(),
+            tags: encapsulated(Encapsulation::Tags),
+            pppoe: encapsulated(Encapsulation::Pppoe),
+            by_card: names(by_card),
+            unmatched: names(unmatched),
+        }
+    }
+
+    /// Keeps a tunnel that a protected host began to use.
+    pub(super) fn note_tunnel(&mut self, alarm: &Alarm) {
+        let begun = alarm.evidence.iter().rev().find_map(|evidence| match evidence.detail {
+            Detail::Tunnel { kind, .. } => Some((evidence.peer, kind)),
+            _ => None,
+        });
+        let Some((peer, kind)) = begun.filter(|_| alarm.signal == Signal::Tunnel) else { return };
+        let (host, kind) = (alarm.host, kind.label().to_owned());
+        let link = self.responder.settings().link_name(alarm.suspect.link);
+        let view = TunnelView { kind, host, link, peer, since: alarm.at };
+        let same = |known: &TunnelView| {
+            (&known.kind, known.host, &known.link, known.peer) == (&view.kind, view.host, &view.link, view.peer)
+        };
+        if !self.tunnels.iter().any(same) {
+            self.tunnels.push_front(view);
+            self.tunnels.truncate(TUNNELS);
+        }
     }
 
     fn picture(&mut self) -> Status {
@@ -46,7 +104,7 @@ impl Control {
             devices.push(first.unwrap_or((name, None, None, 0)));
             devices.extend(renamed.map(|other| (&other.now, None, Some(name), other.index)));
         }
-        let interfaces = devices
+        let interfaces: Vec<InterfaceView> = devices
             .into_iter()
             .map(|(name, now_called, formerly, index)| {
                 let counters = known.iter().find(|counters| counters.name == *name);
@@ -89,7 +147,20 @@ impl Control {
             isolated_by_order: ordered(Verdict::Isolate),
             held: u64::try_from(self.responder.held().count()).unwrap_or(u64::MAX),
         };
+        let link_name = |link| self.responder.settings().link_name(link);
+        let (first, total) = self.live.board.overlaps(now, OVERLAPS);
+        let overlap = |(address, links): (Address, Vec<Link>)| OverlapView {
+            address,
+            links: links.into_iter().map(link_name).collect(),
+        };
+        let overlaps = OverlapsView { total, first: first.into_iter().map(overlap).collect() };
+        let hidden = self.hidden(&interfaces);
         let packets = |name: &str| self.counters.count(name).packets;
+        let drops = DropCause::ALL.map(|cause| Drops {
+            cause,
+            dropped: packets(&format!("{}_dropped", cause.label())),
+            would_drop: packets(&format!("{}_would_drop", cause.label())),
+        });
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             mode: config.gateway.mode,
@@ -126,14 +197,14 @@ impl Control {
                 error: self.firewall_error.clone(),
                 repairs: self.repairs.clone(),
                 deletions: self.deletions.clone(),
-                contain_drops: packets("contain_dropped"),
-                isolate_drops: packets("isolate_dropped"),
-                would_drop: packets("contain_would_drop") + packets("isolate_would_drop"),
+                drops: drops.to_vec(),
                 counted: (!enforce)
                     .then(|| Switched::new(self.responder.cases().map(|case| case.host).collect(), now))
                     .flatten(),
                 switched: self.responder.switched().filter(|_| enforce).cloned(),
             },
+            hidden,
+            overlaps,
             memory: MemoryView { resident: Usage::now().resident_bytes, bound: bound(&config) },
         }
     }

@@ -15,12 +15,13 @@ use tokio::sync::mpsc::error::TrySendError;
 use crate::capture::{Interest, Read, Source, Statistics, fanout};
 use crate::detect::{self, Detector, Directive, Event};
 use crate::observe::board::Published;
-use crate::observe::counters::{InterfaceCounters, ShardCounters, Table};
+use crate::observe::counters::{Cell, Counters, InterfaceCounters, ShardCounters, Table};
 use crate::observe::facts::Facts;
 use crate::observe::live::Live;
 use crate::sys::clock::Clock;
 use crate::time::Timestamp;
 use crate::track::Shared;
+use crate::wire::FrameCounts;
 use crate::wire::decode::decode;
 use crate::wire::frame::Direction;
 
@@ -98,7 +99,10 @@ pub struct Shard {
 #[derive(Default)]
 struct Seen {
     interfaces: Vec<(u32, Arc<InterfaceCounters>, [u64; 2], Timestamp)>,
-    undecoded: [u64; crate::wire::frame::Undecoded::ALL.len()],
+    frames: FrameCounts,
+    /// Ethertypes that were not read: how many frames of each are put up already, and where.
+    unread: Vec<(u16, u64, Arc<Cell>)>,
+    other_unread: u64,
     packets: u64,
 }
 
@@ -110,6 +114,30 @@ impl Seen {
             *(if direction == Direction::In { inward } else { outward }) += 1;
             *last = at;
         }
+    }
+
+    /// Puts up what frames were, by kind.
+    fn put_kinds(&mut self, counters: &ShardCounters, all: &Counters) {
+        let Seen { frames, unread, other_unread, .. } = self;
+        frames.undecoded().enumerate().for_each(|(at, (_, count))| counters.undecoded.set(at, count));
+        frames.fragments().enumerate().for_each(|(at, (_, count))| counters.fragments.set(at, count));
+        frames.encapsulations().enumerate().for_each(|(at, (_, count))| counters.encapsulated.set(at, count));
+        for (at, (_, opened, closed)) in frames.tunnels().enumerate() {
+            counters.tunnels_opened.set(at, opened);
+            counters.tunnels_closed.set(at, closed);
+        }
+        let (apart, others) = frames.unread();
+        for (ethertype, count) in apart {
+            if !unread.iter().any(|(known, ..)| *known == ethertype) {
+                unread.push((ethertype, 0, all.ethertype(ethertype)));
+            }
+            if let Some((_, put, cell)) = unread.iter_mut().find(|(known, ..)| *known == ethertype) {
+                cell.add(count.saturating_sub(*put));
+                *put = count;
+            }
+        }
+        all.other_ethertypes().add(others.saturating_sub(*other_unread));
+        *other_unread = others;
     }
 }
 
@@ -133,15 +161,12 @@ impl Shard {
             let outcome = self.source.read(wait, &mut |meta, link, bytes| {
                 order += 1;
                 seen.frame(meta.interface, meta.direction, meta.at);
-                match decode(meta, link, bytes) {
+                let decoded = decode(meta, link, bytes);
+                seen.frames.count(decoded.as_ref().map_err(|reason| *reason));
+                match decoded {
                     // The filter in the kernel passes a little more than this; a replay asks the same.
                     Ok(frame) if interest.takes(&frame) => detector.frame(&frame, order),
-                    Ok(_) => {}
-                    Err(reason) => {
-                        if let Some(count) = seen.undecoded.get_mut(reason as usize) {
-                            *count += 1;
-                        }
-                    }
+                    Ok(_) | Err(_) => {}
                 }
             });
             if let Err(error) = outcome {
@@ -222,7 +247,8 @@ impl Shard {
         let counters = &self.counters;
         counters.alive.set(now.nanos());
         counters.packets.set(seen.packets);
-        counters.undecoded.set_all(&seen.undecoded);
+        seen.put_kinds(counters, &self.live.counters);
+        counters.sampled.set(self.source.sampled().into());
         for (_, interface, [inward, outward], last) in &mut seen.interfaces {
             interface.packets_in.add(std::mem::take(inward));
             interface.packets_out.add(std::mem::take(outward));

@@ -24,7 +24,7 @@ const MOST: usize = 64;
 const MOST_TOLD: usize = 256;
 
 /// Who was told, and when.
-pub(super) type Told = HashMap<Address, Timestamp>;
+pub(super) type Told = HashMap<(Address, u32), Timestamp>;
 
 impl Control {
     /// Tells whom the fuse limits now.
@@ -36,15 +36,17 @@ impl Control {
         let enforced = self.responder.settings().mode == Mode::Enforce;
         for (place, packets) in limited {
             // A card that nobody has seen an address of is counted all the same.
-            let Some(host) = self.live.board.at(place) else { continue };
+            let Some((host, line)) = self.live.board.at(place) else { continue };
+            let key = (host, place.link.interface);
             if self.throttled.len() >= MOST_TOLD {
                 return;
             }
-            if self.responder.case(host).is_some() || self.throttled.contains_key(&host) {
+            let on_it = |case: &crate::respond::Case| [0, place.link.interface].contains(&case.suspect.link.interface);
+            if self.responder.cases_of(host).any(on_it) || self.throttled.contains_key(&key) {
                 continue;
             }
-            self.throttled.insert(host, now);
-            let line = self.live.board.get(host).and_then(|line| line.facts);
+            self.throttled.insert(key, now);
+            let line = line.and_then(|line| line.facts);
             let verb = if enforced { "limits" } else { "would limit" };
             let decision = Decision {
                 at: now,

@@ -7,7 +7,7 @@
 //!
 //! Bounded: quiet hosts (no score, no evidence) are taken in up to seven eighths of the capacity, the last eighth is
 //! kept for suspects; [`Board::trim`], called by the control task, makes room again by dropping the least suspicious
-//! host that has been idle longest. A host that is acted on is never dropped, and may be entered even when the table is
+//! host that has been idle longest. An address that is in use on several links has a line for each: it is several hosts. A host that is acted on is never dropped, and may be entered even when the table is
 //! full: how many those are is bounded by the responder.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -21,12 +21,16 @@ use super::host::{NearMiss, WindowFill};
 use super::snapshot::{HostCounts, Occupancy};
 use crate::evidence::{Alarm, Evidence};
 use crate::respond::Verdict;
-use crate::suspect::{Place, Who};
+use crate::suspect::{Link, Place, Suspect, Who};
 use crate::time::Timestamp;
 use crate::track::hosts::{ANY_WINDOWS, LATERAL_WINDOWS};
 use crate::wire::Address;
 use crate::wire::smb::Dialect;
 
+/// Most links that one address is shown on.
+const MOST_LINKS: usize = 64;
+/// How lately an address must have been seen on each of several links to be in use there.
+const IN_USE: Duration = Duration::from_mins(10);
 /// How near a host's decision must have been to be a near miss, in thousandths.
 const NEAR_MISS: u32 = 500;
 /// A watch is over once the host is no nearer than this, in thousandths, and [`WATCH`] has passed.
@@ -60,6 +64,8 @@ impl Standing {
 /// One host's line on the board.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Line {
+    /// Its link; interface 0 where that is not known.
+    pub link: Link,
     /// What its shard said last.
     pub facts: Option<Facts>,
     /// What is decided about it, if anything.
@@ -71,6 +77,16 @@ pub struct Line {
 impl Line {
     fn acted(&self) -> bool {
         self.standing.is_some_and(Standing::acted)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.standing.is_none() && self.facts.is_none() && !self.smb.any()
+    }
+
+    /// The card that it is judged as, on its link.
+    #[must_use]
+    pub fn card(&self) -> Option<Suspect> {
+        self.facts.as_ref().map(|facts| facts.suspect).filter(|suspect| matches!(suspect.who, Who::Card(_)))
     }
 
     fn seen(&self) -> Timestamp {
@@ -92,6 +108,45 @@ impl Line {
     }
 }
 
+/// Where the line of a link is among an address's: where the link is not known, that of whoever is acted on, or the first;
+/// what is known of an address without a link belongs to the first link that shows.
+fn seat_of(lines: &[Line], link: Link) -> Option<&Line> {
+    if link.interface == 0 {
+        return lines.iter().find(|line| line.acted()).or(lines.first());
+    }
+    lines.iter().find(|line| line.link == link).or_else(|| lines.iter().find(|line| line.link.interface == 0))
+}
+
+fn seat(lines: &mut [Line], link: Link) -> Option<&mut Line> {
+    let at = {
+        let line = seat_of(lines, link)?;
+        lines.iter().position(|other| std::ptr::eq(other, line))?
+    };
+    let line = lines.get_mut(at)?;
+    if link.interface != 0 {
+        line.link = link;
+    }
+    Some(line)
+}
+
+/// Adds a line to those found, one a link: the latest facts, the address and the standing of one that is acted on.
+fn join(found: &mut Vec<(Address, Line)>, host: Address, line: &Line) {
+    let Some((called, known)) = found.iter_mut().find(|(_, known)| known.link == line.link) else {
+        found.push((host, line.clone()));
+        return;
+    };
+    let (said, new) = (known.facts.as_ref().map(|facts| facts.at), line.facts.as_ref().map(|facts| facts.at));
+    let is_newer = said < new;
+    if is_newer {
+        known.facts.clone_from(&line.facts);
+    }
+    if line.acted() || (is_newer && !known.acted()) {
+        *called = host;
+        known.standing = line.standing.or(known.standing);
+    }
+    known.smb.join(line.smb);
+}
+
 /// What became of a publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
@@ -106,7 +161,7 @@ pub enum Published {
 /// The shared host table.
 #[derive(Debug)]
 pub struct Board {
-    lines: DashMap<Address, Line, foldhash::fast::RandomState>,
+    lines: DashMap<Address, Vec<Line>, foldhash::fast::RandomState>,
     capacity: usize,
     used: AtomicUsize,
     evicted: AtomicU64,
@@ -132,108 +187,187 @@ impl Board {
     #[must_use]
     pub const fn bytes(capacity: usize) -> usize {
         // The table grows by doubling and is at most seven eighths full; while it grows, old and new stand side by side.
-        let place = (size_of::<(Address, Line)>() + 1) * 3;
+        let place = (size_of::<(Address, Vec<Line>)>() + 1) * 3 + size_of::<Line>();
         let windows = (LATERAL_WINDOWS + ANY_WINDOWS) * size_of::<WindowFill>();
         capacity * (place + windows + Alarm::EVIDENCE * size_of::<Evidence>())
     }
 
     /// Puts up what a shard knows of a host; never waits.
     pub fn try_publish(&self, host: Address, facts: Facts) -> Published {
+        let link = facts.suspect.link;
+        let room = if facts.suspicious() { self.capacity } else { self.capacity - self.capacity / 8 };
         let Some(entry) = self.lines.try_entry(host) else { return Published::Busy };
+        if self.with_line(entry, link, room, |line| line.update(facts)) { Published::Yes } else { Published::Full }
+    }
+
+    /// Changes the line of a link, a new one if there is room: `false`, and counted, if there is none.
+    fn with_line(
+        &self,
+        entry: Entry<'_, Address, Vec<Line>>,
+        link: Link,
+        room: usize,
+        change: impl FnOnce(&mut Line),
+    ) -> bool {
+        let is_full = self.used.load(Ordering::Relaxed) >= room;
+        let mut new = Line { link, ..Line::default() };
         match entry {
-            Entry::Occupied(mut line) => line.get_mut().update(facts),
-            Entry::Vacant(place) => {
-                let room = if facts.suspicious() { self.capacity } else { self.capacity - self.capacity / 8 };
-                if self.used.load(Ordering::Relaxed) >= room {
-                    self.refused.fetch_add(1, Ordering::Relaxed);
-                    return Published::Full;
+            Entry::Occupied(mut lines) => {
+                if let Some(line) = seat(lines.get_mut(), link) {
+                    change(line);
+                    return true;
                 }
-                place.insert(Line::default()).update(facts);
-                self.used.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        Published::Yes
-    }
-
-    /// Puts up what a host was seen to speak; a host that is only seen as a server appears here first. For the control
-    /// task: may wait for a reader.
-    pub fn speaks(&self, host: Address, as_server: bool, dialect: Dialect, signing: bool, encryption: bool) {
-        match self.lines.entry(host) {
-            Entry::Occupied(mut line) => line.get_mut().smb.spoke(as_server, dialect, signing, encryption),
-            Entry::Vacant(place) => {
-                if self.used.load(Ordering::Relaxed) >= self.capacity - self.capacity / 8 {
-                    self.refused.fetch_add(1, Ordering::Relaxed);
-                    return;
-                }
-                place.insert(Line::default()).smb.spoke(as_server, dialect, signing, encryption);
-                self.used.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Puts up what is decided about a host, or that nothing is any more. For the control task: may wait for a reader.
-    pub fn stand(&self, host: Address, standing: Option<Standing>) {
-        match self.lines.entry(host) {
-            Entry::Occupied(mut line) => {
-                line.get_mut().standing = standing;
-                if let (true, Some(facts)) = (line.get().acted(), &mut line.get_mut().facts) {
-                    facts.near_miss = None;
-                }
-                if standing.is_none() && line.get().facts.is_none() && !line.get().smb.any() {
-                    line.remove();
-                    self.used.fetch_sub(1, Ordering::Relaxed);
-                }
-            }
-            Entry::Vacant(place) => {
-                if standing.is_some() {
-                    place.insert(Line { standing, ..Line::default() });
+                if !is_full && lines.get().len() < MOST_LINKS {
+                    change(&mut new);
+                    lines.get_mut().push(new);
                     self.used.fetch_add(1, Ordering::Relaxed);
+                    return true;
                 }
             }
+            Entry::Vacant(place) if !is_full => {
+                change(&mut new);
+                place.insert(vec![new]);
+                self.used.fetch_add(1, Ordering::Relaxed);
+                return true;
+            }
+            Entry::Vacant(_) => {}
+        }
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        false
+    }
+
+    /// Puts up what a host was seen to speak, on whichever link; a host that is only seen as a server appears here first.
+    /// For the control task: may wait for a reader.
+    pub fn speaks(&self, host: Address, as_server: bool, dialect: Dialect, signing: bool, encryption: bool) {
+        let room = self.capacity - self.capacity / 8;
+        let speak = |line: &mut Line| line.smb.spoke(as_server, dialect, signing, encryption);
+        self.with_line(self.lines.entry(host), Link::default(), room, speak);
+    }
+
+    /// Puts up what is decided about a host on a link, or that nothing is any more. For the control task: may wait for a
+    /// reader.
+    pub fn stand(&self, host: Address, link: Link, standing: Option<Standing>) {
+        let mut lines = self.lines.entry(host).or_default();
+        if let Some(line) = seat(&mut lines, link) {
+            line.standing = standing;
+            if let (true, Some(facts)) = (line.acted(), &mut line.facts) {
+                facts.near_miss = None;
+            }
+            let before = lines.len();
+            lines.retain(|line| !line.is_empty());
+            self.used.fetch_sub(before - lines.len(), Ordering::Relaxed);
+        } else if standing.is_some() {
+            lines.push(Line { link, standing, ..Line::default() });
+            self.used.fetch_add(1, Ordering::Relaxed);
+        }
+        if lines.is_empty() {
+            drop(lines);
+            self.lines.remove_if(&host, |_, lines| lines.is_empty());
         }
     }
 
-    /// One host's line.
+    /// The line of an address: of several, one that is acted on, else the one last seen.
     #[must_use]
     pub fn get(&self, host: Address) -> Option<Line> {
-        self.lines.get(&host).map(|line| line.value().clone())
+        let lines = self.lines.get(&host)?;
+        lines.iter().max_by_key(|line| (line.acted(), line.seen())).cloned()
     }
 
-    /// The address that a host is known by here, if `address` is one of its others. Looks at everybody: for the API.
+    /// All lines of an address, one a link.
     #[must_use]
-    pub fn known_as(&self, address: Address) -> Option<Address> {
-        let uses = |line: &Line| line.facts.as_ref().is_some_and(|facts| facts.addresses.contains(&address));
-        self.lines.iter().find(|line| uses(line.value())).map(|line| *line.key())
+    pub fn lines_of(&self, host: Address) -> Vec<Line> {
+        self.lines.get(&host).map(|lines| lines.value().clone()).unwrap_or_default()
+    }
+
+    /// The line of an address on a link.
+    #[must_use]
+    pub fn on(&self, host: Address, link: Link) -> Option<Line> {
+        self.lines.get(&host)?.iter().find(|line| line.link == link).cloned()
+    }
+
+    /// Everybody who uses an address, one a link, with the address that each is called by: one that is acted on, else the one
+    /// last used. What is known is the latest that was said of it. Looks at everybody: for the API and for orders.
+    #[must_use]
+    pub fn users(&self, address: Address) -> Vec<(Address, Line)> {
+        let mut found: Vec<(Address, Line)> = Vec::new();
+        let mut cards: Vec<Suspect> = Vec::new();
+        let uses = |host: Address, line: &Line| {
+            host == address || line.facts.as_ref().is_some_and(|facts| facts.addresses.contains(&address))
+        };
+        self.each(|host, line| {
+            if uses(host, line) {
+                cards.extend(line.card());
+                join(&mut found, host, line);
+            }
+        });
+        // A card is acted on under the address that it had then.
+        self.each(|host, line| {
+            if !uses(host, line) && line.card().is_some_and(|card| cards.contains(&card)) {
+                join(&mut found, host, line);
+            }
+        });
+        found.sort_by_key(|(_, line)| std::cmp::Reverse((line.acted(), line.seen())));
+        found
     }
 
     /// The address that whoever sends from a place was last seen with. Looks at everybody.
     #[must_use]
-    pub fn at(&self, place: Place) -> Option<Address> {
+    pub fn at(&self, place: Place) -> Option<(Address, Option<Line>)> {
+        let interface = place.link.interface;
+        let there = |line: &&Line| line.facts.as_ref().is_some_and(|facts| facts.attachment.interface == interface);
         let card = match place.source {
             Who::Card(card) => card,
-            Who::Address(address) => return Some(address),
+            Who::Address(address) => {
+                let line = self.lines.get(&address).and_then(|lines| lines.iter().find(there).cloned());
+                return Some((address, line));
+            }
             Who::Network(_) => return None,
         };
-        let interface = place.link.interface;
-        let there = |facts: &Facts| facts.attachment.mac == card && facts.attachment.interface == interface;
-        self.lines
-            .iter()
-            .filter_map(|line| Some((line.value().facts.as_ref().filter(|facts| there(facts))?.seen, *line.key())))
-            .max()
-            .map(|(_, address)| address)
+        let mut last: Option<(Address, Line)> = None;
+        self.each(|host, line| {
+            let is_its = line.facts.as_ref().is_some_and(|facts| facts.attachment.mac == card) && there(&line);
+            if is_its && last.as_ref().is_none_or(|(_, last)| last.seen() <= line.seen()) {
+                last = Some((host, line.clone()));
+            }
+        });
+        last.map(|(host, line)| (host, Some(line)))
     }
 
-    /// What is decided about one host.
+    /// What is decided about one host on a link.
     #[must_use]
-    pub fn standing(&self, host: Address) -> Option<Standing> {
-        self.lines.get(&host).and_then(|line| line.standing)
+    pub fn standing(&self, host: Address, link: Link) -> Option<Standing> {
+        seat_of(&self.lines.get(&host)?, link).and_then(|line| line.standing)
+    }
+
+    /// What is decided about whoever uses an address: the most of it.
+    #[must_use]
+    pub fn any_standing(&self, host: Address) -> Option<Standing> {
+        self.get(host).and_then(|line| line.standing)
     }
 
     /// Looks at every line, one part of the table locked for reading at a time.
     pub fn each(&self, mut look: impl FnMut(Address, &Line)) {
-        for line in &self.lines {
-            look(*line.key(), line.value());
+        for lines in &self.lines {
+            lines.value().iter().for_each(|line| look(*lines.key(), line));
         }
+    }
+
+    /// Addresses that are in use on several links now, with those links: at most `most` of them, and how many there are.
+    #[must_use]
+    pub fn overlaps(&self, now: Timestamp, most: usize) -> (Vec<(Address, Vec<Link>)>, usize) {
+        let mut found = Vec::new();
+        for lines in &self.lines {
+            let used =
+                |line: &&Line| line.link.interface != 0 && line.facts.is_some() && now.since(line.seen()) <= IN_USE;
+            let mut links: Vec<Link> = lines.value().iter().filter(used).map(|line| line.link).collect();
+            if links.len() > 1 {
+                links.sort_unstable();
+                found.push((*lines.key(), links));
+            }
+        }
+        let total = found.len();
+        found.sort_unstable();
+        found.truncate(most);
+        (found, total)
     }
 
     /// Hosts on the board.
@@ -283,7 +417,7 @@ impl Board {
     /// task, about once a second. `tracked` is left to the shards' own tables.
     pub fn survey(&self, now: Timestamp, decay: Duration) -> HostCounts {
         let mut counts = HostCounts::default();
-        let mut outlived = Vec::new();
+        let mut outlived: Vec<(Address, Link)> = Vec::new();
         self.each(|host, line| match line.standing.map(|standing| (standing.verdict, standing.since)) {
             Some((Verdict::Contain, _)) => counts.contained += 1,
             Some((Verdict::Isolate, _)) => counts.isolated += 1,
@@ -291,7 +425,7 @@ impl Board {
             Some((Verdict::Watch | Verdict::Throttle, since)) => {
                 let near = line.facts.as_ref().map_or(0, |facts| facts.nearness_at(now, decay));
                 if near < FAR && now.since(since) >= WATCH {
-                    outlived.push(host);
+                    outlived.push((host, line.link));
                 } else {
                     counts.watched += 1;
                 }
@@ -299,8 +433,8 @@ impl Board {
             Some((Verdict::Release, _)) | None => {}
         });
         self.near_misses.fetch_add(u64::try_from(outlived.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        for host in outlived {
-            self.stand(host, None);
+        for (host, link) in outlived {
+            self.stand(host, link, None);
         }
         counts
     }
@@ -313,11 +447,11 @@ impl Board {
             return 0;
         }
         let surplus = used - self.capacity / 8 * 5;
-        let mut candidates: Vec<(u32, Timestamp, Address)> = Vec::with_capacity(used);
+        let mut candidates: Vec<(u32, Timestamp, Address, Link)> = Vec::with_capacity(used);
         self.each(|host, line| {
             if !line.acted() {
                 let near = line.facts.as_ref().map_or(0, |facts| facts.nearness_at(now, decay));
-                candidates.push((near, line.seen(), host));
+                candidates.push((near, line.seen(), host, line.link));
             }
         });
         if surplus < candidates.len() {
@@ -325,11 +459,18 @@ impl Board {
             candidates.truncate(surplus);
         }
         let mut dropped = 0;
-        for (_, seen, host) in candidates {
+        for (_, seen, host, link) in candidates {
             // It may have been published or decided about again since it was looked at.
-            let idle = |_: &Address, line: &Line| !line.acted() && line.seen() == seen;
-            if self.lines.remove_if(&host, idle).is_some() {
-                dropped += 1;
+            let idle = |line: &Line| line.link == link && !line.acted() && line.seen() == seen;
+            if let Some(mut lines) = self.lines.get_mut(&host) {
+                let before = lines.len();
+                lines.retain(|line| !idle(line));
+                dropped += before - lines.len();
+                let none_left = lines.is_empty();
+                drop(lines);
+                if none_left {
+                    self.lines.remove_if(&host, |_, lines| lines.is_empty());
+                }
             }
         }
         self.used.fetch_sub(dropped, Ordering::Relaxed);
@@ -381,7 +522,7 @@ mod tests {
         for n in 0..60 {
             board.try_publish(host(n), facts(u64::from(n), 0));
         }
-        board.stand(host(0), Some(standing()));
+        board.stand(host(0), Link::default(), Some(standing()));
         for n in 60..70 {
             board.try_publish(host(n), facts(0, 5000));
         }
@@ -403,9 +544,9 @@ mod tests {
         for n in 0..8 {
             board.try_publish(host(n), facts(1, 1));
         }
-        board.stand(host(99), Some(standing()));
+        board.stand(host(99), Link::default(), Some(standing()));
         assert_eq!(board.get(host(99)).unwrap().standing, Some(standing()));
-        board.stand(host(99), None);
+        board.stand(host(99), Link::default(), None);
         assert_eq!(board.get(host(99)), None);
         assert_eq!(board.len(), 8);
     }
@@ -423,6 +564,56 @@ mod tests {
         }
         assert_eq!(board.len(), 7, "servers that were only seen answering leave room for suspects");
         assert!(board.trim(NOW, DECAY) > 0);
+    }
+
+    #[test]
+    fn the_same_address_on_two_links_is_two_hosts() {
+        let board = Board::new(80);
+        let on = |interface, seen, score| {
+            let suspect = Suspect::address(Link::untagged(interface), host(1));
+            Facts { suspect, ..facts(seen, score) }
+        };
+        board.speaks(host(1), true, Dialect::Smb311, false, false);
+        board.try_publish(host(1), on(3, 5, 4000));
+        board.try_publish(host(1), on(4, 6, 0));
+        assert_eq!(board.len(), 2, "what was known of it without a link is the first one's");
+        board.stand(host(1), Link::untagged(3), Some(standing()));
+        assert_eq!(board.standing(host(1), Link::untagged(3)), Some(standing()));
+        assert_eq!(board.standing(host(1), Link::untagged(4)), None);
+        let users = board.users(host(1));
+        let links: Vec<(u32, bool)> = users.iter().map(|(_, line)| (line.link.interface, line.acted())).collect();
+        assert_eq!(links, [(3, true), (4, false)]);
+        let links = vec![Link::untagged(3), Link::untagged(4)];
+        assert_eq!(board.overlaps(NOW, 16), (vec![(host(1), links)], 1));
+        assert_eq!(board.overlaps(Timestamp::from_secs(7000), 16).1, 0, "one of them moved, or left");
+        board.stand(host(1), Link::untagged(3), None);
+        assert_eq!(board.survey(NOW, DECAY).contained, 0);
+    }
+
+    #[test]
+    fn a_card_is_found_by_each_of_its_addresses_with_what_is_decided_about_it() {
+        let board = Board::new(80);
+        let suspect = Suspect::card(Link::untagged(3), crate::wire::Mac([2, 0, 0, 0, 0, 9]));
+        board.try_publish(host(1), Facts { suspect, ..facts(1, 9900) });
+        board.stand(host(1), suspect.link, Some(standing()));
+        board.try_publish(host(2), Facts { suspect, addresses: vec![host(1), host(2)], ..facts(2, 9950) });
+        for asked in [host(1), host(2)] {
+            let users = board.users(asked);
+            let [(called, line)] = &users[..] else { panic!("{users:?}") };
+            assert_eq!((*called, line.standing), (host(1), Some(standing())));
+            assert_eq!(line.facts.as_ref().map(|facts| facts.score), Some(Score(9950)), "the latest facts");
+        }
+        assert_eq!(board.users(host(3)), []);
+    }
+
+    #[test]
+    fn one_address_on_ever_more_links_is_bounded() {
+        let board = Board::new(1000);
+        for tag in 1..=900 {
+            let suspect = Suspect::address(Link { interface: 3, outer: tag, inner: 0 }, host(1));
+            board.try_publish(host(1), Facts { suspect, ..facts(1, 0) });
+        }
+        assert_eq!(board.len(), MOST_LINKS);
     }
 
     #[test]
@@ -444,7 +635,7 @@ mod tests {
         board.try_publish(host(1), facts(2, 8000));
         board.try_publish(host(1), facts(3, 100));
         assert_eq!(miss(&board), Some(Score(8000)));
-        board.stand(host(1), Some(standing()));
+        board.stand(host(1), Link::default(), Some(standing()));
         assert_eq!(miss(&board), None);
     }
 
@@ -453,8 +644,8 @@ mod tests {
         let board = Board::new(8);
         let watch = Standing { verdict: Verdict::Watch, enforced: false, ..standing() };
         board.try_publish(host(1), facts(0, 5000));
-        board.stand(host(1), Some(watch));
-        board.stand(host(2), Some(standing()));
+        board.stand(host(1), Link::default(), Some(watch));
+        board.stand(host(2), Link::default(), Some(standing()));
         let counts = board.survey(Timestamp::from_secs(600), DECAY);
         assert_eq!((counts.watched, counts.contained), (1, 1), "four nats are left");
         let counts = board.survey(Timestamp::from_secs(1800), DECAY);

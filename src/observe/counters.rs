@@ -12,11 +12,14 @@ use crate::detect::Signal;
 pub use crate::detect::counters::{Outcome, Unverified};
 pub use crate::detect::smb::{Condition, Feature};
 use crate::time::Timestamp;
-use crate::wire::frame::Undecoded;
+use crate::wire::frame::{Encapsulation, FragmentKind, TunnelKind, Undecoded};
 use crate::wire::smb::Dialect;
 
 /// Most interfaces that are counted apart; further ones share the last one's counters.
 pub const MOST_INTERFACES: usize = 64;
+
+/// Most ethertypes that are counted apart; further ones are counted together.
+pub const MOST_ETHERTYPES: usize = 16;
 
 /// One number that one thread writes and others read.
 #[derive(Debug, Default)]
@@ -125,6 +128,16 @@ pub struct ShardCounters {
     pub packets: Cell,
     /// Frames that could not be decoded, by [`Undecoded`].
     pub undecoded: Cells<{ Undecoded::ALL.len() }>,
+    /// Fragments that no honest sender makes, by [`FragmentKind`].
+    pub fragments: Cells<{ FragmentKind::ALL.len() }>,
+    /// Tunnelled packets that were looked into, by [`TunnelKind`].
+    pub tunnels_opened: Cells<{ TunnelKind::ALL.len() }>,
+    /// Tunnelled packets that were not looked into, by [`TunnelKind`].
+    pub tunnels_closed: Cells<{ TunnelKind::ALL.len() }>,
+    /// Frames with more than one VLAN tag between Ethernet and IP, by [`Encapsulation`] in the order of its list.
+    pub encapsulated: Cells<{ Encapsulation::ALL.len() }>,
+    /// Buckets of flows that are only sampled now, of [`BUCKETS`](crate::capture::busy::BUCKETS).
+    pub sampled: Cell,
     /// First contacts, by [`Outcome`].
     pub first_contacts: Cells<{ Outcome::ALL.len() }>,
     /// Evidence, by [`Signal`].
@@ -173,13 +186,15 @@ pub struct InterfaceCounters {
 pub struct Counters {
     shards: Vec<Arc<ShardCounters>>,
     interfaces: Mutex<Vec<Arc<InterfaceCounters>>>,
+    ethertypes: Mutex<Vec<(u16, Arc<Cell>)>>,
+    other_ethertypes: Arc<Cell>,
 }
 
 impl Counters {
     /// For so many shards.
     #[must_use]
     pub fn new(shards: usize) -> Self {
-        Counters { shards: (0..shards).map(|_| Arc::default()).collect(), interfaces: Mutex::default() }
+        Counters { shards: (0..shards).map(|_| Arc::default()).collect(), ..Counters::default() }
     }
 
     /// One shard's counters, for its thread to keep.
@@ -207,6 +222,35 @@ impl Counters {
     #[must_use]
     pub fn interfaces(&self) -> Vec<Arc<InterfaceCounters>> {
         self.interfaces.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The count of frames of an ethertype that was not read, made at the first call; beyond [`MOST_ETHERTYPES`], that
+    /// of all others.
+    #[must_use]
+    pub fn ethertype(&self, ethertype: u16) -> Arc<Cell> {
+        let mut ethertypes = self.ethertypes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = ethertypes.iter().find(|(known, _)| *known == ethertype) {
+            return Arc::clone(known);
+        }
+        if ethertypes.len() >= MOST_ETHERTYPES {
+            return Arc::clone(&self.other_ethertypes);
+        }
+        let new = Arc::default();
+        ethertypes.push((ethertype, Arc::clone(&new)));
+        new
+    }
+
+    /// The count of frames whose ethertype is not counted apart.
+    #[must_use]
+    pub fn other_ethertypes(&self) -> &Arc<Cell> {
+        &self.other_ethertypes
+    }
+
+    /// Frames that were not read, by the ethertype where reading ended, in the order of their first frames.
+    #[must_use]
+    pub fn unread(&self) -> Vec<(u16, u64)> {
+        let ethertypes = self.ethertypes.lock().unwrap_or_else(PoisonError::into_inner);
+        ethertypes.iter().map(|(ethertype, count)| (*ethertype, count.get())).collect()
     }
 
     /// A sum over shards.
@@ -287,6 +331,18 @@ mod tests {
             let _ = counters.interface(&format!("veth{n}"));
         }
         assert_eq!(counters.interfaces().len(), MOST_INTERFACES);
+    }
+
+    #[test]
+    fn the_first_ethertypes_are_counted_apart_and_their_number_is_bounded() {
+        let counters = Counters::new(1);
+        for ethertype in 0x9000..0x9100 {
+            counters.ethertype(ethertype).add(2);
+        }
+        counters.ethertype(0x9000).add(1);
+        let unread = counters.unread();
+        assert_eq!((unread.len(), unread[0]), (MOST_ETHERTYPES, (0x9000, 3)));
+        assert_eq!(counters.other_ethertypes().get(), 2 * (256 - 16));
     }
 
     #[test]

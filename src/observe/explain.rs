@@ -7,20 +7,23 @@ use std::time::Duration;
 
 use super::board::Line;
 use super::facts::{Facts, SmbFacts};
-use super::host::{AttachmentView, EvidenceView, Exemption, HeldView, HostView, NextStep, SmbView, WhyView};
+use super::host::{ActView, AttachmentView, EvidenceView, Exemption, HeldView, HostView, NextStep, SmbView, WhyView};
 use super::live::Live;
 use super::snapshot::Status;
 use crate::config::model::Config;
 use crate::detect::settings::Role;
 use crate::evidence::{Grade, Score};
-use crate::respond::{Mode, Verdict, exempt};
-use crate::suspect::Who;
+use crate::respond::{Mode, Verdict, exempt, service_name};
+use crate::suspect::{Suspect, Who};
 use crate::time::Timestamp;
 use crate::wire::Address;
 use crate::wire::frame::Transport;
 
 /// Decisions that [`why`] lists at most.
 const HISTORY: usize = 20;
+
+/// What a decision's reason says before why the kernel cannot match the host, where it cannot.
+pub const NOT_SHUT: &str = "; not shut: ";
 
 /// One host as lists show it; `None` if nothing is known of it.
 #[must_use]
@@ -31,20 +34,39 @@ pub fn host(address: Address, line: &Line, live: &Live) -> HostView {
 /// Everything about one address.
 #[must_use]
 pub fn why(address: Address, live: &Live) -> WhyView {
+    let users = live.board.users(address);
+    let shared = users.len() > 1;
+    let mut each = users.into_iter().map(|(called, line)| one(address, called, Some(line), shared, live));
+    let Some(mut first) = each.next() else { return one(address, address, None, false, live) };
+    first.elsewhere = each.collect();
+    if shared {
+        let others: Vec<&str> = first.elsewhere.iter().map(|other| other.link.as_str()).collect();
+        let _ = write!(
+            first.summary,
+            " {address} is in use on {} too: that is another host, judged by itself.",
+            others.join(" and ")
+        );
+    }
+    first
+}
+
+/// Everything about whoever uses an address on one link, called by `called`; `shared` if other links have the address too.
+fn one(asked: Address, called: Address, line: Option<Line>, shared: bool, live: &Live) -> WhyView {
     let (config, status) = (live.config(), live.status());
-    // An address that is one of several is answered for the host that has it.
-    let asked = address;
-    let address = match live.board.get(asked) {
-        Some(_) => asked,
-        None => live.board.known_as(asked).unwrap_or(asked),
-    };
-    let mut line = live.board.get(address);
+    let address = called;
+    let mut line = line;
+    let place = line.as_ref().map(|line| line.link).unwrap_or_default();
+    let link = config.respond.link_name(place);
     if let Some(facts) = line.as_mut().and_then(|line| line.facts.as_mut()) {
         *facts = facts.aged(status.at, config.detect.decay);
     }
     let exemptions = exemptions(address, live);
-    let held = live.held().iter().find(|held| held.host == address).cloned();
-    let history: Vec<_> = live.recent(Some(address), HISTORY).iter().map(|act| act.as_ref().clone()).collect();
+    let is_held =
+        line.as_ref().and_then(|line| line.standing).is_some_and(|standing| standing.verdict == Verdict::Hold);
+    let held = live.held().iter().find(|held| held.host == address && (is_held || !shared)).cloned();
+    let here = |act: &ActView| !shared || act.link.is_empty() || act.link == link;
+    let recent = live.recent(Some(address), if shared { usize::MAX } else { HISTORY });
+    let history: Vec<_> = recent.iter().filter(|act| here(act)).take(HISTORY).map(|act| act.as_ref().clone()).collect();
     let forbidden = exemptions.iter().any(Exemption::forbids);
     let standing_step = line.as_ref().and_then(|line| line.standing).map_or(0, |standing| standing.step);
     let remembered = history
@@ -52,26 +74,40 @@ pub fn why(address: Address, live: &Live) -> WhyView {
         .find(|act| matches!(act.decision, Verdict::Contain | Verdict::Isolate) && act.step > 0)
         .filter(|act| status.at.since(act.at) <= config.respond.repeat_within)
         .map_or(0, |act| act.step);
-    let pardon = live.pardoned(address).filter(|until| status.at < *until);
+    let pardon = live.pardoned(address, place).filter(|until| status.at < *until);
     let next = (!forbidden).then(|| next_step(standing_step.max(remembered), &config.respond));
     let facts = line.as_ref().and_then(|line| line.facts.as_ref());
     let evidence = facts.map(|facts| facts.evidence.iter().map(EvidenceView::from).collect()).unwrap_or_default();
-    let shut = history
-        .iter()
-        .find(|act| matches!(act.decision, Verdict::Contain | Verdict::Isolate))
-        .map_or(&[][..], |act| act.ports.as_slice());
-    let summary = summary(address, line.as_ref(), &exemptions, next.as_ref(), held.as_ref(), (status.mode, shut));
-    let summary = if asked == address { summary } else { format!("{asked} is {address}'s device. {summary}") };
+    let last = history.iter().find(|act| matches!(act.decision, Verdict::Contain | Verdict::Isolate));
+    let summary = summary(address, line.as_ref(), &exemptions, next.as_ref(), held.as_ref(), (status.mode, last));
+    let card = line.as_ref().and_then(Line::card);
+    let summary = match card {
+        Some(Suspect { who: Who::Card(card), .. }) if asked != address => {
+            format!("{asked} is an address of card {card}, called {address} here. {summary}")
+        }
+        _ if asked != address => format!("{asked} is {address}'s device. {summary}"),
+        _ => summary,
+    };
     let summary = match pardon {
         Some(until) => format!("{summary} An engineer released it: until {until} it is only watched."),
         None => summary,
     };
+    let mut host = line.map(|line| view(address, &line, &config, &status, &exemptions));
+    if let Some(host) = host.as_mut().filter(|host| host.enforced && host.verdict == Some(Verdict::Contain)) {
+        let further = last.map_or(&[][..], |act| act.ports.as_slice());
+        let lateral = config.detect.lateral.written().iter().map(|service| service_name(*service));
+        host.shut = lateral.chain(further.iter().cloned()).collect();
+        let mut seen = std::collections::HashSet::new();
+        host.shut.retain(|service| seen.insert(service.clone()));
+    }
     WhyView {
         address: asked,
+        link,
+        elsewhere: Vec::new(),
         at: status.at,
         mode: status.mode,
         summary,
-        host: line.map(|line| view(address, &line, &config, &status, &exemptions)),
+        host,
         exemptions,
         next,
         pardoned_until: pardon,
@@ -115,6 +151,7 @@ fn view(address: Address, line: &Line, config: &Config, status: &Status, exempti
         destinations: facts.destinations,
         windows: facts.windows,
         verdict: line.standing.map(|standing| standing.verdict),
+        shut: Vec::new(),
         enforced: line.standing.is_some_and(|standing| standing.enforced),
         until: line.standing.and_then(|standing| standing.until),
         step: line.standing.map_or(0, |standing| standing.step),
@@ -182,10 +219,7 @@ fn covers(role: &Role) -> String {
         None => "first contacts on every service".to_owned(),
         Some(services) if services.written().is_empty() => String::new(),
         Some(services) => {
-            let name = |(transport, port): &(Transport, u16)| match transport {
-                Transport::Udp => format!("{port}/udp"),
-                _ => format!("{port}/tcp"),
-            };
+            let name = |service: &(Transport, u16)| service_name(*service);
             format!("first contacts on {}", services.written().iter().map(name).collect::<Vec<_>>().join(", "))
         }
     };
@@ -204,7 +238,7 @@ fn summary(
     exemptions: &[Exemption],
     next: Option<&NextStep>,
     held: Option<&HeldView>,
-    (mode, shut): (Mode, &[String]),
+    (mode, last): (Mode, Option<&ActView>),
 ) -> String {
     if let Some(held) = held {
         return format!(
@@ -219,6 +253,7 @@ fn summary(
         let until = standing.until.map_or_else(|| "until it is released".to_owned(), |until| format!("until {until}"));
         match (standing.verdict, standing.enforced) {
             (Verdict::Contain, true) => {
+                let shut = last.map_or(&[][..], |act| act.ports.as_slice());
                 let further = if shut.is_empty() { String::new() } else { format!(", and to {}", shut.join(", ")) };
                 return format!(
                     "{address} is contained {until}: its traffic to lateral services{further}, from its own lateral \
@@ -229,7 +264,13 @@ fn summary(
                 return format!("{address} is isolated {until}: all its traffic is dropped, care networks aside.");
             }
             (verdict @ (Verdict::Contain | Verdict::Isolate), false) => {
-                return format!("{address} would be {} {until}, but {}.", past(verdict), why_not(exemptions, mode));
+                let exempt = exemptions.iter().any(Exemption::forbids);
+                let unmatched = last.and_then(|act| act.reason.split_once(NOT_SHUT)).map(|(_, why)| why);
+                let because = match unmatched {
+                    Some(why) if mode == Mode::Enforce && !exempt => format!("it is not shut: {why}"),
+                    _ => why_not(exemptions, mode),
+                };
+                return format!("{address} would be {} {until}, but {because}.", past(verdict));
             }
             (Verdict::Throttle, _) => {
                 return format!("{address} runs into the fuse: the kernel limits its first contacts.");
@@ -299,6 +340,7 @@ mod tests {
     use super::*;
     use crate::detect::settings::{Networks, Services};
     use crate::observe::board::Standing;
+    use crate::suspect::Link;
     use crate::wire::smb::Dialect;
     use std::sync::Arc;
 
@@ -384,8 +426,11 @@ mod tests {
         let live = live(Mode::Enforce);
         let host: Address = "10.0.3.3".parse().unwrap();
         let until = Some(NOW + Duration::from_secs(60));
-        live.board
-            .stand(host, Some(Standing { verdict: Verdict::Contain, enforced: true, since: NOW, until, step: 2 }));
+        live.board.stand(
+            host,
+            Link::default(),
+            Some(Standing { verdict: Verdict::Contain, enforced: true, since: NOW, until, step: 2 }),
+        );
         let answer = why(host, &live);
         assert!(answer.summary.contains("is contained until 2023-11-14T22:14:20.000Z"), "{}", answer.summary);
         let next = answer.next.unwrap();
@@ -398,6 +443,7 @@ mod tests {
         let host: Address = "10.0.3.3".parse().unwrap();
         live.board.stand(
             host,
+            Link::default(),
             Some(Standing { verdict: Verdict::Isolate, enforced: false, since: NOW, until: None, step: 1 }),
         );
         let summary = why(host, &live).summary;
@@ -405,6 +451,47 @@ mod tests {
             summary.contains("would be isolated until it is released, but Firedoor is in monitor mode"),
             "{summary}"
         );
+    }
+
+    #[test]
+    fn the_same_address_on_two_links_is_explained_for_each() {
+        let live = live(Mode::Enforce);
+        let mut config = (*live.config()).clone();
+        config.respond.interfaces = vec![(3, "eth1".to_owned())];
+        live.set_config(Arc::new(config));
+        let host: Address = "10.0.3.3".parse().unwrap();
+        let on = |outer| Link { interface: 3, outer, inner: 0 };
+        for (outer, at) in [(10, 5), (20, 6)] {
+            let (at, suspect) = (Timestamp::from_secs(at), Suspect::address(on(outer), host));
+            live.board.try_publish(host, Facts { at, seen: at, suspect, ..Facts::default() });
+        }
+        live.board.stand(
+            host,
+            on(10),
+            Some(Standing { verdict: Verdict::Contain, enforced: true, since: NOW, until: None, step: 1 }),
+        );
+        let answer = why(host, &live);
+        assert!(answer.summary.contains("is contained until it is released"), "{}", answer.summary);
+        assert!(answer.summary.ends_with("is in use on eth1.20 too: that is another host, judged by itself."));
+        assert!(answer.host.unwrap().shut.contains(&"445/tcp".to_owned()));
+        let [other] = &answer.elsewhere[..] else { panic!("{:?}", answer.elsewhere) };
+        assert!(other.summary.starts_with("10.0.3.3 is not acted on"), "{}", other.summary);
+        assert_eq!((answer.link.as_str(), other.link.as_str()), ("eth1.10", "eth1.20"));
+    }
+
+    #[test]
+    fn a_block_that_the_kernel_cannot_match_is_not_called_shut() {
+        let live = live(Mode::Enforce);
+        let host: Address = "10.0.3.3".parse().unwrap();
+        let standing = Standing { verdict: Verdict::Contain, enforced: false, since: NOW, until: None, step: 1 };
+        live.board.stand(host, Link::default(), Some(standing));
+        let text = format!(
+            r#"{{"at":"{NOW}","host":"{host}","decision":"contain","score":9.9,"threshold":9.9,"destinations":3,"step":1,"enforced":false,"reason":"dark{NOT_SHUT}behind two tags","by":"firedoor","evidence":[]}}"#
+        );
+        live.remember(serde_json::from_str(&text).unwrap());
+        let answer = why(host, &live);
+        assert!(answer.summary.ends_with("but it is not shut: behind two tags."), "{}", answer.summary);
+        assert!(answer.host.unwrap().shut.is_empty());
     }
 
     #[test]

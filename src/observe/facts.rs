@@ -51,6 +51,14 @@ impl SmbFacts {
         self.encryption |= encryption;
     }
 
+    /// Takes in what else was seen of the same host.
+    pub const fn join(&mut self, other: SmbFacts) {
+        self.client |= other.client;
+        self.server |= other.server;
+        self.signing |= other.signing;
+        self.encryption |= other.encryption;
+    }
+
     /// The labels of the dialects in a set of bits, oldest first.
     pub fn names(bits: u16) -> impl Iterator<Item = &'static str> {
         let spoken = Dialect::ALL.iter().enumerate().filter(move |(bit, _)| bits >> bit & 1 == 1);

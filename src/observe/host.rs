@@ -267,6 +267,9 @@ pub struct HostView {
     pub windows: Vec<WindowFill>,
     /// What is decided about it now; `None` is nothing.
     pub verdict: Option<Verdict>,
+    /// While it is contained and the kernel drops: every service that is shut, such as `445/tcp`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shut: Vec<String>,
     /// Whether the kernel enforces that.
     pub enforced: bool,
     /// When that ends by itself.
@@ -394,6 +397,12 @@ pub struct NextStep {
 pub struct WhyView {
     /// The address asked about.
     pub address: Address,
+    /// The link that this is about, by name such as `eth1.20`; empty where it is not known.
+    #[serde(default)]
+    pub link: String,
+    /// The same of everybody else who uses the address: on other links it is another host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<WhyView>,
     /// When this was answered.
     pub at: Timestamp,
     /// Monitor mode drops nothing, whatever is decided.

@@ -17,6 +17,7 @@ use super::snapshot::Status;
 use super::tallies::Tallies;
 use crate::config::model::Config;
 use crate::respond::{Case, Decision, Verdict};
+use crate::suspect::Link;
 use crate::time::Timestamp;
 use crate::wire::Address;
 
@@ -41,7 +42,7 @@ pub struct Live {
     /// Watches and throttles apart from the rest, so that they cannot push it out.
     recent: Mutex<[VecDeque<Arc<ActView>>; 2]>,
     /// Whom an engineer's release protects, and until when. As many as the responder remembers.
-    pardons: Mutex<HashMap<Address, Timestamp>>,
+    pardons: Mutex<HashMap<(Address, Link), Timestamp>>,
 }
 
 impl Live {
@@ -124,14 +125,17 @@ impl Live {
     pub fn set_held(&self, held: Vec<HeldView>) {
         let waits = |host| held.iter().any(|held: &HeldView| held.host == host);
         for gone in self.held().iter().map(|held| held.host).filter(|host| !waits(*host)) {
-            if self.board.standing(gone).is_some_and(|standing| standing.verdict == Verdict::Hold) {
-                self.board.stand(gone, None);
+            for line in self.board.lines_of(gone) {
+                if line.standing.is_some_and(|standing| standing.verdict == Verdict::Hold) {
+                    self.board.stand(gone, line.link, None);
+                }
             }
         }
-        for one in held.iter().filter(|one| self.board.standing(one.host).is_none()) {
+        for one in held.iter().filter(|one| self.board.any_standing(one.host).is_none()) {
             // From before the start: no decision of this run has put it there.
             let (verdict, since) = (Verdict::Hold, one.at);
-            self.board.stand(one.host, Some(Standing { verdict, enforced: false, since, until: None, step: 0 }));
+            let standing = Standing { verdict, enforced: false, since, until: None, step: 0 };
+            self.board.stand(one.host, Link::default(), Some(standing));
         }
         self.held.store(Arc::new(held));
     }
@@ -152,34 +156,39 @@ impl Live {
             until: decision.until,
             step: decision.step,
         };
-        let before = self.board.standing(decision.host);
+        let link = decision.suspect.link;
+        let before = self.board.standing(decision.host, link);
         match (decision.decision, decision.until) {
-            (Verdict::Release, Some(until)) => self.pardon(decision.host, until, decision.at),
-            (Verdict::Contain | Verdict::Isolate, _) => drop(self.pardons().remove(&decision.host)),
+            (Verdict::Release, Some(until)) => self.pardon(decision.host, link, until, decision.at),
+            (Verdict::Contain | Verdict::Isolate, _) => drop(self.pardons().remove(&(decision.host, link))),
             _ => {}
         }
         match decision.decision {
-            Verdict::Release => self.board.stand(decision.host, None),
+            Verdict::Release => self.board.stand(decision.host, link, None),
             // These take nothing back that is done already.
             Verdict::Watch | Verdict::Throttle if before.is_some_and(Standing::acted) => {}
-            _ => self.board.stand(decision.host, Some(standing)),
+            _ => self.board.stand(decision.host, link, Some(standing)),
         }
     }
 
-    /// Shows that an engineer's release protects `host` until then; what has run out by `now` is forgotten.
-    pub fn pardon(&self, host: Address, until: Timestamp, now: Timestamp) {
+    /// Shows that an engineer's release protects `host` on a link until then; what has run out by `now` is forgotten.
+    pub fn pardon(&self, host: Address, link: Link, until: Timestamp, now: Timestamp) {
         let mut pardons = self.pardons();
         pardons.retain(|_, until| now < *until);
-        pardons.insert(host, until);
+        pardons.insert((host, link), until);
     }
 
-    /// Until when an engineer's release protects `host`; the time may be past.
+    /// Until when an engineer's release protects `host` on a link, or on any where the link is not known; the time may be past.
     #[must_use]
-    pub fn pardoned(&self, host: Address) -> Option<Timestamp> {
-        self.pardons().get(&host).copied()
+    pub fn pardoned(&self, host: Address, link: Link) -> Option<Timestamp> {
+        let pardons = self.pardons();
+        if link.interface == 0 {
+            return pardons.iter().filter(|((of, _), _)| *of == host).map(|(_, until)| *until).max();
+        }
+        pardons.get(&(host, link)).or_else(|| pardons.get(&(host, Link::default()))).copied()
     }
 
-    fn pardons(&self) -> MutexGuard<'_, HashMap<Address, Timestamp>> {
+    fn pardons(&self) -> MutexGuard<'_, HashMap<(Address, Link), Timestamp>> {
         self.pardons.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -189,11 +198,12 @@ impl Live {
         for case in cases {
             if self
                 .board
-                .standing(case.host)
+                .standing(case.host, case.suspect.link)
                 .is_none_or(|standing| (standing.verdict, standing.enforced) != (case.verdict, enforced))
             {
                 let Case { verdict, since, until, step, .. } = *case;
-                self.board.stand(case.host, Some(Standing { verdict, enforced, since, until, step }));
+                let standing = Standing { verdict, enforced, since, until, step };
+                self.board.stand(case.host, case.suspect.link, Some(standing));
             }
         }
     }
@@ -242,7 +252,7 @@ mod tests {
             reason: String::new(),
             by: By::Firedoor,
             attachment: Attachment::default(),
-            suspect: crate::suspect::Suspect::address(crate::suspect::Link::default(), host),
+            suspect: crate::suspect::Suspect::address(Link::default(), host),
             link: String::new(),
             card: None,
             addresses: Vec::new(),
@@ -272,7 +282,7 @@ mod tests {
         let live = Live::new(Arc::new(Config::default()));
         let host: Address = "10.0.0.7".parse().unwrap();
         let case = Case {
-            suspect: crate::suspect::Suspect::address(crate::suspect::Link::default(), host),
+            suspect: crate::suspect::Suspect::address(Link::default(), host),
             link: String::new(),
             host,
             addresses: vec![host],
@@ -293,12 +303,12 @@ mod tests {
         };
         live.adopt(std::iter::once(&case), true);
         assert_eq!(
-            live.board.standing(host).map(|standing| (standing.verdict, standing.step)),
+            live.board.any_standing(host).map(|standing| (standing.verdict, standing.step)),
             Some((Verdict::Isolate, 2))
         );
         assert!(live.recent(None, 1).is_empty(), "it is no decision of this run");
         live.adopt(std::iter::once(&case), false);
-        assert!(!live.board.standing(host).unwrap().enforced, "monitor mode lets it pass");
+        assert!(!live.board.any_standing(host).unwrap().enforced, "monitor mode lets it pass");
     }
 
     #[test]
@@ -307,15 +317,15 @@ mod tests {
         let [one, other]: [Address; 2] = ["10.0.0.7", "10.0.0.8"].map(|text| text.parse().unwrap());
         let released = decision(one, Verdict::Release);
         live.record(&released);
-        assert_eq!(live.pardoned(one), None, "a release by the ladder pardons nobody");
+        assert_eq!(live.pardoned(one, Link::default()), None, "a release by the ladder pardons nobody");
         let until = released.at + Duration::from_hours(1);
         live.record(&Decision { until: Some(until), ..released });
         live.record(&decision(one, Verdict::Watch));
-        assert_eq!(live.pardoned(one), Some(until));
-        live.pardon(other, until + Duration::from_hours(1), until);
-        assert_eq!(live.pardoned(one), None, "what has run out is forgotten");
+        assert_eq!(live.pardoned(one, Link::default()), Some(until));
+        live.pardon(other, Link::default(), until + Duration::from_hours(1), until);
+        assert_eq!(live.pardoned(one, Link::default()), None, "what has run out is forgotten");
         live.record(&decision(other, Verdict::Contain));
-        assert_eq!(live.pardoned(other), None);
+        assert_eq!(live.pardoned(other, Link::default()), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::respond::{Mode, Responder, Switched};
 use crate::time::Timestamp;
+use crate::wire::Address;
 
 /// The daemon as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +48,12 @@ pub struct Status {
     pub config: ConfigView,
     /// The kernel's firewall table.
     pub firewall: FirewallView,
+    /// What hides packets from inspection.
+    #[serde(default)]
+    pub hidden: HiddenView,
+    /// Addresses that are in use on several links.
+    #[serde(default)]
+    pub overlaps: OverlapsView,
     /// The daemon's memory.
     pub memory: MemoryView,
 }
@@ -71,9 +78,61 @@ impl Default for Status {
             store: StoreView::default(),
             config: ConfigView::default(),
             firewall: FirewallView::default(),
+            hidden: HiddenView::default(),
+            overlaps: OverlapsView::default(),
             memory: MemoryView::default(),
         }
     }
+}
+
+/// What hides packets from inspection: tunnels, fragments, encapsulations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HiddenView {
+    /// Tunnels that protected hosts lately began to use, the latest first; at most 16.
+    pub tunnels: Vec<TunnelView>,
+    /// Fragments captured that hide a transport header.
+    pub fragments: u64,
+    /// Frames captured behind two VLAN tags or more.
+    pub tags: u64,
+    /// Frames captured in PPPoE sessions.
+    pub pppoe: u64,
+    /// Interfaces on which the kernel drops such frames of a card that is acted on, as a whole.
+    pub by_card: Vec<String>,
+    /// Interfaces on which it cannot match them.
+    pub unmatched: Vec<String>,
+}
+
+/// A tunnel that a protected host began to use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelView {
+    /// The protocol: a [`TunnelKind`](crate::wire::frame::TunnelKind)'s label.
+    pub kind: String,
+    /// Who uses it.
+    pub host: Address,
+    /// Its link by name.
+    pub link: String,
+    /// Where the tunnel leads.
+    pub peer: Address,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Addresses that are in use on several links: on each, another host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverlapsView {
+    /// How many.
+    pub total: usize,
+    /// The first of them.
+    pub first: Vec<OverlapView>,
+}
+
+/// An address that is in use on several links.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverlapView {
+    /// The address.
+    pub address: Address,
+    /// The links by name.
+    pub links: Vec<String>,
 }
 
 /// The daemon's memory, and what the configuration lets it come to.
@@ -380,18 +439,69 @@ pub struct FirewallView {
     /// Deletions of the whole table by somebody else, if there were any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletions: Option<Deletions>,
-    /// Packets dropped by contain.
-    pub contain_drops: u64,
-    /// Packets dropped by isolate.
-    pub isolate_drops: u64,
-    /// Packets that contain or isolate would have dropped, in monitor mode.
-    pub would_drop: u64,
+    /// Packets dropped, or that would have been, by cause.
+    #[serde(default)]
+    pub drops: Vec<Drops>,
     /// In monitor mode: whom a switch to enforce would begin to drop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counted: Option<Switched>,
     /// In enforce mode: whom the last switch from monitor began to drop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switched: Option<Switched>,
+}
+
+/// What makes the kernel drop a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DropCause {
+    /// A contained host's lateral traffic.
+    Contain,
+    /// An isolated host's traffic.
+    Isolate,
+    /// A fragment that hides a transport header, whoever sends it.
+    Fragment,
+    /// A frame of a card that is acted on, behind a second VLAN tag or in PPPoE.
+    Encapsulated,
+    /// A contained host's plain tunnel.
+    Tunnel,
+}
+
+impl DropCause {
+    /// Every cause, in declaration order.
+    pub const ALL: [DropCause; 5] =
+        [DropCause::Contain, DropCause::Isolate, DropCause::Fragment, DropCause::Encapsulated, DropCause::Tunnel];
+
+    /// Its name in JSON and metrics, and of the kernel's counters.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            DropCause::Contain => "contain",
+            DropCause::Isolate => "isolate",
+            DropCause::Fragment => "fragment",
+            DropCause::Encapsulated => "encapsulated",
+            DropCause::Tunnel => "tunnel",
+        }
+    }
+}
+
+/// Packets dropped for one cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drops {
+    /// The cause.
+    pub cause: DropCause,
+    /// Packets that were dropped.
+    pub dropped: u64,
+    /// Packets that would have been, in monitor mode.
+    pub would_drop: u64,
+}
+
+impl FirewallView {
+    /// The drops of one cause: dropped, and what would have been.
+    #[must_use]
+    pub fn drops_by(&self, cause: DropCause) -> (u64, u64) {
+        let found = self.drops.iter().find(|drops| drops.cause == cause);
+        found.map_or((0, 0), |drops| (drops.dropped, drops.would_drop))
+    }
 }
 
 /// Deletions of the kernel's table by somebody else: the door is open until it is put back.
@@ -482,6 +592,9 @@ mod tests {
         }
         for kind in Drift::ALL {
             assert_eq!(serde_json::to_string(&kind).unwrap(), format!("{:?}", kind.label()));
+        }
+        for cause in DropCause::ALL {
+            assert_eq!(serde_json::to_string(&cause).unwrap(), format!("{:?}", cause.label()));
         }
     }
 

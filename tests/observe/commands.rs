@@ -67,8 +67,26 @@ fn status_tells_what_is_wrong_and_what_to_do() {
         "protect the interface they return on too",
         "86 %",
         "91 %",
+        "3 captured that hide a transport header, 2 dropped in the kernel",
+        "70 behind two VLAN tags, 4 in PPPoE",
+        "on eth1 the kernel does not match them: nothing of them is shut",
+        "sctp from 10.0.0.7 on eth0.12 to 10.0.0.40, began",
+        "10.0.0.8 is in use on eth0.12 and eth1",
     ] {
         assert!(text.contains(words), "{words:?} is not in\n{text}");
+    }
+}
+
+#[test]
+fn status_is_silent_about_what_there_is_none_of() {
+    let daemon = StandIn::start();
+    let mut status = daemon.live.status().as_ref().clone();
+    (status.hidden, status.overlaps) = Default::default();
+    status.firewall.drops.clear();
+    daemon.live.set_status(status);
+    let text = shown(&daemon, &["status"]);
+    for word in ["Fragments", "Frames", "Tunnels", "Overlaps"] {
+        assert!(!text.contains(word), "{text}");
     }
 }
 

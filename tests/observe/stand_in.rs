@@ -14,8 +14,8 @@ use firedoor::observe::facts::Facts;
 use firedoor::observe::host::{Class, Exempted, HeldView, WindowFill};
 use firedoor::observe::order::{Done, Request};
 use firedoor::observe::snapshot::{
-    BlindView, Blindness, BreakerView, ConfigView, Drift, FirewallView, FuseView, HostCounts, InterfaceView, Occupancy,
-    Repairs, Status, StoreView,
+    BlindView, Blindness, BreakerView, ConfigView, Drift, DropCause, Drops, FirewallView, FuseView, HiddenView,
+    HostCounts, InterfaceView, Occupancy, OverlapView, OverlapsView, Repairs, Status, StoreView, TunnelView,
 };
 use firedoor::observe::{Live, Metrics, Order, Refusal, exporter};
 use firedoor::respond::{By, Decision, Mode, Refused, Verdict};
@@ -243,8 +243,29 @@ fn status(live: &Live, now: Timestamp) -> Status {
         firewall: FirewallView {
             in_place: true,
             repairs: vec![Repairs { kind: Drift::Table, count: 2, last: now }],
-            contain_drops: 512,
+            drops: vec![
+                Drops { cause: DropCause::Contain, dropped: 512, would_drop: 0 },
+                Drops { cause: DropCause::Fragment, dropped: 2, would_drop: 0 },
+            ],
             ..FirewallView::default()
+        },
+        hidden: HiddenView {
+            tunnels: vec![TunnelView {
+                kind: "sctp".to_owned(),
+                host: address(7),
+                link: "eth0.12".to_owned(),
+                peer: address(40),
+                since: now,
+            }],
+            fragments: 3,
+            tags: 70,
+            pppoe: 4,
+            by_card: vec!["eth0".to_owned()],
+            unmatched: vec!["eth1".to_owned()],
+        },
+        overlaps: OverlapsView {
+            total: 1,
+            first: vec![OverlapView { address: address(8), links: vec!["eth0.12".to_owned(), "eth1".to_owned()] }],
         },
         ..Status::default()
     }

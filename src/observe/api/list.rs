@@ -1,5 +1,6 @@
 //! Lists: which hosts, in which order, how many.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
@@ -11,6 +12,7 @@ use crate::observe::facts::Facts;
 use crate::observe::host::HostsView;
 use crate::observe::live::Live;
 use crate::respond::Verdict;
+use crate::suspect::{Link, Suspect};
 use crate::time::Timestamp;
 use crate::wire::Address;
 
@@ -76,7 +78,10 @@ impl Filter {
         (!self.acted || acted)
             && (!self.suspicious || line.standing.is_some() || facts.is_some_and(Facts::suspicious))
             && (!self.smb1 || line.smb.smb1())
-            && self.network.is_none_or(|network| network.contains(address.ip()))
+            && self.network.is_none_or(|network| {
+                let mut others = facts.into_iter().flat_map(|facts| &facts.addresses);
+                network.contains(address.ip()) || others.any(|other| network.contains(other.ip()))
+            })
     }
 
     /// Greatest first.
@@ -113,15 +118,67 @@ pub(super) struct Decisions {
     pub limit: Option<usize>,
 }
 
-/// The hosts that a filter takes, best first; equals by address.
-pub(super) fn hosts(filter: &Filter, live: &Live) -> HostsView {
-    let (now, decay) = (live.status().at, live.config().detect.decay);
-    let mut found: Vec<(std::cmp::Reverse<u128>, Address)> = Vec::new();
+/// What the board says of a card under its addresses.
+#[derive(Clone, Copy, Debug)]
+struct Card {
+    /// The address under which it is acted on.
+    acted: Option<Address>,
+    /// The address it was last heard of under, and when.
+    latest: (Timestamp, Address),
+}
+
+impl Card {
+    /// The address it is listed by.
+    fn called(self) -> Address {
+        self.acted.unwrap_or(self.latest.1)
+    }
+}
+
+/// Every card that the board has a line of.
+fn cards(live: &Live) -> HashMap<Suspect, Card> {
+    let mut cards: HashMap<Suspect, Card> = HashMap::new();
     live.board.each(|address, line| {
-        if filter.takes(address, line) {
-            found.push((std::cmp::Reverse(filter.rank(line, now, decay)), address));
+        let (Some(card), Some(facts)) = (line.card(), &line.facts) else { return };
+        let known = cards.entry(card).or_insert(Card { acted: None, latest: (facts.at, address) });
+        known.latest = known.latest.max((facts.at, address));
+        if line.standing.is_some_and(Standing::acted) {
+            known.acted = Some(address);
         }
     });
+    cards
+}
+
+/// The hosts that a filter takes, best first; equals by address. A card is one host, however many addresses it had.
+pub(super) fn hosts(filter: &Filter, live: &Live) -> HostsView {
+    let (now, decay) = (live.status().at, live.config().detect.decay);
+    let cards = cards(live);
+    let mut found: Vec<(std::cmp::Reverse<u128>, Address, Link)> = Vec::new();
+    let mut moved: Vec<(Address, Link)> = Vec::new();
+    live.board.each(|address, line| {
+        // Dialects are known by address.
+        let card = line.card().filter(|_| !filter.smb1).and_then(|card| cards.get(&card));
+        if card.is_some_and(|card| card.called() != address) {
+            return;
+        }
+        if card.is_some_and(|card| card.latest.1 != address) {
+            moved.push((address, line.link));
+        } else if filter.takes(address, line) {
+            found.push((std::cmp::Reverse(filter.rank(line, now, decay)), address, line.link));
+        }
+    });
+    // What is known of a card is what was last heard of it, under whichever address.
+    let whole = |address: Address, link: Link| {
+        let mut line = live.board.on(address, link)?;
+        if let Some(card) = line.card().and_then(|card| cards.get(&card)).filter(|card| card.latest.1 != address) {
+            line.facts = live.board.on(card.latest.1, link).and_then(|latest| latest.facts).or(line.facts);
+        }
+        Some(line)
+    };
+    for (address, link) in moved {
+        if let Some(line) = whole(address, link).filter(|line| filter.takes(address, line)) {
+            found.push((std::cmp::Reverse(filter.rank(&line, now, decay)), address, link));
+        }
+    }
     let total = found.len();
     let limit = filter.limit.unwrap_or(HOSTS);
     if limit < found.len() {
@@ -129,6 +186,7 @@ pub(super) fn hosts(filter: &Filter, live: &Live) -> HostsView {
         found.truncate(limit);
     }
     found.sort_unstable();
-    let view = |(_, address): (_, Address)| live.board.get(address).map(|line| explain::host(address, &line, live));
+    let view =
+        |(_, address, link): (_, Address, Link)| whole(address, link).map(|line| explain::host(address, &line, live));
     HostsView { total, hosts: found.into_iter().filter_map(view).collect() }
 }

@@ -3,9 +3,12 @@
 use super::*;
 use crate::config::model::Config;
 use crate::evidence::Score;
+use crate::observe::board::Standing;
 use crate::observe::facts::Facts;
 use crate::observe::order::{QUEUE, Refusal, Target, Which};
 use crate::respond::Refused;
+use crate::respond::Verdict;
+use crate::suspect::{Link, Suspect};
 use crate::time::Timestamp;
 use crate::wire::smb::Dialect;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -210,6 +213,32 @@ async fn a_head_without_end_is_refused() {
     let long = format!("GET /v1/status HTTP/1.1\r\nlong: {}", "x".repeat(20_000));
     let (status, _) = raw(long.as_bytes(), &live(), &orders, reader()).await;
     assert_eq!(status, 431);
+}
+
+#[tokio::test]
+async fn a_card_is_listed_once_by_the_address_that_it_is_acted_on_under() {
+    let (orders, _task) = control();
+    let live = live();
+    let suspect = Suspect::card(Link::untagged(3), crate::wire::Mac([2, 0, 0, 0, 0, 9]));
+    let address = |n: u8| Address::v4([10, 0, 0, n]);
+    for (n, score) in [(1u8, 9900), (2, 9950)] {
+        let at = Timestamp::from_secs(u64::from(n));
+        let addresses = (1..=n).map(address).collect();
+        let facts = Facts { at, seen: at, suspect, addresses, score: Score(score), ..Facts::default() };
+        live.board.try_publish(address(n), facts);
+        if n == 1 {
+            let (verdict, since) = (Verdict::Contain, at);
+            let standing = Standing { verdict, enforced: true, since, until: None, step: 1 };
+            live.board.stand(address(1), suspect.link, Some(standing));
+        }
+    }
+    for query in ["", "?acted=true", "?network=10.0.0.2/32"] {
+        let (_, body) = ask("GET", &format!("/v1/hosts{query}"), "", &live, &orders, reader()).await;
+        let view: HostsView = serde_json::from_str(&body).unwrap();
+        let [host] = &view.hosts[..] else { panic!("{query}: {body}") };
+        assert_eq!((view.total, host.address, host.verdict), (1, address(1), Some(Verdict::Contain)));
+        assert_eq!((host.addresses.len(), host.is_card), (2, true), "the latest that is known of it");
+    }
 }
 
 #[tokio::test]

@@ -7,16 +7,17 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::families::{self, FAMILIES, Family};
+use crate::capture::busy::BUCKETS;
 use crate::detect::Signal;
 use crate::observe::Live;
 use crate::observe::board::Standing;
 use crate::observe::counters::{Condition, Feature, Outcome, Unverified};
 use crate::observe::host::Class;
 use crate::observe::process::Usage;
-use crate::observe::snapshot::{Blindness, Drift, InterfaceView, Occupancy, Status};
+use crate::observe::snapshot::{Blindness, Drift, DropCause, InterfaceView, Occupancy, Status};
 use crate::respond::Mode;
 use crate::time::Timestamp;
-use crate::wire::frame::Undecoded;
+use crate::wire::frame::{Encapsulation, FragmentKind, TunnelKind, Undecoded};
 use crate::wire::smb::Dialect;
 
 /// Shares of the threshold that `firedoor_hosts_near_threshold` counts hosts by, in thousandths.
@@ -158,7 +159,39 @@ fn capture(scrape: &mut Scrape, live: &Live) {
     scrape.put(&families::SHARD_ALIVE, shards.iter().map(|(shard, alive)| (vec![shard.as_str()], *alive)));
     let undecoded = |reason: Undecoded| live.counters.sum(|shard| shard.undecoded.get(reason as usize));
     scrape.put(&families::UNDECODED, Undecoded::ALL.map(|reason| (vec![reason.label()], float(undecoded(reason)))));
+    kinds(scrape, live);
     scrape.one(&families::QUEUE_DROPS, float(live.counters.sum(|shard| shard.queue_drops.get())));
+}
+
+/// What frames were, by kind.
+fn kinds(scrape: &mut Scrape, live: &Live) {
+    let counters = &live.counters;
+    let others = float(counters.other_ethertypes().get());
+    let unread: Vec<(String, f64)> = counters
+        .unread()
+        .into_iter()
+        .map(|(ethertype, count)| (format!("{ethertype:#06x}"), float(count)))
+        .chain([("other".to_owned(), others)])
+        .collect();
+    scrape.put(&families::UNREAD, unread.iter().map(|(ethertype, count)| (vec![ethertype.as_str()], *count)));
+    let fragments = |kind: FragmentKind| float(counters.sum(|shard| shard.fragments.get(kind as usize)));
+    scrape.put(&families::FRAGMENTS, FragmentKind::ALL.map(|kind| (vec![kind.label()], fragments(kind))));
+    let opened = |kind: TunnelKind| float(counters.sum(|shard| shard.tunnels_opened.get(kind as usize)));
+    let closed = |kind: TunnelKind| float(counters.sum(|shard| shard.tunnels_closed.get(kind as usize)));
+    scrape.put(
+        &families::TUNNELLED,
+        TunnelKind::ALL
+            .into_iter()
+            .flat_map(|kind| [(vec![kind.label(), "true"], opened(kind)), (vec![kind.label(), "false"], closed(kind))]),
+    );
+    let encapsulated = |at: usize| float(counters.sum(|shard| shard.encapsulated.get(at)));
+    scrape.put(
+        &families::ENCAPSULATED,
+        (0..).zip(Encapsulation::ALL).map(|(at, kind)| (vec![kind.label()], encapsulated(at))),
+    );
+    let buckets = counters.shard_views().len() * BUCKETS;
+    let sampled = float(counters.sum(|shard| shard.sampled.get()));
+    scrape.one(&families::SAMPLED, sampled / float(u64::try_from(buckets).unwrap_or(u64::MAX).max(1)));
 }
 
 fn detection(scrape: &mut Scrape, live: &Live) {
@@ -250,11 +283,9 @@ fn decisions(scrape: &mut Scrape, live: &Live) {
     scrape.one(&families::BREAKER_ZONES, float(u64::try_from(status.breaker.zones.len()).unwrap_or(u64::MAX)));
     scrape.one(&families::BREAKER_TRIPS, float(status.breaker.trips));
     let firewall = &status.firewall;
-    scrape.put(
-        &families::DROPPED,
-        [(vec!["contain"], float(firewall.contain_drops)), (vec!["isolate"], float(firewall.isolate_drops))],
-    );
-    scrape.one(&families::WOULD_DROP, float(firewall.would_drop));
+    let drops = || DropCause::ALL.map(|cause| (vec![cause.label()], firewall.drops_by(cause)));
+    scrape.put(&families::DROPPED, drops().map(|(label, (dropped, _))| (label, float(dropped))));
+    scrape.put(&families::WOULD_DROP, drops().map(|(label, (_, would))| (label, float(would))));
     scrape.put(
         &families::FUSE,
         [(vec!["dropped"], float(status.fuse.limited)), (vec!["would_drop"], float(status.fuse.would_limit))],

@@ -46,6 +46,16 @@ families! {
     SHARD_ALIVE: gauge "firedoor_shard_alive_timestamp_seconds" ["shard"]
         "When the capture thread last showed that it runs.";
     UNDECODED: counter "firedoor_undecoded_total" ["reason"] "Frames that could not be decoded, by layer.";
+    UNREAD: counter "firedoor_unread_frames_total" ["ethertype"]
+        "Frames whose payload is not decoded, by EtherType; EtherTypes beyond the first 16 are counted as other.";
+    FRAGMENTS: counter "firedoor_fragments_total" ["kind"]
+        "IP fragments that hide a transport header (RFC 1858, RFC 3128, RFC 7112), by kind.";
+    TUNNELLED: counter "firedoor_tunnelled_frames_total" ["kind", "opened"]
+        "Tunnelled packets captured, by protocol; opened is false where the inner packet was not decoded.";
+    ENCAPSULATED: counter "firedoor_encapsulated_frames_total" ["kind"]
+        "Frames captured with more than one VLAN tag, a label or a shim between Ethernet and IP.";
+    SAMPLED: gauge "firedoor_sampled_flows_ratio" []
+        "Share of the flow buckets that the capture filter only samples (UDP streams, bare ACKs): the chance to miss a new flow.";
     QUEUE_DROPS: counter "firedoor_control_queue_drops_total" []
         "Alarms and facts a shard could not hand over because the control queue was full.";
 
@@ -74,9 +84,10 @@ families! {
     BREAKER_ZONES: gauge "firedoor_breaker_tripped_zones" [] "Zones whose decisions the breaker holds by themselves.";
     BREAKER_TRIPS: counter "firedoor_breaker_trips_total" [] "How often the breaker has tripped.";
 
-    DROPPED: counter "firedoor_dropped_packets_total" ["by"] "Packets the kernel dropped by a decision.";
-    WOULD_DROP: counter "firedoor_would_drop_packets_total" []
-        "Packets that decisions would have dropped, in monitor mode.";
+    DROPPED: counter "firedoor_dropped_packets_total" ["by"]
+        "Packets the kernel dropped: of contained and isolated hosts, hostile fragments, encapsulated frames and tunnels.";
+    WOULD_DROP: counter "firedoor_would_drop_packets_total" ["by"]
+        "Packets that would have been dropped, in monitor mode.";
     FUSE: counter "firedoor_fuse_limited_packets_total" ["effect"]
         "First contacts beyond the fuse's limit: dropped, or in monitor mode let through.";
     RULESET_IN_PLACE: gauge "firedoor_ruleset_in_place" [] "1 while the kernel holds the ruleset as it should be.";

@@ -58,6 +58,7 @@ mod tests {
     use crate::observe::facts::Facts;
     use crate::observe::host::{Class, WindowFill};
     use crate::wire::Address;
+    use crate::wire::frame::TunnelKind;
 
     fn live() -> Arc<Live> {
         Arc::new(Live::new(Arc::new(Config::default())))
@@ -85,6 +86,13 @@ mod tests {
             "firedoor_alarms_total{signal=\"smb.ms17_010_probe\"}",
             "firedoor_first_contacts_total{outcome=\"silent\"}",
             "firedoor_undecoded_total{reason=\"tcp\"}",
+            "firedoor_fragments_total{kind=\"tiny\"}",
+            "firedoor_tunnelled_frames_total{kind=\"gre\",opened=\"false\"}",
+            "firedoor_encapsulated_frames_total{kind=\"pppoe\"}",
+            "firedoor_unread_frames_total{ethertype=\"other\"}",
+            "firedoor_sampled_flows_ratio",
+            "firedoor_dropped_packets_total{by=\"fragment\"}",
+            "firedoor_would_drop_packets_total{by=\"encapsulated\"}",
             "firedoor_ruleset_repairs_total{kind=\"table\"}",
             "firedoor_store_records_total{result=\"lost\"}",
             "firedoor_packet_to_kernel_seconds_bucket{le=\"0.0005\"}",
@@ -134,6 +142,24 @@ mod tests {
         let packets = sample(&text, "firedoor_packets_total{direction=\"in\",interface=\"eth0\"}");
         assert!((packets - 41.0).abs() < f64::EPSILON);
         assert!((sample(&text, "firedoor_first_contacts_total{outcome=\"silent\"}") - 7.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn what_frames_were_shows_by_kind() {
+        let live = live();
+        let shard = live.counters.shard(0).unwrap();
+        shard.encapsulated.add(1, 3);
+        shard.tunnels_closed.add(TunnelKind::Sctp as usize, 4);
+        live.counters.ethertype(0x8926).add(40);
+        let text = Metrics::new(&live).unwrap().text().unwrap();
+        for (name, wanted) in [
+            ("firedoor_encapsulated_frames_total{kind=\"pppoe\"}", 3.0),
+            ("firedoor_tunnelled_frames_total{kind=\"sctp\",opened=\"false\"}", 4.0),
+            ("firedoor_tunnelled_frames_total{kind=\"sctp\",opened=\"true\"}", 0.0),
+            ("firedoor_unread_frames_total{ethertype=\"0x8926\"}", 40.0),
+        ] {
+            assert!((sample(&text, name) - wanted).abs() < f64::EPSILON, "{name}");
+        }
     }
 
     #[test]
