@@ -166,7 +166,8 @@ impl Firewall {
     pub fn check(&mut self, plan: &Plan) -> Result<(), Error> {
         let there = self.existing()?;
         let frames = plan.interfaces().to_vec();
-        let all = Variant { isolation: true, everybody: true, tagged: true, networks: true, frames, ..Variant::default() };
+        let all =
+            Variant { isolation: true, everybody: true, tagged: true, networks: true, frames, ..Variant::default() };
         self.nft.check(&plan.script(&there, &all))?;
         self.nft.check(&plan.script(&there, &Variant { cards: true, everybody: false, tagged: false, ..all }))
     }

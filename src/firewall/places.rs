@@ -388,7 +388,12 @@ pub(super) fn write(out: &mut String, rows: &HashMap<Key, Row>) -> fmt::Result {
             let Some(key) = written(set, key) else { continue };
             write!(out, "\t{key}")?;
             if let Some(left) = row.left {
-                write!(out, " timeout {}s{}ms", left.as_secs(), left.subsec_millis().max(u32::from(left.as_secs() == 0)))?;
+                write!(
+                    out,
+                    " timeout {}s{}ms",
+                    left.as_secs(),
+                    left.subsec_millis().max(u32::from(left.as_secs() == 0))
+                )?;
             }
             if let Some(chain) = row.jump {
                 write!(out, " : jump {chain}")?;

@@ -610,7 +610,10 @@ impl Plan {
     }
 
     fn write_dispatch(&self, out: &mut String, variant: &Variant) -> fmt::Result {
-        writeln!(out, "\t# Which packets are watched; changes with whether anybody is acted on, and what is shut for him.")?;
+        writeln!(
+            out,
+            "\t# Which packets are watched; changes with whether anybody is acted on, and what is shut for him."
+        )?;
         let ways = self.dispatch(variant);
         for (set, key) in [("to_ports", "inet_service"), ("from_ports", "inet_service"), ("acting", "nf_proto")] {
             writeln!(out, "\tset {set} {{\n\t\ttype {key}")?;

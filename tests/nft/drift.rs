@@ -193,7 +193,11 @@ fn a_deleted_table_is_put_back_whole_by_one_transaction() {
                 place: *place,
                 verdict,
                 timeout: (n % 2 == 0).then_some(Duration::from_millis(500_250)),
-                ports: if place.link.outer == 0 { vec![(Transport::Tcp, 8080), (Transport::Udp, 1434)] } else { vec![] },
+                ports: if place.link.outer == 0 {
+                    vec![(Transport::Tcp, 8080), (Transport::Udp, 1434)]
+                } else {
+                    vec![]
+                },
             };
             let orders: Vec<Order> = places.iter().enumerate().map(order).collect();
             site.firewall(|firewall| {
