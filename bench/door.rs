@@ -1,4 +1,4 @@
-//! What a forwarded packet costs with the table in its way: small TCP segments from one namespace through a gateway
+//! What a forwarded packet costs with the table in its way: small segments and datagrams from one namespace through a gateway
 //! into another.
 //!
 //! `cargo bench --bench door` prints nanoseconds a packet, generator included, the best of many short rounds, the
@@ -21,7 +21,7 @@ use firedoor::suspect::{Link, Place};
 use firedoor::sys::namespace::{self, Namespace};
 use firedoor::sys::route::Kernel;
 use firedoor::time::Timestamp;
-use firedoor::wire::Address;
+use firedoor::wire::{Address, Mac};
 use pnet::datalink::{self, Channel, DataLinkSender};
 
 /// A round is shorter than a time slice, so that the best of many is one that nothing else ran in.
@@ -32,9 +32,9 @@ const REPEATS: u32 = 300;
 /// The kernel takes a deleted table's elements apart in the background.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// Where the packet goes: to the web, as most do, and to a lateral service, which is asked about while somebody is
-/// contained.
-const PORTS: [u16; 2] = [80, 445];
+/// Where the packet goes: to the web, as most do; a datagram to nowhere in particular; and to a lateral service, which is
+/// asked about while somebody is contained.
+const PORTS: [(&str, u16); 3] = [("TCP", 80), ("UDP", 5000), ("TCP", 445)];
 
 /// What stands in the packet's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +47,11 @@ enum Door {
     Contained,
     /// The same, and one of them isolated.
     Isolated,
+    /// The same, and a card isolated too.
+    Card,
 }
 
-const DOORS: [Door; 4] = [Door::None, Door::Quiet, Door::Contained, Door::Isolated];
+const DOORS: [Door; 5] = [Door::None, Door::Quiet, Door::Contained, Door::Isolated, Door::Card];
 
 /// Left, gateway, right; the sender's end, and the gateway's firewall.
 struct Road {
@@ -89,14 +91,14 @@ impl Road {
                 }
             })
             .unwrap();
-        let frames = PORTS.map(|port| {
+        let frames = PORTS.map(|(transport, port)| {
             let mut frame = Vec::new();
-            PacketBuilder::ethernet2(own, near.0)
-                .ipv4([10, 1, 0, 2], [10, 2, 0, 9], 64)
-                .tcp(40_000, port, 1, 1024)
-                .ack(1)
-                .write(&mut frame, &[])
-                .unwrap();
+            let packet = PacketBuilder::ethernet2(own, near.0).ipv4([10, 1, 0, 2], [10, 2, 0, 9], 64);
+            if transport == "TCP" {
+                packet.tcp(40_000, port, 1, 1024).ack(1).write(&mut frame, &[]).unwrap();
+            } else {
+                packet.udp(40_000, port).write(&mut frame, &[0; 12]).unwrap();
+            }
             frame
         });
         let links = gateway.run(|| Kernel::open().unwrap().links().unwrap()).unwrap();
@@ -132,8 +134,11 @@ impl Road {
                 if door != Door::Quiet {
                     firewall.act_many(&others(Verdict::Contain, 10_000)).unwrap();
                 }
-                if door == Door::Isolated {
+                if matches!(door, Door::Isolated | Door::Card) {
                     firewall.act_many(&others(Verdict::Isolate, 1)).unwrap();
+                }
+                if door == Door::Card {
+                    firewall.act(Place::card(link, Mac([2, 0, 0, 0, 0, 9])), Verdict::Isolate, None).unwrap();
                 }
             })
             .unwrap();
@@ -171,9 +176,12 @@ fn main() {
     let nanos = |time: Duration| time.as_secs_f64() * 1e9 / f64::from(packets);
     let [without, ..] = best;
     for (door, best) in DOORS.into_iter().zip(best) {
-        for ((port, best), without) in PORTS.into_iter().zip(best).zip(without) {
+        for (((transport, port), best), without) in PORTS.into_iter().zip(best).zip(without) {
             let (time, more) = (nanos(best), nanos(best) - nanos(without));
-            println!("{:<10} to port {port:<4} {time:7.0} ns a packet, {more:+6.0} ns", format!("{door:?}"));
+            println!(
+                "{:<10} {transport} to port {port:<4} {time:7.0} ns a packet, {more:+6.0} ns",
+                format!("{door:?}")
+            );
         }
     }
 }

@@ -15,6 +15,7 @@
 mod counters;
 mod elements;
 mod error;
+mod intents;
 mod networks;
 mod places;
 pub mod ruleset;
@@ -28,6 +29,7 @@ use ipnetwork::IpNetwork;
 
 pub use counters::{Count, Counters, Occupancy};
 pub use error::Error;
+use intents::{Intent, Intents};
 use places::{Found, Hooks, Key, Row};
 use ruleset::Way;
 pub use ruleset::{Existing, Family, Frames, Plan, Variant};
@@ -79,24 +81,6 @@ pub struct Reconciled {
     pub acted: Vec<Acted>,
 }
 
-/// What this process last put into the kernel for a place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Intent {
-    verdict: Verdict,
-    until: Option<Instant>,
-    ports: Vec<(Transport, u16)>,
-}
-
-impl Intent {
-    fn holds(&self, now: Instant) -> bool {
-        self.until.is_none_or(|until| until > now)
-    }
-
-    fn left(&self, now: Instant) -> Option<Duration> {
-        self.until.map(|until| elements::left(until, now))
-    }
-}
-
 /// The skeleton that was last loaded, and how the kernel showed it then.
 #[derive(Debug)]
 struct Skeleton {
@@ -132,11 +116,13 @@ pub struct Firewall {
     nft: Nft,
     skeleton: Option<Skeleton>,
     hooks: Hooks,
-    intents: HashMap<Place, Intent>,
+    intents: Intents,
     /// Cards that forward for others; `None` until they are set, or read from the kernel.
     forwarders: Option<HashSet<(u32, Mac)>>,
     /// The kernel acts on places that are not intents: somebody put them there by hand.
     foreign: bool,
+    /// Some of those are isolated.
+    foreign_isolated: bool,
     ports: watch::Ports,
 }
 
@@ -157,9 +143,10 @@ impl Firewall {
             nft: Nft::find()?,
             skeleton: None,
             hooks: Hooks::default(),
-            intents: HashMap::new(),
+            intents: Intents::default(),
             forwarders: None,
             foreign: false,
+            foreign_isolated: false,
             ports,
         })
     }
@@ -201,27 +188,25 @@ impl Firewall {
         let first = self.skeleton.is_none();
         let there = self.existing()?;
         let mut found = self.tables.read()?;
-        let held = found.places(|place| self.intents.contains_key(place));
+        let held = found.places(|place| self.intents.contains(place));
         if first {
             let intent = |held: places::Held| Intent {
                 verdict: held.verdict,
                 until: held.left.map(|left| now + left),
                 ports: held.ports,
             };
-            self.intents = held.iter().map(|(place, held)| (*place, intent(held.clone()))).collect();
+            for (place, held) in &held {
+                self.intents.insert(*place, intent(held.clone()));
+            }
         }
-        self.intents.retain(|_, intent| intent.holds(now));
+        self.intents.expire(now);
         let before = std::mem::take(&mut self.hooks);
         let frames = self.hook(plan)?;
-        self.foreign = held.keys().any(|place| !self.intents.contains_key(place));
+        let mut foreign = held.iter().filter(|(place, _)| !self.intents.contains(place)).peekable();
+        self.foreign = foreign.peek().is_some();
+        self.foreign_isolated = foreign.any(|(_, held)| held.verdict == Verdict::Isolate);
 
-        let mut variant = self.wanted(plan, now);
-        let isolated = held.iter().filter(|(_, held)| held.verdict == Verdict::Isolate);
-        for (place, _) in isolated.filter(|(place, _)| !self.intents.contains_key(place)) {
-            // Whoever put it there by hand put nothing into the sets of the isolated.
-            variant.isolates(place.source);
-            variant.everybody = true;
-        }
+        let mut variant = self.wanted(plan);
         variant.frames = frames;
         let loaded = self.differs(plan, &variant)?;
         if loaded {
@@ -234,7 +219,7 @@ impl Firewall {
         let is_exempt = |place: &Place| matches!(place.source, Who::Address(address) if exempt.contains(address));
         let mut exempted: Vec<Place> = held.keys().copied().filter(is_exempt).collect();
         exempted.sort_unstable();
-        self.intents.retain(|place, _| !is_exempt(place));
+        self.intents.retain(|place| !is_exempt(place));
         let restored = self.restore(&found, &exempted, &before, now)?;
         self.restore_forwarders(first)?;
         Ok(Reconciled { loaded, restored, exempted, acted: self.acted()? })
@@ -252,14 +237,15 @@ impl Firewall {
     /// The kernel or nft refused; the tables are then what they were.
     pub fn reassert(&mut self) -> Result<bool, Error> {
         let now = Instant::now();
+        self.intents.expire(now);
         let Some(skeleton) = &self.skeleton else { return Ok(false) };
         if self.intents.len() > MOST_REASSERTED {
             return Ok(false);
         }
         let plan = skeleton.plan.clone();
-        let variant = Variant { frames: skeleton.variant.frames.clone(), ..self.wanted(&plan, now) };
+        let variant = Variant { frames: skeleton.variant.frames.clone(), ..self.wanted(&plan) };
         let mut rows = HashMap::with_capacity(2 * self.intents.len());
-        for (place, intent) in self.intents.iter().filter(|(_, intent)| intent.holds(now)) {
+        for (place, intent) in self.intents.iter() {
             places::join(&mut rows, self.hooks.rows(*place, intent, intent.left(now)));
         }
         if rows.keys().any(|(set, _)| !places::is_writable(set)) {
@@ -324,7 +310,7 @@ impl Firewall {
     ) -> Result<Vec<Place>, Error> {
         let mut wanted: HashMap<Key, Row> = HashMap::new();
         let mut restored = Vec::new();
-        for (place, intent) in &self.intents {
+        for (place, intent) in self.intents.iter() {
             let rows = self.hooks.rows(*place, intent, intent.left(now));
             let gone = |(key, row): &(Key, Row)| {
                 let (set, octets) = key;
@@ -356,23 +342,13 @@ impl Firewall {
     }
 
     /// The variant that the intents ask for.
-    fn wanted(&self, plan: &Plan, now: Instant) -> Variant {
-        let mut variant = Variant { tagged: plan.tagged(), ..Variant::default() };
-        variant.acted = self.foreign;
-        for (place, intent) in self.intents.iter().filter(|(_, intent)| intent.holds(now)) {
-            if intent.verdict == Verdict::Isolate {
-                variant.isolates(place.source);
-            }
-            variant.tagged |= place.link.outer != 0;
-            variant.networks |= matches!(place.source, Who::Network(_));
-            variant.acted = true;
-            variant.shut.extend(intent.ports.iter().map(|(_, port)| *port));
+    fn wanted(&self, plan: &Plan) -> Variant {
+        let mut variant = Variant { tagged: plan.tagged(), acted: self.foreign, ..Variant::default() };
+        if self.foreign_isolated {
+            // Whoever put them there by hand put nothing into the sets of the isolated.
+            (variant.isolation, variant.everybody) = (true, true);
         }
-        if variant.shut.len() > ruleset::MOST_SHUT {
-            variant.shut.clear();
-            variant.everybody = true;
-        }
-        variant.everybody |= variant.isolation && variant.tagged;
+        self.intents.need(&mut variant);
         variant
     }
 
@@ -474,6 +450,7 @@ impl Firewall {
             }
         }
         let now = Instant::now();
+        self.intents.expire(now);
         let mut keys = Vec::with_capacity(orders.len());
         let mut sources = HashSet::with_capacity(orders.len());
         let mut undo = Vec::with_capacity(orders.len());
@@ -502,7 +479,7 @@ impl Firewall {
             }
             return Err(error);
         }
-        self.follow(now)
+        self.follow()
     }
 
     /// Every key that a place with this intent has.
@@ -513,14 +490,12 @@ impl Firewall {
     /// Makes `keys` what the intents of these sources want, and has packets asked about that the intents concern.
     fn put(&mut self, keys: Vec<Key>, sources: &HashSet<Who>, now: Instant) -> Result<Found, Error> {
         let mut wanted = HashMap::with_capacity(keys.len());
-        for (place, intent) in &self.intents {
-            if intent.holds(now) && sources.contains(&place.source) {
-                places::join(&mut wanted, self.hooks.rows(*place, intent, intent.left(now)));
-            }
+        for (place, intent) in sources.iter().flat_map(|source| self.intents.of(*source)) {
+            places::join(&mut wanted, self.hooks.rows(*place, intent, intent.left(now)));
         }
         let Some(skeleton) = &self.skeleton else { return Err(Error::NotLoaded) };
         let mut variant = skeleton.variant.clone();
-        let Variant { acted, shut, .. } = self.wanted(&skeleton.plan, now);
+        let Variant { acted, shut, .. } = self.wanted(&skeleton.plan);
         variant.acted |= acted;
         // Ports that are shut no more go with `follow`, behind the elements; here there is room for both.
         variant.shut.extend(shut);
@@ -541,6 +516,7 @@ impl Firewall {
     /// The kernel refused.
     pub fn lift(&mut self, place: Place) -> Result<bool, Error> {
         let now = Instant::now();
+        self.intents.expire(now);
         let before = self.intents.remove(&place);
         let nothing = Intent { verdict: Verdict::Isolate, until: None, ports: Vec::new() };
         let mut keys: Vec<Key> = self.keys(place, &nothing).collect();
@@ -556,15 +532,15 @@ impl Firewall {
                 return Err(error);
             }
         };
-        self.follow(now)?;
+        self.follow()?;
         Ok(found.rows.keys().any(|(set, _)| places::is_map(set)))
     }
 
     /// Loads the rules that the first place of a kind needs, and takes them out behind the last.
-    fn follow(&mut self, now: Instant) -> Result<(), Error> {
+    fn follow(&mut self) -> Result<(), Error> {
         let Some(skeleton) = &self.skeleton else { return Ok(()) };
         let plan = skeleton.plan.clone();
-        let wanted = Variant { frames: skeleton.variant.frames.clone(), ..self.wanted(&plan, now) };
+        let wanted = Variant { frames: skeleton.variant.frames.clone(), ..self.wanted(&plan) };
         let at = &skeleton.variant;
         let rules = |v: &Variant| (v.isolation, v.cards, v.everybody, v.tagged, v.networks);
         if rules(at) != rules(&wanted) {
@@ -635,7 +611,7 @@ impl Firewall {
     /// # Errors
     /// The kernel could not be asked.
     pub fn acted(&mut self) -> Result<Vec<Acted>, Error> {
-        let places = self.tables.read()?.places(|place| self.intents.contains_key(place));
+        let places = self.tables.read()?.places(|place| self.intents.contains(place));
         let mut acted: Vec<Acted> = places
             .into_iter()
             .map(|(place, held)| Acted { place, verdict: held.verdict, expires_in: held.left })
@@ -681,7 +657,7 @@ impl Firewall {
         let there = self.tables.inet.delete()?;
         self.tables.netdev.delete()?;
         self.skeleton = None;
-        self.intents.clear();
+        self.intents = Intents::default();
         Ok(there)
     }
 }

@@ -12,7 +12,7 @@ use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Intent;
+use super::intents::Intent;
 use super::ruleset::TABLE;
 use crate::respond::Verdict;
 use crate::suspect::{Link, Place, Who};

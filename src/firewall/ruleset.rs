@@ -61,7 +61,6 @@ use super::networks::disjoint;
 use crate::config::model::{Config, Fuse};
 use crate::detect::settings::Services;
 use crate::respond::Mode;
-use crate::suspect::Who;
 use crate::time::Timestamp;
 use crate::wire::frame::Transport;
 
@@ -216,13 +215,6 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// Notes that a place is isolated, and what of the text that needs.
-    pub(super) fn isolates(&mut self, source: Who) {
-        self.isolation = true;
-        self.cards |= matches!(source, Who::Card(_));
-        self.everybody |= matches!(source, Who::Network(_));
-    }
-
     /// Whether packets are compared with the isolated few, ahead of asking who sends them.
     fn is_compared(&self) -> bool {
         self.isolation && !self.everybody

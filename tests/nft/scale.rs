@@ -37,9 +37,9 @@ fn ten_thousand_hosts_are_put_in_and_taken_over_in_under_a_second() {
     site.firewall(|firewall| firewall.act_many(&orders).unwrap());
     let put = start.elapsed();
 
-    // The best of three: other tests run meanwhile.
+    // The best of five: other tests run meanwhile.
     let mut taken_over = Duration::MAX;
-    for _ in 0..3 {
+    for _ in 0..5 {
         site.firewall = None;
         let start = Instant::now();
         let done = site.load(&plan);
@@ -76,7 +76,7 @@ fn ten_thousand_hosts_are_put_in_and_taken_over_in_under_a_second() {
     assert_eq!(found.iter().filter(|acted| acted.verdict == Verdict::Isolate).count(), 9000);
 
     let mut restored = Duration::MAX;
-    for _ in 0..3 {
+    for _ in 0..5 {
         site.nft("flush ruleset");
         let start = Instant::now();
         let done = site.load(&plan);
