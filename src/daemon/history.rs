@@ -183,7 +183,7 @@ pub(super) fn take_over(
         let counted = |host: &Address| last(*host).is_some_and(|act| !act.enforced);
         let cases = responder.cases().filter(|case| counted(&case.host));
         let counted: Vec<Suspect> = cases.map(|case| case.suspect).collect();
-        responder.enforce_counted(counted, now, actions);
+        responder.enforce_counted(&counted, now, actions);
         if let Some(switched) = responder.switched() {
             tracing::warn!("{switched} that monitor mode only counted are dropped from now on");
         }

@@ -76,7 +76,7 @@ impl Control {
                 };
                 let mut done = 0;
                 for host in &hosts {
-                    match self.responder.order_release(*host, &reason, who.clone(), now, &mut actions) {
+                    match self.responder.order_release(*host, &reason, &who, now, &mut actions) {
                         Ok(()) => done += 1,
                         Err(refusal) if matches!(target, Target::Host(_)) => return Err(refusal.into()),
                         Err(_) => {}

@@ -81,7 +81,7 @@ pub(super) struct Beyond {
 
 impl Detector {
     /// Counts what came from behind a router for the /64 of its sender too.
-    pub(super) fn from_beyond(&mut self) {
+    pub(super) fn count_beyond(&mut self) {
         let Some(Beyond { address, peer, port, attachment }) = self.beyond.take() else { return };
         let (now, threshold) = (self.now, self.threshold);
         let Detector { settings, shared, hosts, contacts, counters, events, .. } = self;

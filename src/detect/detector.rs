@@ -146,7 +146,7 @@ impl Detector {
             }
             Packet::OtherIp { .. } | Packet::NonIp => {}
         }
-        self.from_beyond();
+        self.count_beyond();
     }
 
     fn tcp(&mut self, frame: &Frame<'_>, segment: &Segment<'_>) {
@@ -433,7 +433,9 @@ impl Detector {
         let host = match identify(settings, shared, hosts, frame, source, now) {
             Ok((host, _)) => host,
             Err(doubt) => {
-                doubt.into_iter().for_each(|doubt| counters.unverified(doubt.reason));
+                if let Some(doubt) = doubt {
+                    counters.unverified(doubt.reason);
+                }
                 return;
             }
         };

@@ -123,6 +123,7 @@ fn suspect_of(
 }
 
 /// Where a frame comes from.
+#[must_use]
 pub fn attachment(frame: &Frame<'_>) -> Attachment {
     let link = frame.link();
     Attachment {

@@ -112,7 +112,7 @@ impl Responder {
         &mut self,
         host: Address,
         reason: &str,
-        by: By,
+        by: &By,
         now: Timestamp,
         actions: &mut Vec<Action>,
     ) -> Result<(), Refused> {

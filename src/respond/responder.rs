@@ -371,12 +371,13 @@ impl Responder {
         self.settings = settings;
         self.release_exempt(&By::Firedoor, now, actions);
         if begins {
-            self.enforce_counted(self.cases.iter().map(|case| case.suspect).collect(), now, actions);
+            let suspects: Vec<Suspect> = self.cases.iter().map(|case| case.suspect).collect();
+            self.enforce_counted(&suspects, now, actions);
         }
     }
 
     /// Records that suspects which monitor mode only counted are dropped from now on.
-    pub fn enforce_counted(&mut self, suspects: Vec<Suspect>, now: Timestamp, actions: &mut Vec<Action>) {
+    pub fn enforce_counted(&mut self, suspects: &[Suspect], now: Timestamp, actions: &mut Vec<Action>) {
         let mut hosts = Vec::with_capacity(suspects.len());
         for case in suspects.iter().filter_map(|suspect| self.cases.get(*suspect)) {
             hosts.push(case.host);

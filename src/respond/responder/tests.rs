@@ -193,7 +193,7 @@ fn a_released_host_stays_released_for_the_pardon() {
     let mut responder = enforcing();
     said(&mut responder, &alarm(HOST, Grade::Scan, 0));
     let mut actions = Vec::new();
-    responder.order_release(HOST, "false alarm", By::Operator("anna".to_owned()), at(10), &mut actions).unwrap();
+    responder.order_release(HOST, "false alarm", &By::Operator("anna".to_owned()), at(10), &mut actions).unwrap();
     assert_eq!(verdicts(&actions), [Verdict::Release]);
     let recorded = actions.iter().find_map(|action| match action {
         Action::Record(decision) => decision.until,
@@ -208,7 +208,7 @@ fn a_released_host_stays_released_for_the_pardon() {
         assert_eq!(verdicts(&said(responder, &alarm(HOST, Grade::Scan, 10 + 3600))), [Verdict::Contain]);
     }
     assert_eq!(
-        responder.order_release(host(3), "", By::Firedoor, at(11), &mut actions),
+        responder.order_release(host(3), "", &By::Firedoor, at(11), &mut actions),
         Err(Refused::NotActedOn(host(3)))
     );
 }
@@ -328,7 +328,7 @@ fn the_same_address_on_two_links_has_two_fates() {
     assert_eq!(places(&actions), [Place::address(elsewhere.link, HOST)]);
     assert_eq!(responder.cases_of(HOST).count(), 2);
     let mut actions = Vec::new();
-    responder.order_release(HOST, "", By::Operator("anna".to_owned()), at(2), &mut actions).unwrap();
+    responder.order_release(HOST, "", &By::Operator("anna".to_owned()), at(2), &mut actions).unwrap();
     assert_eq!(responder.cases().count(), 0, "an engineer who names the address means both");
 }
 
