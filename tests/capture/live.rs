@@ -395,8 +395,9 @@ fn each_suspect_has_one_ring_whatever_interface_and_tag() {
     let (mut left, mut right) = (scene.wire("left"), scene.wire("right"));
     let send = || {
         for host in 0..200_u32 {
-            let [_, _, a, b] = host.to_be_bytes();
-            let (host, peer) = ([10, 1, a, b], [10, 2, b, a]);
+            // Each in a network of its own: a ring takes whole networks.
+            let [.., network] = host.to_be_bytes();
+            let (host, peer) = ([10, 1, network, 7], [10, 2, network, 9]);
             let mut frame = Vec::new();
             ethernet(0).ipv4(host, peer, 64).tcp(40_000, 445, 1, 1024).syn().write(&mut frame, &[]).unwrap();
             left.send(&frame);
