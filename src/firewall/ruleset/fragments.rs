@@ -64,7 +64,7 @@ impl Plan {
         writeln!(out, "\t\tfrag frag-off != 0 return")?;
         writeln!(out, "\t\tfrag more-fragments 0 return")?;
         writeln!(out, "\t\t# First of several, and not the plain order of headers: what it holds cannot be reckoned.")?;
-        writeln!(out, "\t\tmeta l4proto {{ tcp, udp }} ip6 nexthdr != ipv6-frag {verdict}")?;
+        writeln!(out, "\t\tmeta l4proto {{ tcp, udp }} ip6 nexthdr != 44 {verdict}")?;
         writeln!(out, "\t\tmeta l4proto tcp frag nexthdr != tcp {verdict}")?;
         writeln!(out, "\t\tmeta l4proto udp frag nexthdr != udp {verdict}")?;
         writeln!(out, "\t\tmeta l4proto tcp ip6 length < 28 {verdict}")?;
