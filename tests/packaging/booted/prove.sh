@@ -8,7 +8,7 @@ fact() { echo "$@"; }
 property() { systemctl show --value --property="$1" "$unit"; }
 state() { echo "$(property ActiveState)/$(property SubState)"; }
 milliseconds() { echo $(($(date +%s%N) / 1000000)); }
-is_acted_on() { nft get element inet firedoor acted4 "{ $1 }" >/dev/null 2>&1; }
+is_acted_on() { nft get element inet firedoor acted4 "{ fd0 . $1 }" >/dev/null 2>&1; }
 
 # Waits until systemd has restarted the unit so many times; prints how long that took.
 restarted() {
