@@ -210,7 +210,8 @@ impl Firewall {
         variant.frames = frames;
         let loaded = self.differs(plan, &variant)?;
         if loaded {
-            self.load(plan, &there, variant)?;
+            let rows = self.missing(plan, &found, now);
+            self.load(plan, &there, variant, &rows)?;
         }
         // Elements of an earlier version had other keys, and went with their sets.
         found.rows.retain(|(set, key), _| ruleset::kept(set).is_some_and(|octets| octets as usize == key.len()));
@@ -370,14 +371,36 @@ impl Firewall {
         Ok([elements::shape(&mut self.tables.inet)?, elements::shape(&mut self.tables.netdev)?])
     }
 
-    fn load(&mut self, plan: &Plan, there: &Existing, variant: Variant) -> Result<(), Error> {
-        let done = match self.nft.load(&plan.script(there, &variant)) {
+    /// What the kernel lacks of what is acted on, as far as nft can be given it as text: loaded with the rules, so that no
+    /// packet meets these without those. Nothing where there is too much of it: then it follows right behind.
+    fn missing(&self, plan: &Plan, found: &Found, now: Instant) -> HashMap<Key, Row> {
+        let mut rows = HashMap::new();
+        if self.intents.len() > MOST_REASSERTED {
+            return rows;
+        }
+        let exempt = Networks::new(plan.exempt().to_vec());
+        for (place, intent) in self.intents.iter() {
+            if !matches!(place.source, Who::Address(address) if exempt.contains(address)) {
+                places::join(&mut rows, self.hooks.rows(*place, intent, intent.left(now)));
+            }
+        }
+        rows.retain(|key, _| places::is_writable(key.0) && !found.rows.contains_key(key));
+        rows
+    }
+
+    fn load(&mut self, plan: &Plan, there: &Existing, variant: Variant, rows: &HashMap<Key, Row>) -> Result<(), Error> {
+        let script = |there: &Existing| {
+            let mut script = plan.script(there, &variant);
+            // Writing to a string cannot fail.
+            let _ = places::write(&mut script, rows);
+            script
+        };
+        let done = match self.nft.load(&script(there)) {
             // Before 6.2 a set's size and timeout cannot be changed in place.
             Err(Error::Rejected { .. }) => {
                 let mut resized = there.resized.clone();
                 resized.extend(RESIZED.map(str::to_owned));
-                let there = Existing { resized, ..there.clone() };
-                self.nft.load(&plan.script(&there, &variant))
+                self.nft.load(&script(&Existing { resized, ..there.clone() }))
             }
             other => other,
         };
@@ -545,7 +568,7 @@ impl Firewall {
         let rules = |v: &Variant| (v.isolation, v.cards, v.everybody, v.tagged, v.networks);
         if rules(at) != rules(&wanted) {
             let there = self.existing()?;
-            return self.load(&plan, &there, wanted);
+            return self.load(&plan, &there, wanted, &HashMap::new());
         }
         let changes = skeleton.redirected(&wanted);
         self.tables.inet.change(&changes)?;
