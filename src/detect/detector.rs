@@ -258,7 +258,12 @@ impl Detector {
             heard.note(Sent::Datagram, source, destination, self.now);
         }
         self.hear(frame, source, destination);
-        if !answers && (to || !from) {
+        // What is sent to everybody on the link, as names are looked for by broadcast, asks nobody in particular: by the
+        // frame, and by an address that may be a network's last (of a /26 or wider), for any stack takes a frame to all.
+        let to_all = destination.is_v4()
+            && destination.bits() & 0x3f == 0x3f
+            && frame.mac_destination.is_some_and(Mac::is_group);
+        if !answers && !to_all && (to || !from) {
             let (host, port, transport) = (source, destination_port, Transport::Udp);
             let class = if to { Class::LateralUdp } else { Class::OtherUdp };
             let opening = Opening { port: source_port, sequence: 0 };

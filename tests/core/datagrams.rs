@@ -9,10 +9,10 @@ use firedoor::detect::{Detector, Event, Settings, Signal};
 use firedoor::respond::Verdict;
 use firedoor::time::Timestamp;
 use firedoor::track::{Keys, Shared};
-use firedoor::wire::Address;
 use firedoor::wire::frame::{Datagram, Frame, Meta, Packet, Transport};
+use firedoor::wire::{Address, Mac};
 
-use crate::scene::{FAMILIES, Family, HOST, Outcome, Scene, VACANT, VERDICT, ms, secs};
+use crate::scene::{CLIENTS, FAMILIES, Family, HOST, Outcome, Scene, VACANT, VERDICT, ms, secs};
 
 #[test]
 fn lateral_services_are_asked_over_udp_as_over_tcp() {
@@ -230,4 +230,16 @@ fn an_answer_from_the_hosts_own_card_is_none() {
     });
     assert_eq!(needed, 3);
     assert_eq!(scene.verdicts(HOST).last(), Some(&Verdict::Contain));
+}
+
+#[test]
+fn a_name_that_is_looked_for_by_broadcast_asks_nobody_in_particular() {
+    let all = Some(Mac([0xff; 6]));
+    for (to_card, last, weighs) in [(all, 255, false), (all, 63, false), (None, 255, true), (all, 9, true)] {
+        let mut scene = Scene::settled();
+        scene.to_card = to_card;
+        scene.udp((HOST, 137), (Family::V4.address(CLIENTS, last), 137));
+        scene.wait(VERDICT);
+        assert_eq!(scene.score(HOST).0 > 0, weighs, "{to_card:?} {last}");
+    }
 }

@@ -88,6 +88,8 @@ pub struct Scene {
     pub mac: Option<Mac>,
     /// The interface to arrive on, instead of the segment's own.
     pub interface: Option<u32>,
+    /// The hardware address that frames are sent to, where it matters.
+    pub to_card: Option<Mac>,
 }
 
 /// Settings as shipped, changed by `change`.
@@ -114,6 +116,7 @@ impl Scene {
             decisions: Vec::new(),
             mac: None,
             interface: None,
+            to_card: None,
         }
     }
 
@@ -156,7 +159,7 @@ impl Scene {
                 ..Meta::default()
             },
             mac_source: Some(self.mac.unwrap_or_else(|| Scene::mac_of(from))),
-            mac_destination: None,
+            mac_destination: self.to_card,
             encapsulation: Encapsulation::None,
             tunnel: None,
             unread: None,
