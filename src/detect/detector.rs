@@ -517,6 +517,7 @@ impl Detector {
     /// `card` has proved on `link` that `address` is its own.
     pub fn owns(&mut self, link: Link, card: Mac, address: Address) {
         let now = self.now;
+        let before = self.shared.addresses.answered_from(link, address, now);
         self.shared.addresses.resolved(link, address, card, now);
         if self.hosts.hand_over(link, card, address, now) {
             return;
@@ -536,9 +537,9 @@ impl Detector {
             events.push(Event::Forwards { link, card, does: false });
         }
         match adopted {
-            Adopted::Nothing => {}
-            Adopted::Named => {
-                if host.acted {
+            Adopted::Nothing | Adopted::Named => {
+                // One that it had lost to another card is its again.
+                if host.acted && (adopted == Adopted::Named || before != Some(card)) {
                     events.push(Event::Named { suspect: to, address, at: now });
                 }
             }

@@ -785,8 +785,10 @@ impl Hosts {
             .find(|&slot| slots.get(slot).is_some_and(another))?;
         let host = self.slots.get_mut(at)?;
         if host.address == address {
-            // Its last address stays its name, until it shows another.
-            let next = host.others.pop()?;
+            let Some(next) = host.others.pop() else {
+                // Its last address stays its name, until it shows another; a block leaves the address all the same.
+                return self.slots.get_mut(at);
+            };
             host.address = next;
         } else {
             host.others.retain(|other| *other != address);
