@@ -312,3 +312,27 @@ fn send(host: Address, interface: u32, end: End, vlan: u16) -> io::Result<()> {
     }
     Injector::open(interface)?.send(&[frame.get(..length).unwrap_or_default()]).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forgery_is_recorded_from_five_destinations_on_and_takes_bounded_room() {
+        let mut forgeries = Forgeries::default();
+        let now = Timestamp::from_secs(1_000_000);
+        let card = |last| Attachment { interface: 2, mac: Mac([2, 0, 0, 0, 0, last]), ..Attachment::default() };
+        let (victim, peer) = (Address::v4([10, 0, 1, 5]), |n| Address::v4([10, 0, 2, n]));
+        for _ in 0..100 {
+            assert!(!forgeries.note(victim, peer(1), card(66), now), "one destination, however often");
+        }
+        assert!((2..5).all(|n| !forgeries.note(victim, peer(n), card(66), now)));
+        assert!(!forgeries.note(victim, peer(9), card(67), now), "another card");
+        assert!(forgeries.note(victim, peer(5), card(66), now));
+        assert!(!forgeries.note(victim, peer(6), card(66), now + REPEAT), "what is long ago is over");
+        for n in 0..100_000_u32 {
+            forgeries.note(Address::v4(n.to_be_bytes()), peer(1), card(66), now + REPEAT);
+        }
+        assert!(forgeries.seen.len() <= MOST_TOLD);
+    }
+}

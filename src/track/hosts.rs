@@ -1053,7 +1053,12 @@ mod tests {
         assert!(hosts.lose(LINK, CARD, address(1)).is_none(), "its own");
         assert_eq!(hosts.lose(LINK, other, address(1)).unwrap().suspect, Suspect::card(LINK, CARD));
         assert!(hosts.get(address(1)).is_none());
-        assert!(hosts.lose(LINK, other, address(2)).is_none());
+        let last = hosts.lose(LINK, other, address(2)).unwrap();
+        assert_eq!(
+            (last.suspect, last.address),
+            (Suspect::card(LINK, CARD), address(2)),
+            "a block leaves the last one too"
+        );
         assert!(hosts.get(address(2)).is_some());
     }
 
