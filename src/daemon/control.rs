@@ -84,6 +84,7 @@ pub struct Control {
     pub(super) doubted: HashMap<Suspect, Timestamp>,
     /// Addresses whose links were recently asked who has them, before anything was reported of them.
     pub(super) asked: segment::Asked,
+    pub(super) forgeries: segment::Forgeries,
     /// Cards that forward for others.
     pub(super) forwarders: BTreeSet<(Link, Mac)>,
     pub(super) actions: Vec<Action>,
@@ -174,7 +175,10 @@ impl Control {
             Message::Event(Event::Speaks { host, as_server, dialect, signing, encryption }) => {
                 self.live.board.speaks(host, as_server, dialect, signing, encryption);
             }
-            Message::Event(Event::Unproved { address, attachment }) => self.ask_early(address, attachment),
+            Message::Event(Event::Unproved { address, peer, attachment }) => {
+                self.ask_early(address, attachment);
+                self.note_forgery(address, peer, attachment);
+            }
             Message::Event(Event::Forwards { link, card, does }) => self.forwards(link, card, does),
             Message::Event(Event::GaveAway { server, condition }) => {
                 tracing::warn!(%server, condition = condition.label(), "{server} {}", condition.meaning());

@@ -226,6 +226,7 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         inquiries: Inquiries::default(),
         doubted: HashMap::new(),
         asked: segment::Asked::default(),
+        forgeries: segment::Forgeries::default(),
         forwarders: BTreeSet::new(),
         routes_changed: false,
         throttled: throttle::Told::new(),

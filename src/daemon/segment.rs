@@ -15,7 +15,7 @@ use crate::daemon::control::Control;
 use crate::daemon::machine::Machine;
 use crate::detect::counters::Unverified;
 use crate::detect::{Directive, Event};
-use crate::evidence::{Alarm, Attachment};
+use crate::evidence::{Alarm, Attachment, Grade, Score, Signal};
 use crate::respond::inquiry::{Finding, Inquiry, Silence, Step, accused};
 use crate::suspect::{Link, Suspect};
 use crate::sys::inject::Injector;
@@ -76,7 +76,72 @@ impl Asked {
     }
 }
 
+/// Cards that send in the name of an address that another card answers for, and to whom: from some destinations on, the
+/// engineer finds a record of it.
+#[derive(Debug, Default)]
+pub(super) struct Forgeries {
+    seen: HashMap<(Address, Link, Mac), (Timestamp, Vec<Address>)>,
+}
+
+impl Forgeries {
+    /// From so many distinct destinations on it is recorded: a device that takes an address over, or two that share one by
+    /// mistake, soon settle who has it.
+    const DESTINATIONS: usize = 5;
+
+    /// Notes that `attachment` sent to `peer` in the name of `address`; whether that is enough for a record.
+    fn note(&mut self, address: Address, peer: Address, attachment: Attachment, now: Timestamp) -> bool {
+        let what = (address, attachment.link(), attachment.mac);
+        if self.seen.len() >= MOST_TOLD && !self.seen.contains_key(&what) {
+            self.seen.retain(|_, (since, _)| now.since(*since) < REPEAT);
+            if self.seen.len() >= MOST_TOLD {
+                return false;
+            }
+        }
+        let (since, peers) = self.seen.entry(what).or_insert_with(|| (now, Vec::new()));
+        if now.since(*since) >= REPEAT {
+            (*since, *peers) = (now, Vec::new());
+        }
+        if peers.len() < Self::DESTINATIONS && !peers.contains(&peer) {
+            peers.push(peer);
+        }
+        peers.len() >= Self::DESTINATIONS
+    }
+}
+
 impl Control {
+    /// A card sends in the name of an address that only another card answers for: none of it weighs, and the engineer
+    /// finds a record why nothing is done about the address.
+    pub(super) fn note_forgery(&mut self, address: Address, peer: Address, attachment: Attachment) {
+        let (now, link) = (self.clock.now(), attachment.link());
+        let Some(owner) = self.shared.addresses.answered_from(link, address, now) else { return };
+        if owner == attachment.mac || self.shared.addresses.is_forwarder(link, attachment.mac, now) {
+            return;
+        }
+        if !self.forgeries.note(address, peer, attachment, now) {
+            return;
+        }
+        let alarm = Alarm {
+            at: now,
+            suspect: Suspect::address(link, address),
+            host: address,
+            addresses: vec![address],
+            ports: Vec::new(),
+            attachment,
+            grade: Grade::Watch,
+            signal: Signal::FanoutAny,
+            score: Score(0),
+            threshold: self.live.config().detect.threshold,
+            destinations: 0,
+            evidence: Vec::new(),
+            reached: Vec::new(),
+            zone_hosts: 0,
+        };
+        let finding = Finding::Elsewhere(owner);
+        if self.record_doubt(&alarm, finding, now) {
+            self.live.tallies.inquired(finding);
+        }
+    }
+
     /// An address was seen whose card is not proved: asks its link, so that what it does counts for its card at once.
     pub(super) fn ask_early(&mut self, address: Address, attachment: Attachment) {
         let now = self.clock.now();
@@ -149,15 +214,21 @@ impl Control {
         self.live.tallies.inquired(finding);
         let reason = if matches!(finding, Finding::Elsewhere(_)) { Unverified::Mac } else { Unverified::NobodyThere };
         self.direct(&Directive::Doubted { suspect, reason });
-        self.doubted.retain(|_, at| now.since(*at) < REPEAT);
-        if let Event::Alarm(alarm) = event
-            && self.doubted.len() < MOST_TOLD
-            && !self.doubted.contains_key(&suspect)
-        {
-            self.doubted.insert(suspect, now);
-            let record = self.responder.doubted(alarm, words(alarm, finding));
-            self.carry_out(&mut vec![record]);
+        if let Event::Alarm(alarm) = event {
+            self.record_doubt(alarm, finding, now);
         }
+    }
+
+    /// Records why nothing was done about a suspect, unless that was recorded lately; says whether it did.
+    fn record_doubt(&mut self, alarm: &Alarm, finding: Finding, now: Timestamp) -> bool {
+        self.doubted.retain(|_, at| now.since(*at) < REPEAT);
+        if self.doubted.len() >= MOST_TOLD || self.doubted.contains_key(&alarm.suspect) {
+            return false;
+        }
+        self.doubted.insert(alarm.suspect, now);
+        let record = self.responder.doubted(alarm, words(alarm, finding));
+        self.carry_out(&mut vec![record]);
+        true
     }
 
     fn asking(&self, host: Address, attachment: Attachment, now: Timestamp) -> Option<Asking> {
@@ -240,4 +311,28 @@ fn send(host: Address, interface: u32, end: End, vlan: u16) -> io::Result<()> {
         length = build::tag(&mut frame, length, vlan).ok_or_else(unsuited)?;
     }
     Injector::open(interface)?.send(&[frame.get(..length).unwrap_or_default()]).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forgery_is_recorded_from_five_destinations_on_and_takes_bounded_room() {
+        let mut forgeries = Forgeries::default();
+        let now = Timestamp::from_secs(1_000_000);
+        let card = |last| Attachment { interface: 2, mac: Mac([2, 0, 0, 0, 0, last]), ..Attachment::default() };
+        let (victim, peer) = (Address::v4([10, 0, 1, 5]), |n| Address::v4([10, 0, 2, n]));
+        for _ in 0..100 {
+            assert!(!forgeries.note(victim, peer(1), card(66), now), "one destination, however often");
+        }
+        assert!((2..5).all(|n| !forgeries.note(victim, peer(n), card(66), now)));
+        assert!(!forgeries.note(victim, peer(9), card(67), now), "another card");
+        assert!(forgeries.note(victim, peer(5), card(66), now));
+        assert!(!forgeries.note(victim, peer(6), card(66), now + REPEAT), "what is long ago is over");
+        for n in 0..100_000_u32 {
+            forgeries.note(Address::v4(n.to_be_bytes()), peer(1), card(66), now + REPEAT);
+        }
+        assert!(forgeries.seen.len() <= MOST_TOLD);
+    }
 }

@@ -154,14 +154,14 @@ impl Detector {
             Err(Some(doubt)) => {
                 counters.unverified(doubt.reason);
                 if doubt.ask && asks.may(now) {
-                    events.push(Event::Unproved { address: source, attachment: attachment(frame) });
+                    events.push(Event::Unproved { address: source, peer, attachment: attachment(frame) });
                 }
                 return;
             }
             Err(None) => return,
         };
         if unproved && settings.ask_first && frame.mac_source.is_some() && settings.live && asks.may(now) {
-            events.push(Event::Unproved { address: source, attachment: host.attachment });
+            events.push(Event::Unproved { address: source, peer, attachment: host.attachment });
         }
         if now.since(host.told) >= TELL || host.told == Timestamp::ZERO {
             host.told = now;

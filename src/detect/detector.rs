@@ -522,6 +522,7 @@ impl Detector {
     /// `card` has proved on `link` that `address` is its own.
     pub fn owns(&mut self, link: Link, card: Mac, address: Address) {
         let now = self.now;
+        let before = self.shared.addresses.answered_from(link, address, now);
         self.shared.addresses.resolved(link, address, card, now);
         if self.hosts.hand_over(link, card, address, now) {
             return;
@@ -541,9 +542,9 @@ impl Detector {
             events.push(Event::Forwards { link, card, does: false });
         }
         match adopted {
-            Adopted::Nothing => {}
-            Adopted::Named => {
-                if host.acted {
+            Adopted::Nothing | Adopted::Named => {
+                // One that it had lost to another card is its again.
+                if host.acted && (adopted == Adopted::Named || before != Some(card)) {
                     events.push(Event::Named { suspect: to, address, at: now });
                 }
             }
@@ -766,5 +767,32 @@ impl Detector {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contained_card_loses_an_address_to_the_card_that_answers_for_it_and_regains_it_the_same_way() {
+        let shared = Arc::new(Shared::new(64, Duration::from_secs(86_400), Keys::new(1)));
+        let mut detector = Detector::new(Arc::new(Settings::default()), shared, 1, Keys::new(1));
+        let (link, address) = (Link::untagged(2), Address::v4([10, 0, 1, 5]));
+        let [worm, next] = [5, 6].map(|last| Mac([2, 0, 0, 0, 0, last]));
+        let suspect = Suspect::card(link, worm);
+        detector.advance(Timestamp::from_secs(1_000_000));
+        let at = detector.now();
+        detector.direct(&Directive::Acted { suspect, addresses: vec![address] }, |_| true);
+        detector.owns(link, worm, address);
+        detector.events().for_each(drop);
+
+        detector.owns(link, next, address);
+        let lost = Event::Lost { suspect, address, to: next, at };
+        assert_eq!(detector.events().collect::<Vec<_>>(), [lost], "though it is its only one");
+        detector.owns(link, worm, address);
+        assert_eq!(detector.events().collect::<Vec<_>>(), [Event::Named { suspect, address, at }]);
+        detector.owns(link, worm, address);
+        assert_eq!(detector.events().count(), 0, "said once");
     }
 }

@@ -55,6 +55,8 @@ pub enum Event {
     Unproved {
         /// The address.
         address: Address,
+        /// To whom it sent.
+        peer: Address,
         /// Where its frames come from.
         attachment: Attachment,
     },

@@ -55,8 +55,9 @@ pub fn identify<'h>(
     let (host, new) = match hosts.sender(source, link, card) {
         Some(slot) => (hosts.sending(slot, source), false),
         None => match suspect_of(settings, shared, hosts, frame, source, now)? {
-            // The name stays out of what the card is known by, and of its block: it may be a neighbour's.
-            (suspect, Proof::Acted) => (hosts.suspect_mut(suspect), false),
+            // The name stays out of what the card is known by, and of its block, until the card answers for it: it may be
+            // a neighbour's.
+            (suspect, Proof::Acted) => (hosts.suspect_mut(suspect), frame.mac_source.is_some()),
             (suspect, proof) => {
                 let unproved = proof == Proof::None && frame.mac_source.is_some();
                 hosts.place(suspect, source, now, settings.decay);

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Attachment, Evidence, Grade, Score, Signal};
+use crate::respond::cases::NO_ADDRESS;
 use crate::respond::{By, Decision, Held, Verdict, service_name};
 use crate::time::Timestamp;
 use crate::wire::{Address, Mac};
@@ -133,7 +134,7 @@ impl From<&Decision> for ActView {
             by: decision.by.clone(),
             link: decision.link.clone(),
             card: decision.card,
-            addresses: decision.addresses.clone(),
+            addresses: decision.addresses.iter().copied().filter(|address| *address != NO_ADDRESS).collect(),
             ports: decision.ports.iter().map(|service| service_name(*service)).collect(),
             evidence: decision.evidence.iter().map(EvidenceView::from).collect(),
         }

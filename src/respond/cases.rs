@@ -57,6 +57,9 @@ pub struct Case {
 /// Most addresses of one suspect that the kernel is given.
 pub const MOST_ADDRESSES: usize = 64;
 
+/// Stands in a record for the addresses of a card that has lost them all to other cards.
+pub const NO_ADDRESS: Address = Address::v4([0; 4]);
+
 /// Most ports that are shut for one suspect besides the lateral services.
 pub const MOST_PORTS: usize = 32;
 
@@ -106,7 +109,12 @@ pub fn decision_of(case: &Case, enforced: bool) -> Decision {
         suspect: case.suspect,
         link: case.link.clone(),
         card: card_of(case.suspect),
-        addresses: if case.addresses.len() > 1 { case.addresses.clone() } else { Vec::new() },
+        addresses: match case.addresses.as_slice() {
+            [only] if *only == case.host => Vec::new(),
+            // It has lost them all: the block is its card's alone, and must be so after a restart too.
+            [] if card_of(case.suspect).is_some() => vec![NO_ADDRESS],
+            several => several.to_vec(),
+        },
         ports: case.ports.clone(),
         evidence: case.evidence.clone(),
     }

@@ -65,6 +65,10 @@ impl Responder {
             return;
         }
         let mut case = case.clone();
+        if case.addresses.is_empty() {
+            // The one that it was called by is another card's.
+            case.host = address;
+        }
         case.addresses.push(address);
         case.active = case.active.max(at);
         actions.push(Action::Enforce(case.block()));

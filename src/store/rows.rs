@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::evidence::{Attachment, Evidence, Score};
 use crate::observe::host::{ActView, EvidenceView, Exempted, HeldView};
-use crate::respond::cases::card_of;
+use crate::respond::cases::{NO_ADDRESS, card_of};
 use crate::respond::{By, Case, Decision, Verdict, service_name, service_of};
 use crate::suspect::{Link, Suspect, Who, key, read_key};
 use crate::time::Timestamp;
@@ -153,13 +153,22 @@ fn suspect(row: &Row<'_>, host: Address) -> rusqlite::Result<(String, Suspect)> 
     Ok((link, Suspect { link: Link::default(), who }))
 }
 
+/// The addresses of a case as they are recorded: none stands for its host's alone.
+fn recorded(host: Address, mut addresses: Vec<Address>) -> Vec<Address> {
+    if addresses.is_empty() {
+        return vec![host];
+    }
+    addresses.retain(|address| *address != NO_ADDRESS);
+    addresses
+}
+
 /// The case that a decision opens; `None` for those that open none.
 pub(super) fn case_of(decision: &Decision) -> Option<Case> {
     matches!(decision.decision, Verdict::Contain | Verdict::Isolate).then(|| Case {
         suspect: decision.suspect,
         link: decision.link.clone(),
         host: decision.host,
-        addresses: if decision.addresses.is_empty() { vec![decision.host] } else { decision.addresses.clone() },
+        addresses: recorded(decision.host, decision.addresses.clone()),
         ports: decision.ports.clone(),
         verdict: decision.decision,
         since: decision.at,
@@ -243,7 +252,7 @@ pub(super) fn put_case(db: &Connection, case: &Case) -> rusqlite::Result<()> {
     put.execute(params![
         key(&case.link, case.suspect.who),
         Text(case.host),
-        joined(&case.addresses),
+        joined(if case.addresses.is_empty() { &[NO_ADDRESS] } else { &case.addresses }),
         ports_text(&case.ports),
         case.verdict.label(),
         Text(case.since),
@@ -267,10 +276,7 @@ pub(super) fn case(row: &Row<'_>) -> rusqlite::Result<Case> {
     let since = row.get::<_, Text<Timestamp>>("since")?.0;
     let host = row.get::<_, Text<Address>>("host")?.0;
     let (link, suspect) = suspect(row, host)?;
-    let mut addresses = addresses(row)?;
-    if addresses.is_empty() {
-        addresses.push(host);
-    }
+    let addresses = recorded(host, addresses(row)?);
     Ok(Case {
         suspect,
         link,
@@ -332,7 +338,7 @@ pub(super) fn act(row: &Row<'_>) -> rusqlite::Result<ActView> {
     Ok(ActView {
         link,
         card: card_of(suspect),
-        addresses: addresses(row)?,
+        addresses: addresses(row)?.into_iter().filter(|address| *address != NO_ADDRESS).collect(),
         ports: ports(row)?.into_iter().map(service_name).collect(),
         at: row.get::<_, Text<_>>("at")?.0,
         host: row.get::<_, Text<_>>("host")?.0,

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use super::{Fault, Kept, Limits, OrderRow, Store, StoreHandle};
 use crate::evidence::{Attachment, Detail, Evidence, Grade, Score, Signal};
 use crate::observe::host::{ActView, Exempted, HeldView};
+use crate::respond::cases::NO_ADDRESS;
 use crate::respond::{By, Decision, Verdict};
+use crate::suspect::{Link, Suspect};
 use crate::sys::clock::Boot;
 use crate::time::Timestamp;
 use crate::wire::Mac;
@@ -42,7 +44,7 @@ fn decision(seconds: u64, host: &str, verdict: Verdict) -> Decision {
         enforced: acts,
         reason: "spreads like a worm: dark".into(),
         by: if verdict == Verdict::Release { By::Operator("alice".into()) } else { By::Firedoor },
-        suspect: crate::suspect::Suspect::address(crate::suspect::Link::default(), host.parse().unwrap()),
+        suspect: Suspect::address(Link::default(), host.parse().unwrap()),
         link: String::new(),
         card: None,
         addresses: Vec::new(),
@@ -169,6 +171,19 @@ fn a_file_that_is_deleted_while_it_runs_is_begun_anew_with_who_is_pardoned() {
     assert_eq!(handle.record(&decision(1, "10.1.0.9", Verdict::Contain)).wait(), Kept::Durable);
     drop(handle);
     assert_eq!(pardoned(&open(&path)), [("10.1.0.5".into(), 3600)]);
+}
+
+#[test]
+fn a_cards_block_that_covers_no_address_any_more_covers_none_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("history.db");
+    let card = Suspect::card(Link::default(), Mac([2, 0, 0, 0, 0xab, 9]));
+    let lost = Decision { suspect: card, addresses: vec![NO_ADDRESS], ..decision(1, "10.1.0.5", Verdict::Contain) };
+    open(&path).record(&lost).unwrap();
+    let store = open(&path);
+    let case = store.acted().unwrap().remove(0);
+    assert_eq!((case.suspect, case.addresses), (card, Vec::new()));
+    assert_eq!(store.recent(10).unwrap().remove(0).addresses, Vec::new(), "what stands for none is not shown");
 }
 
 #[test]

@@ -785,8 +785,10 @@ impl Hosts {
             .find(|&slot| slots.get(slot).is_some_and(another))?;
         let host = self.slots.get_mut(at)?;
         if host.address == address {
-            // Its last address stays its name, until it shows another.
-            let next = host.others.pop()?;
+            let Some(next) = host.others.pop() else {
+                // Its last address stays its name, until it shows another; a block leaves the address all the same.
+                return self.slots.get_mut(at);
+            };
             host.address = next;
         } else {
             host.others.retain(|other| *other != address);
@@ -1051,7 +1053,12 @@ mod tests {
         assert!(hosts.lose(LINK, CARD, address(1)).is_none(), "its own");
         assert_eq!(hosts.lose(LINK, other, address(1)).unwrap().suspect, Suspect::card(LINK, CARD));
         assert!(hosts.get(address(1)).is_none());
-        assert!(hosts.lose(LINK, other, address(2)).is_none());
+        let last = hosts.lose(LINK, other, address(2)).unwrap();
+        assert_eq!(
+            (last.suspect, last.address),
+            (Suspect::card(LINK, CARD), address(2)),
+            "a block leaves the last one too"
+        );
         assert!(hosts.get(address(2)).is_some());
     }
 

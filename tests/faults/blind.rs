@@ -101,38 +101,42 @@ fn answers_that_go_another_way_are_told() {
         return;
     }
     let _turn = site::together();
-    let site = Site::new(73, 4, |setup| setup);
+    // A path, not a host: that is only believed of as many clients as a single machine cannot make up.
+    let site = Site::new(73, 12, |setup| setup);
     let network = &site.scene.network;
     for _ in 0..25 {
         listener::speak(network, 1).unwrap();
     }
-    // A cable that nobody drew: the ward's answers to this host do not pass the gateway.
-    let (host, address) = (&network.infected[3], site.infected(3));
-    host.veth("cable", &network.wards[0], "cable").unwrap();
-    for machine in [host, &network.wards[0]] {
-        machine.link(|links| links.up("cable")).unwrap();
-    }
+    // Cables that nobody drew: the ward's answers to these hosts do not pass the gateway.
+    let ward = &network.wards[0];
     let shell = |machine: &Namespace, line: &str| {
         assert!(machine.command("sh").args(["-ec", line]).status().unwrap().success(), "{line}");
     };
-    shell(host, "for each in all cable; do echo 0 > /proc/sys/net/ipv4/conf/$each/rp_filter; done");
-    let card = host.link(|links| links.mac("cable")).unwrap();
-    shell(
-        &network.wards[0],
-        &format!("ip neigh add {address} lladdr {card} dev cable; ip route add {address} dev cable"),
-    );
+    for (number, host) in (0_u8..).zip(&network.infected) {
+        let (address, far) = (site.infected(number), format!("cable{number}"));
+        host.veth("cable", ward, &far).unwrap();
+        host.link(|links| links.up("cable")).unwrap();
+        ward.link(|links| links.up(&far)).unwrap();
+        shell(host, "for each in all cable; do echo 0 > /proc/sys/net/ipv4/conf/$each/rp_filter; done");
+        let card = host.link(|links| links.mac("cable")).unwrap();
+        shell(ward, &format!("ip neigh add {address} lladdr {card} dev {far}; ip route add {address} dev {far}"));
+    }
 
-    let live: Vec<IpAddr> = (0..8).map(|number| site.victim(number)).collect();
-    let talked = host
-        .run(move || {
-            let talk = |victim: &IpAddr| {
-                let mut stream = TcpStream::connect_timeout(&SocketAddr::new(*victim, 3389), Duration::from_secs(2))?;
-                stream.write_all(b"as if nothing were the matter")
-            };
-            live.iter().filter(|victim| talk(victim).is_ok()).count()
-        })
-        .unwrap();
-    assert_eq!(talked, 8, "the cable carries the answers");
+    let live: Vec<IpAddr> = (0..12).map(|number| site.victim(number)).collect();
+    for (first, host) in network.infected.iter().enumerate() {
+        let called: Vec<IpAddr> = live.iter().cycle().skip(first).take(8).copied().collect();
+        let talked = host
+            .run(move || {
+                let talk = |victim: &IpAddr| {
+                    let to = SocketAddr::new(*victim, 3389);
+                    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(2))?;
+                    stream.write_all(b"as if nothing were the matter")
+                };
+                called.iter().filter(|victim| talk(victim).is_ok()).count()
+            })
+            .unwrap();
+        assert_eq!(talked, 8, "the cable carries the answers");
+    }
     site::until("it is told", || told(&site, &Segment::Office.interface()) == Some(Blindness::OneWay));
     let status = site.command(&["status"]);
     assert!(status.contains(Blindness::OneWay.remedy()), "{status}");

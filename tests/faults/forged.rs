@@ -1,6 +1,6 @@
 //! Forged sources: nobody is contained for what somebody else sent in his name.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -260,6 +260,13 @@ fn a_contained_host_does_not_take_a_neighbour_with_it() {
     let innocent: Vec<_> = site.accused().into_iter().filter(|act| act.host != Address::from(worm)).collect();
     assert!(innocent.is_empty(), "{innocent:#?}");
     assert_eq!(site.in_kernel(), [worm]);
+    site::until("the engineer is told why nothing was done about the neighbour", || {
+        let acts = site.decisions(site.infected(3), Verdict::Watch);
+        acts.iter().any(|act| act.reason.contains("answers for the address, and the frames came from"))
+    });
+    // The neighbour itself works on.
+    let (neighbour, victim) = (&site.scene.network.infected[3], SocketAddr::new(site.victim(0), 445));
+    neighbour.run(move || TcpStream::connect_timeout(&victim, Duration::from_secs(2)).unwrap()).unwrap();
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::detect::settings::Networks;
 use crate::evidence::Attachment;
 use crate::evidence::Score;
 use crate::evidence::Signal;
+use crate::respond::cases::NO_ADDRESS;
 use crate::respond::{Block, Ordered, Refused};
 use crate::suspect::Link;
 use crate::wire::frame::Transport;
@@ -303,6 +304,18 @@ fn an_address_that_is_another_cards_is_let_go_and_the_card_stays_shut() {
         [Place::card(LINK, CARD)],
         "an engineer still finds it by that name"
     );
+    let recorded = |actions: &[Action]| {
+        let of = |action: &Action| match action {
+            Action::Record(decision) => Some((decision.host, decision.addresses.clone())),
+            _ => None,
+        };
+        actions.iter().find_map(of).unwrap()
+    };
+    assert_eq!(recorded(&actions), (HOST, vec![NO_ADDRESS]), "nor is it after a restart");
+    let named = Event::Named { suspect: Suspect::card(LINK, CARD), address: host(2), at: at(210) };
+    let actions = said(&mut responder, &named);
+    assert_eq!(places(&actions), [Place::card(LINK, CARD), Place::address(LINK, host(2))]);
+    assert_eq!(recorded(&actions), (host(2), Vec::new()), "it is called by its new address");
 }
 
 #[test]
