@@ -120,7 +120,8 @@ pub(super) fn take_over(
             Ok(pardons) => {
                 for pardon in pardons.iter().filter(|pardon| now < pardon.until) {
                     let suspect = placed(pardon.suspect, &pardon.link, machine);
-                    responder.restore_pardon(suspect, pardon.until);
+                    let kept = key(&pardon.link, pardon.suspect.who);
+                    responder.restore_pardon(suspect, pardon.host, kept, pardon.until);
                     live.pardon(pardon.host, suspect.link, pardon.until, now);
                 }
             }
@@ -352,6 +353,7 @@ mod tests {
             card: None,
             addresses: Vec::new(),
             ports: Vec::new(),
+            unpardons: Vec::new(),
             attachment: Attachment { interface: 3, vlan: 7, inner_vlan: 0, mac: Mac([2, 0, 0, 0, 0, 9]) },
             evidence: (1..=3).map(evidence).collect(),
         }

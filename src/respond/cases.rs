@@ -108,6 +108,7 @@ pub fn decision_of(case: &Case, enforced: bool) -> Decision {
         card: card_of(case.suspect),
         addresses: if case.addresses.len() > 1 { case.addresses.clone() } else { Vec::new() },
         ports: case.ports.clone(),
+        unpardons: Vec::new(),
         evidence: case.evidence.clone(),
     }
 }
