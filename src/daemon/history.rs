@@ -17,7 +17,7 @@ use crate::observe::live::Live;
 use crate::respond::cases::decision_of;
 use crate::respond::{Action, By, Case, Held, Mode, Responder, Verdict};
 use crate::store::{Kept, Limits, Receipt, Store, StoreHandle};
-use crate::suspect::{Suspect, Who, key};
+use crate::suspect::{Place, Suspect, Who, key};
 use crate::sys::clock::{Boot, Clock};
 use crate::time::Timestamp;
 use crate::wire::Address;
@@ -136,10 +136,12 @@ pub(super) fn take_over(
     // A suspect has several places; whichever of them the kernel still has, the whole block is put right.
     let mut there: HashMap<Suspect, (Verdict, Option<Timestamp>)> = HashMap::new();
     let mut strangers = Vec::new();
+    let places = |case: &Case| case.places().into_iter().map(|place| (place, case.suspect)).collect::<Vec<_>>();
+    let whose: HashMap<Place, Suspect> = remembered.values().flat_map(places).collect();
     for acted in found {
         let until = acted.expires_in.map(|left| now + left);
-        match remembered.values().find(|case| case.places().contains(&acted.place)) {
-            Some(case) => drop(there.insert(case.suspect, (acted.verdict, until))),
+        match whose.get(&acted.place) {
+            Some(suspect) => drop(there.insert(*suspect, (acted.verdict, until))),
             None => strangers.push((acted, until)),
         }
     }

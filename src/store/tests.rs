@@ -43,7 +43,7 @@ fn decision(seconds: u64, host: &str, verdict: Verdict) -> Decision {
         enforced: acts,
         reason: "spreads like a worm: dark".into(),
         by: if verdict == Verdict::Release { By::Operator("alice".into()) } else { By::Firedoor },
-        suspect: crate::suspect::Suspect::address(crate::suspect::Link::default(), host.parse().unwrap()),
+        suspect: Suspect::address(Link::default(), host.parse().unwrap()),
         link: String::new(),
         card: None,
         addresses: Vec::new(),
