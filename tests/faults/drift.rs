@@ -23,7 +23,7 @@ fn whatever_is_taken_out_of_the_table_is_back_within_a_second() {
     site.contain(site.infected(0));
     let mut excused = vec![];
     let contained = Instant::now();
-    let element = format!("{{ {} }}", site.in_office(site.infected(0)));
+    let element = format!("{{ {} }}", Site::in_office(site.infected(0)));
     let places = site.places_in_kernel();
     let harm: [(&str, &[&str], Drift); 6] = [
         ("flush ruleset", &["flush", "ruleset"], Drift::Table),

@@ -242,7 +242,7 @@ impl Site {
     }
 
     /// A host of the office as `acted4` has it, to be given to nft.
-    pub fn in_office(&self, host: IpAddr) -> String {
+    pub fn in_office(host: IpAddr) -> String {
         format!("\"{}\" . {host}", Segment::Office.interface())
     }
 
