@@ -49,6 +49,7 @@ mod store {
             card: None,
             addresses: Vec::new(),
             ports: Vec::new(),
+            unpardons: Vec::new(),
             evidence: vec![evidence; 3],
         }
     }

@@ -17,7 +17,7 @@ use crate::observe::live::Live;
 use crate::respond::cases::decision_of;
 use crate::respond::{Action, By, Case, Held, Mode, Responder, Verdict};
 use crate::store::{Kept, Limits, Receipt, Store, StoreHandle};
-use crate::suspect::{Suspect, Who, key};
+use crate::suspect::{Place, Suspect, Who, key};
 use crate::sys::clock::{Boot, Clock};
 use crate::time::Timestamp;
 use crate::wire::Address;
@@ -120,7 +120,8 @@ pub(super) fn take_over(
             Ok(pardons) => {
                 for pardon in pardons.iter().filter(|pardon| now < pardon.until) {
                     let suspect = placed(pardon.suspect, &pardon.link, machine);
-                    responder.restore_pardon(suspect, pardon.until);
+                    let kept = key(&pardon.link, pardon.suspect.who);
+                    responder.restore_pardon(suspect, pardon.host, kept, pardon.until);
                     live.pardon(pardon.host, suspect.link, pardon.until, now);
                 }
             }
@@ -135,10 +136,12 @@ pub(super) fn take_over(
     // A suspect has several places; whichever of them the kernel still has, the whole block is put right.
     let mut there: HashMap<Suspect, (Verdict, Option<Timestamp>)> = HashMap::new();
     let mut strangers = Vec::new();
+    let places = |case: &Case| case.places().into_iter().map(|place| (place, case.suspect)).collect::<Vec<_>>();
+    let whose: HashMap<Place, Suspect> = remembered.values().flat_map(places).collect();
     for acted in found {
         let until = acted.expires_in.map(|left| now + left);
-        match remembered.values().find(|case| case.places().contains(&acted.place)) {
-            Some(case) => drop(there.insert(case.suspect, (acted.verdict, until))),
+        match whose.get(&acted.place) {
+            Some(suspect) => drop(there.insert(*suspect, (acted.verdict, until))),
             None => strangers.push((acted, until)),
         }
     }
@@ -352,6 +355,7 @@ mod tests {
             card: None,
             addresses: Vec::new(),
             ports: Vec::new(),
+            unpardons: Vec::new(),
             attachment: Attachment { interface: 3, vlan: 7, inner_vlan: 0, mac: Mac([2, 0, 0, 0, 0, 9]) },
             evidence: (1..=3).map(evidence).collect(),
         }

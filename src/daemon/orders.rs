@@ -8,6 +8,7 @@ use crate::observe::host::{ActView, Exempted};
 use crate::observe::order::{Done, Order, Refusal, Request, Target, Which};
 use crate::respond::{Action, By, Known, Ordered, breaker};
 use crate::store::OrderRow;
+use crate::suspect::{Suspect, Who};
 use crate::wire::Address;
 
 impl Control {
@@ -153,8 +154,10 @@ impl Control {
         Ok(Done { message, decisions })
     }
 
-    /// Who uses an address, as far as it was seen: several where several links have it.
+    /// Who uses an address, as far as it was seen: several where several links have it. The board may be a moment late: a
+    /// host that is a card by now, for the link has answered, is ordered about as a card.
     fn known(&self, address: Address) -> Vec<Known> {
+        let (owners, now) = (&self.shared.addresses, self.clock.now());
         let board = &self.live.board;
         let mut lines = board.lines_of(address);
         if lines.is_empty() {
@@ -162,7 +165,17 @@ impl Control {
         }
         let known = |facts: Facts| {
             let addresses = if facts.addresses.is_empty() { vec![address] } else { facts.addresses };
-            Known { suspect: facts.suspect, attachment: facts.attachment, addresses }
+            let Suspect { link, who } = facts.suspect;
+            let card = facts.attachment.mac;
+            let suspect = match who {
+                Who::Address(address)
+                    if owners.answered_from(link, address, now) == Some(card) && !owners.is_router(link, card, now) =>
+                {
+                    Suspect::card(link, card)
+                }
+                _ => facts.suspect,
+            };
+            Known { suspect, attachment: facts.attachment, addresses }
         };
         lines.into_iter().filter_map(|line| line.facts).map(known).collect()
     }

@@ -79,6 +79,7 @@ mod tests {
             card: None,
             addresses: Vec::new(),
             ports: Vec::new(),
+            unpardons: Vec::new(),
             attachment: Attachment::default(),
             evidence: Vec::new(),
         }

@@ -68,6 +68,7 @@ impl Control {
                 card: line.as_ref().and_then(|facts| card_of(facts.suspect)),
                 addresses: Vec::new(),
                 ports: Vec::new(),
+                unpardons: Vec::new(),
                 attachment: line.map_or_else(Attachment::default, |facts| facts.attachment),
                 evidence: Vec::new(),
             };

@@ -202,7 +202,12 @@ impl Firewall {
         self.intents.expire(now);
         let before = std::mem::take(&mut self.hooks);
         let frames = self.hook(plan)?;
-        let mut foreign = held.iter().filter(|(place, _)| !self.intents.contains(place)).peekable();
+        let exempt = Networks::new(plan.exempt().to_vec());
+        let is_exempt = |place: &Place| matches!(place.source, Who::Address(address) if exempt.contains(address));
+        // What somebody put in about a host that nobody may drop is taken out below. Nothing has to look it up before that:
+        // loading the text for it would rewrite the exempt sets, and the kernel finds nothing in one for a moment then.
+        let mut foreign =
+            held.iter().filter(|(place, _)| !self.intents.contains(place) && !is_exempt(place)).peekable();
         self.foreign = foreign.peek().is_some();
         self.foreign_isolated = foreign.any(|(_, held)| held.verdict == Verdict::Isolate);
 
@@ -216,8 +221,6 @@ impl Firewall {
         // Elements of an earlier version had other keys, and went with their sets.
         found.rows.retain(|(set, key), _| ruleset::kept(set).is_some_and(|octets| octets as usize == key.len()));
 
-        let exempt = Networks::new(plan.exempt().to_vec());
-        let is_exempt = |place: &Place| matches!(place.source, Who::Address(address) if exempt.contains(address));
         let mut exempted: Vec<Place> = held.keys().copied().filter(is_exempt).collect();
         exempted.sort_unstable();
         self.intents.retain(|place| !is_exempt(place));

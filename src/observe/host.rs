@@ -454,6 +454,7 @@ mod tests {
             card: None,
             addresses: Vec::new(),
             ports: Vec::new(),
+            unpardons: Vec::new(),
             evidence: vec![Evidence {
                 signal: Signal::Dark,
                 at,

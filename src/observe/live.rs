@@ -160,7 +160,16 @@ impl Live {
         let before = self.board.standing(decision.host, link);
         match (decision.decision, decision.until) {
             (Verdict::Release, Some(until)) => self.pardon(decision.host, link, until, decision.at),
-            (Verdict::Contain | Verdict::Isolate, _) => drop(self.pardons().remove(&(decision.host, link))),
+            (Verdict::Contain | Verdict::Isolate, _) => {
+                let mut pardons = self.pardons();
+                pardons.remove(&(decision.host, link));
+                if !decision.unpardons.is_empty() {
+                    // Released under another of its addresses, or before its link was known.
+                    let its = |host: Address| host == decision.host || decision.addresses.contains(&host);
+                    let here = |place: Link| place == link || place.interface == 0 || link.interface == 0;
+                    pardons.retain(|(host, place), _| !(its(*host) && here(*place)));
+                }
+            }
             _ => {}
         }
         match decision.decision {
@@ -257,6 +266,7 @@ mod tests {
             card: None,
             addresses: Vec::new(),
             ports: Vec::new(),
+            unpardons: Vec::new(),
             evidence: Vec::new(),
         }
     }
@@ -326,6 +336,13 @@ mod tests {
         assert_eq!(live.pardoned(one, Link::default()), None, "what has run out is forgotten");
         live.record(&decision(other, Verdict::Contain));
         assert_eq!(live.pardoned(other, Link::default()), None);
+        // An order about an address that nobody has seen yet ends the pardons that it overrules, on each link.
+        let links = [2, 3].map(Link::untagged);
+        for link in links {
+            live.pardon(one, link, until + Duration::from_hours(1), until);
+        }
+        live.record(&Decision { unpardons: vec!["lan 10.0.0.7".to_owned()], ..decision(one, Verdict::Contain) });
+        assert_eq!(links.map(|link| live.pardoned(one, link)), [None, None]);
     }
 
     #[test]

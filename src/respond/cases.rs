@@ -116,6 +116,7 @@ pub fn decision_of(case: &Case, enforced: bool) -> Decision {
             several => several.to_vec(),
         },
         ports: case.ports.clone(),
+        unpardons: Vec::new(),
         evidence: case.evidence.clone(),
     }
 }

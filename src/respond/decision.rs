@@ -132,6 +132,9 @@ pub struct Decision {
     /// The ports that are shut besides the lateral services.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "services")]
     pub ports: Vec<(Transport, u16)>,
+    /// Whose pardon ends with it besides the suspect's, by the history's keys: an engineer's order overrules his release.
+    #[serde(skip)]
+    pub unpardons: Vec<String>,
     /// The evidence, oldest first.
     pub evidence: Vec<Evidence>,
 }

@@ -9,7 +9,7 @@ use crate::evidence::{Alarm, Attachment, Score};
 use crate::respond::breaker;
 use crate::respond::cases::{Case, MOST_ADDRESSES, MOST_CASES};
 use crate::respond::{Action, By, Exemption, Responder, Verdict};
-use crate::suspect::{Link, Suspect};
+use crate::suspect::{Link, Suspect, key};
 use crate::time::Timestamp;
 use crate::wire::Address;
 
@@ -76,11 +76,11 @@ impl Responder {
         if self.cases.len() >= MOST_CASES && !self.cases.contains(suspect) {
             return Err(Refused::Full);
         }
-        self.past.unpardon(suspect);
         let mut addresses = vec![host];
         let others = known.map_or(&[][..], |known| &known.addresses);
         let open = others.iter().filter(|address| **address != host && self.exemption(**address).is_none());
         addresses.extend(open.take(MOST_ADDRESSES - 1));
+        let unpardons = self.past.overrule(suspect, &addresses);
         self.open(
             Case {
                 suspect,
@@ -104,6 +104,13 @@ impl Responder {
             },
             actions,
         );
+        let decision = actions.iter_mut().rev().find_map(|action| match action {
+            Action::Record(decision) => Some(decision),
+            _ => None,
+        });
+        if let Some(decision) = decision {
+            decision.unpardons = unpardons;
+        }
         Ok(())
     }
 
@@ -121,7 +128,9 @@ impl Responder {
             return Err(Refused::NotActedOn(host));
         }
         for suspect in suspects {
-            self.past.forgive(suspect, now, &self.settings);
+            if let Some(case) = self.cases.get(suspect) {
+                self.past.forgive(suspect, case.host, key(&case.link, suspect.who), now, &self.settings);
+            }
             self.close(suspect, reason.to_owned(), by.clone(), now, actions);
         }
         Ok(())
@@ -144,7 +153,9 @@ impl Responder {
     /// An engineer discards a held decision; the host is then only watched for the pardon's time.
     pub fn order_discard(&mut self, id: u64, by: By, now: Timestamp, actions: &mut Vec<Action>) -> Result<(), Refused> {
         let held = self.waiting.take(id).ok_or(Refused::NotHeld(id))?;
-        let until = self.past.forgive(held.alarm.suspect, now, &self.settings);
+        let suspect = held.alarm.suspect;
+        let kept = key(&self.settings.link_name(suspect.link), suspect.who);
+        let until = self.past.forgive(suspect, held.alarm.host, kept, now, &self.settings);
         let alarm = Alarm { at: now, ..held.alarm };
         let Action::Record(mut decision) =
             self.record(&alarm, Verdict::Release, until, 0, false, "held decision discarded".to_owned())

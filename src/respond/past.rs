@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 
 use crate::respond::Settings;
-use crate::suspect::Suspect;
+use crate::suspect::{Link, Suspect};
 use crate::time::Timestamp;
+use crate::wire::Address;
 
 #[derive(Clone, Copy, Debug)]
 struct Step {
@@ -13,11 +14,24 @@ struct Step {
     at: Timestamp,
 }
 
+/// An engineer's release protects a suspect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pardon {
+    /// Until when.
+    pub until: Timestamp,
+    /// The address that the suspect was called by.
+    pub host: Address,
+    /// Under which keys the history has it, see [`crate::suspect::key`]: several once an address is known as its card's.
+    pub keys: Vec<String>,
+}
+
 /// The past of all hosts.
 #[derive(Debug, Default)]
 pub(super) struct Past {
     steps: HashMap<Suspect, Step>,
-    pardons: HashMap<Suspect, Timestamp>,
+    pardons: HashMap<Suspect, Pardon>,
+    /// Who is pardoned under an address.
+    pardoned_as: HashMap<Address, Vec<Suspect>>,
 }
 
 impl Past {
@@ -45,20 +59,34 @@ impl Past {
 
     /// Until when an engineer's release protects a suspect; the time may be past.
     pub fn pardon(&self, suspect: Suspect) -> Option<Timestamp> {
-        self.pardons.get(&suspect).copied()
+        self.pardons.get(&suspect).map(|pardon| pardon.until)
     }
 
-    /// Begins a host's pardon; says until when it lasts, if there is one.
-    pub fn forgive(&mut self, suspect: Suspect, now: Timestamp, settings: &Settings) -> Option<Timestamp> {
+    /// Begins the pardon of a suspect that is called `host` and that the history has under `key`; says until when it lasts,
+    /// if there is one.
+    pub fn forgive(
+        &mut self,
+        suspect: Suspect,
+        host: Address,
+        key: String,
+        now: Timestamp,
+        settings: &Settings,
+    ) -> Option<Timestamp> {
         let until = now + settings.pardon;
-        (until > now && self.pardon_until(suspect, until, settings)).then_some(until)
+        (until > now && self.pardon_until(suspect, Pardon { until, host, keys: vec![key] }, settings)).then_some(until)
     }
 
-    /// Pardons a host until then, if there is room; says whether there was.
-    pub fn pardon_until(&mut self, suspect: Suspect, until: Timestamp, settings: &Settings) -> bool {
+    /// Pardons a suspect, if there is room; says whether there was.
+    pub fn pardon_until(&mut self, suspect: Suspect, mut pardon: Pardon, settings: &Settings) -> bool {
         let room = self.pardons.len() < settings.remembered_hosts || self.pardons.contains_key(&suspect);
         if room {
-            self.pardons.insert(suspect, until);
+            if let Some(before) = self.unpardon(suspect) {
+                pardon
+                    .keys
+                    .extend(before.keys.into_iter().filter(|key| !pardon.keys.contains(key)).collect::<Vec<_>>());
+            }
+            self.pardoned_as.entry(pardon.host).or_default().push(suspect);
+            self.pardons.insert(suspect, pardon);
         }
         room
     }
@@ -71,21 +99,48 @@ impl Past {
                 *known = step;
             }
         }
-        if let Some(until) = self.pardons.remove(&from) {
-            let known = self.pardons.entry(to).or_insert(until);
-            *known = until.max(*known);
+        if let Some(mut pardon) = self.unpardon(from) {
+            if let Some(known) = self.unpardon(to) {
+                pardon.until = pardon.until.max(known.until);
+                pardon.keys.extend(known.keys);
+            }
+            self.pardoned_as.entry(pardon.host).or_default().push(to);
+            self.pardons.insert(to, pardon);
         }
     }
 
-    /// Ends a host's pardon.
-    pub fn unpardon(&mut self, suspect: Suspect) {
-        self.pardons.remove(&suspect);
+    /// Ends a suspect's pardon; gives it.
+    pub fn unpardon(&mut self, suspect: Suspect) -> Option<Pardon> {
+        let pardon = self.pardons.remove(&suspect)?;
+        if let Some(suspects) = self.pardoned_as.get_mut(&pardon.host) {
+            suspects.retain(|other| *other != suspect);
+            if suspects.is_empty() {
+                self.pardoned_as.remove(&pardon.host);
+            }
+        }
+        Some(pardon)
+    }
+
+    /// An engineer orders a suspect with these addresses to be acted on: that ends its pardon, and that of whoever was
+    /// released under one of the addresses on its link. A host may have been a card then and be no more than an address now,
+    /// after a restart, or the other way round. Gives the history's keys of what ended.
+    pub fn overrule(&mut self, suspect: Suspect, addresses: &[Address]) -> Vec<String> {
+        let unknown = Link::default();
+        let same = |other: &Suspect| other.link == suspect.link || other.link == unknown || suspect.link == unknown;
+        let of = |address: &Address| self.pardoned_as.get(address).map_or(&[][..], Vec::as_slice);
+        let mut over: Vec<Suspect> = addresses.iter().flat_map(of).copied().filter(same).collect();
+        over.push(suspect);
+        over.into_iter().filter_map(|suspect| self.unpardon(suspect)).flat_map(|pardon| pardon.keys).collect()
     }
 
     /// Forgets the pardons that are over, once there are more than a few.
     pub fn forget_pardons(&mut self, now: Timestamp) {
         if self.pardons.len() > 64 {
-            self.pardons.retain(|_, until| now < *until);
+            let over = self.pardons.iter().filter(|(_, pardon)| pardon.until <= now);
+            let over: Vec<Suspect> = over.map(|(suspect, _)| *suspect).collect();
+            for suspect in over {
+                self.unpardon(suspect);
+            }
         }
     }
 }

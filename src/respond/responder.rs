@@ -12,7 +12,7 @@ use crate::respond::breaker::{self, Breaker, Load};
 use crate::respond::cases::{Case, Cases, MOST_ADDRESSES, MOST_PORTS, card_of, decision_of};
 use crate::respond::decision::service_name;
 use crate::respond::exempt::{Exemption, exemption};
-use crate::respond::past::Past;
+use crate::respond::past::{Pardon, Past};
 use crate::respond::waiting::{Held, Waiting};
 use crate::respond::{Action, By, Decision, Mode, Settings, Switched, Verdict};
 use crate::suspect::{Place, Suspect, Who};
@@ -418,9 +418,10 @@ impl Responder {
         self.waiting.restore(held, acted, self.settings.most_held);
     }
 
-    /// Remembers from before the start until when an engineer's release protects a host.
-    pub fn restore_pardon(&mut self, suspect: Suspect, until: Timestamp) {
-        self.past.pardon_until(suspect, until, &self.settings);
+    /// Remembers from before the start until when an engineer's release protects a suspect that is called `host` and that
+    /// the history has under `key`.
+    pub fn restore_pardon(&mut self, suspect: Suspect, host: Address, key: String, until: Timestamp) {
+        self.past.pardon_until(suspect, Pardon { until, host, keys: vec![key] }, &self.settings);
     }
 
     /// Remembers a step of the ladder from before the start.
@@ -519,6 +520,7 @@ impl Responder {
             card: card_of(alarm.suspect),
             addresses: if alarm.addresses.len() > 1 { alarm.addresses.clone() } else { Vec::new() },
             ports: alarm.ports.clone(),
+            unpardons: Vec::new(),
             evidence: alarm.evidence.clone(),
         }))
     }

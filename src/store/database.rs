@@ -118,6 +118,7 @@ impl Store {
         if let Some(case) = rows::case_of(decision) {
             rows::put_case(&self.db, &case)?;
             self.unpardon(&key(&case.link, case.suspect.who))?;
+            decision.unpardons.iter().try_for_each(|suspect| self.unpardon(suspect))?;
         } else if decision.decision == Verdict::Release {
             self.forget(&key(&decision.link, decision.suspect.who))?;
             rows::pardon_of(decision).map_or(Ok(()), |pardon| self.put_pardon(&pardon))?;

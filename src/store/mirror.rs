@@ -77,8 +77,10 @@ impl Mirror {
             if let Some(unread) = &mut self.unread {
                 unread.released.remove(&key);
                 unread.unpardoned.insert(key.clone());
+                unread.unpardoned.extend(decision.unpardons.iter().cloned());
             }
             self.pardoned.remove(&key);
+            decision.unpardons.iter().for_each(|other| drop(self.pardoned.remove(other)));
             self.acted.insert(key, case);
         } else if decision.decision == Verdict::Release {
             self.release(key.clone());
@@ -132,11 +134,15 @@ impl Mirror {
             Some(case) => store.put_case(case)?,
             None => store.forget(suspect)?,
         }
+        self.write_pardon_of(suspect, store)
+    }
+
+    /// Writes whether one host is pardoned.
+    pub fn write_pardon_of(&self, suspect: &str, store: &Store) -> Result<(), Fault> {
         match self.pardoned.get(suspect) {
-            Some(pardon) => store.put_pardon(pardon)?,
-            None => store.unpardon(suspect)?,
+            Some(pardon) => store.put_pardon(pardon),
+            None => store.unpardon(suspect),
         }
-        Ok(())
     }
 
     /// Writes anew what holds of all hosts.

@@ -10,7 +10,7 @@ use crate::evidence::{Attachment, Detail, Evidence, Grade, Score, Signal};
 use crate::observe::host::{ActView, Exempted, HeldView};
 use crate::respond::cases::NO_ADDRESS;
 use crate::respond::{By, Decision, Verdict};
-use crate::suspect::{Link, Suspect};
+use crate::suspect::{Link, Suspect, key};
 use crate::sys::clock::Boot;
 use crate::time::Timestamp;
 use crate::wire::Mac;
@@ -49,6 +49,7 @@ fn decision(seconds: u64, host: &str, verdict: Verdict) -> Decision {
         card: None,
         addresses: Vec::new(),
         ports: Vec::new(),
+        unpardons: Vec::new(),
         attachment: Attachment { interface: 7, vlan: 12, inner_vlan: 0, mac: Mac([2, 0, 0, 0, 0xab, 9]) },
         evidence: if acts { (1..=3).map(evidence).collect() } else { Vec::new() },
     }
@@ -156,6 +157,30 @@ fn a_pardon_is_kept_with_its_release_until_the_host_is_acted_on_again() {
     assert_eq!(pardoned(&store), [("10.1.0.5".into(), 3605)], "an engineer's new order ends the pardon");
     store.record(&decision(10, "10.1.0.5", Verdict::Isolate)).unwrap();
     assert_eq!(pardoned(&store), []);
+}
+
+#[test]
+fn an_order_ends_the_pardons_that_it_overrules_whichever_way_it_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("history.db");
+    let mut store = open(&path);
+    let card = |n| Suspect::card(Link::default(), Mac([2, 0, 0, 0, 0, n]));
+    for n in [5, 6, 7] {
+        let host = format!("10.1.0.{n}");
+        let released = Decision { suspect: card(n), ..decision(0, &host, Verdict::Release) };
+        store.record(&Decision { until: Some(at(3600)), link: "lan".to_owned(), ..released }).unwrap();
+    }
+    let ordered = |n: u8| Decision {
+        unpardons: vec![key("lan", card(n).who)],
+        ..decision(1, &format!("10.1.0.{n}"), Verdict::Contain)
+    };
+    store.record(&ordered(5)).unwrap();
+    assert_eq!(pardoned(&store), [("10.1.0.6".into(), 3600), ("10.1.0.7".into(), 3600)]);
+    drop(store);
+    let handle = start(&path);
+    assert_eq!(handle.record(&ordered(6)).wait(), Kept::Durable);
+    drop(handle);
+    assert_eq!(pardoned(&open(&path)), [("10.1.0.7".into(), 3600)]);
 }
 
 #[test]

@@ -249,6 +249,9 @@ impl Writer {
                     Record::Decision(decision) => {
                         store.add(decision)?;
                         mirror.write_of(&key(&decision.link, decision.suspect.who), store)?;
+                        for other in &decision.unpardons {
+                            mirror.write_pardon_of(other, store)?;
+                        }
                     }
                     Record::Order(order) => store.record_order(order)?,
                     Record::Held => held = true,

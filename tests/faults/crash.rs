@@ -194,13 +194,14 @@ fn ten_thousand_hosts_are_taken_over_at_a_start() {
         let (status, answer) = site::post(&site.daemon().socket(), "/v1/contain", &body).unwrap();
         assert_eq!(status, 200, "{answer}");
     }
-    let before = site.in_kernel();
+    let (before, places) = (site.in_kernel(), site.places_in_kernel());
     assert!(before.len() > 10_000, "{}", before.len());
     let ordered = contained.elapsed();
     site::until("the history has it all", || site.status().store.waiting == 0);
     site.kill();
     let took = site.start();
     assert_eq!(site.in_kernel(), before);
+    assert_eq!(site.places_in_kernel(), places, "on each interface as before");
     assert_eq!(usize::try_from(site.status().hosts.contained).unwrap(), before.len());
     let log = forbidden.end();
     assert_eq!(log.passed_since(contained), 0);

@@ -18,13 +18,13 @@ fn whatever_is_taken_out_of_the_table_is_back_within_a_second() {
     }
     let _turn = site::together();
     let site = Site::new(11, 1, |setup| setup);
-    let host = site.infected(0).to_string();
     let forbidden = Probe::forbidden(&site, 0);
     let bystanders = Bystanders::start(&site);
     site.contain(site.infected(0));
     let mut excused = vec![];
     let contained = Instant::now();
-    let element = format!("{{ {host} }}");
+    let element = format!("{{ {} }}", Site::in_office(site.infected(0)));
+    let places = site.places_in_kernel();
     let harm: [(&str, &[&str], Drift); 6] = [
         ("flush ruleset", &["flush", "ruleset"], Drift::Table),
         ("delete table", &["delete", "table", "inet", "firedoor"], Drift::Table),
@@ -40,6 +40,7 @@ fn whatever_is_taken_out_of_the_table_is_back_within_a_second() {
         site::until(&format!("the repair after {name} is counted"), || site.repairs(kind) > before);
         assert!(site.metric("firedoor_ruleset_repairs_total", kind.label()) > metric);
         assert!(site.in_kernel().contains(&site.infected(0)));
+        assert_eq!(site.places_in_kernel(), places, "{name}");
         excused.push((name, begun));
         std::thread::sleep(Duration::from_millis(500).saturating_sub(begun.elapsed()));
     }

@@ -36,7 +36,7 @@ fn whoever_is_put_on_the_list_is_let_go_at_once_and_stays_free() {
     assert!(!site.firedoor(&["contain", &name, "--reason", "drill"]).status.success(), "nobody may");
 
     // Even an element that somebody else puts into the map drops nothing.
-    let element = format!("{{ {name} : jump contain4 }}");
+    let element = format!("{{ {} : jump contain4 }}", Site::in_office(host));
     site.nft(&["add", "element", "inet", "firedoor", "acted4", &element]);
     pause();
     let worm = firedoor::lab::worm::Order {

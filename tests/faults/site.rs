@@ -217,13 +217,33 @@ impl Site {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Whom the kernel acts on (IPv4), as nft shows it.
-    pub fn in_kernel(&self) -> Vec<IpAddr> {
+    /// Where the kernel acts on IPv4 addresses, as nft shows it: interface and address of each element of `acted4`. Each
+    /// is there once.
+    pub fn places_in_kernel(&self) -> Vec<(String, IpAddr)> {
         let text = self.nft(&["list", "map", "inet", "firedoor", "acted4"]);
-        let mut found: Vec<IpAddr> =
-            text.split(|c: char| c.is_whitespace() || c == ',').filter_map(|word| word.parse().ok()).collect();
+        let words: Vec<&str> =
+            text.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty()).collect();
+        let element = |words: &[&str]| match *words {
+            [interface, ".", address] => Some((interface.trim_matches('"').to_owned(), address.parse().ok()?)),
+            _ => None,
+        };
+        let mut found: Vec<(String, IpAddr)> = words.windows(3).filter_map(element).collect();
         found.sort_unstable();
+        assert!(found.windows(2).all(|pair| pair[0] != pair[1]), "{text}");
         found
+    }
+
+    /// Whom the kernel acts on (IPv4), wherever that is: each host once.
+    pub fn in_kernel(&self) -> Vec<IpAddr> {
+        let mut found: Vec<IpAddr> = self.places_in_kernel().into_iter().map(|(_, address)| address).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// A host of the office as `acted4` has it, to be given to nft.
+    pub fn in_office(host: IpAddr) -> String {
+        format!("\"{}\" . {host}", Segment::Office.interface())
     }
 
     /// One of the daemon's metrics of whole numbers: the sum over the samples whose labels hold `labels`.

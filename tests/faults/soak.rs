@@ -191,8 +191,8 @@ impl Soak {
     }
 
     fn drift(&mut self, round: u32) {
-        let newest = self.contained.iter().max_by_key(|(_, at)| **at).map(|(host, _)| host.to_string()).unwrap();
-        let element = format!("{{ {newest} }}");
+        let newest = self.contained.iter().max_by_key(|(_, at)| **at).map(|(host, _)| *host).unwrap();
+        let element = format!("{{ {} }}", Site::in_office(newest));
         let ways: [(&[&str], Drift); 6] = [
             (&["flush", "ruleset"], Drift::Table),
             (&["delete", "element", "inet", "firedoor", "acted4", &element], Drift::Element),

@@ -174,6 +174,7 @@ pub fn outbreak(live: &Live) {
         card: None,
         addresses: Vec::new(),
         ports: Vec::new(),
+        unpardons: Vec::new(),
         attachment: Attachment::default(),
         evidence: vec![evidence(now, 40)],
     };

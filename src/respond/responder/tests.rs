@@ -6,8 +6,9 @@ use crate::evidence::Attachment;
 use crate::evidence::Score;
 use crate::evidence::Signal;
 use crate::respond::cases::NO_ADDRESS;
-use crate::respond::{Block, Ordered, Refused};
-use crate::suspect::Link;
+use crate::respond::{Block, Known, Ordered, Refused};
+use crate::suspect::{Link, key};
+use crate::wire::Mac;
 use crate::wire::frame::Transport;
 
 const HOST: Address = Address::v4([10, 0, 0, 7]);
@@ -203,7 +204,7 @@ fn a_released_host_stays_released_for_the_pardon() {
     assert_eq!(recorded, Some(at(10 + 3600)), "the record says until when");
     assert_eq!(verdicts(&said(&mut responder, &alarm(HOST, Grade::Scan, 20))), [Verdict::Watch]);
     let mut next = enforcing();
-    next.restore_pardon(suspect(HOST), at(10 + 3600));
+    next.restore_pardon(suspect(HOST), HOST, key("lan", suspect(HOST).who), at(10 + 3600));
     assert_eq!(verdicts(&said(&mut next, &alarm(HOST, Grade::Exploit, 30))), [Verdict::Watch], "over a restart too");
     for responder in [&mut responder, &mut next] {
         assert_eq!(verdicts(&said(responder, &alarm(HOST, Grade::Scan, 10 + 3600))), [Verdict::Contain]);
@@ -212,6 +213,68 @@ fn a_released_host_stays_released_for_the_pardon() {
         responder.order_release(host(3), "", &By::Firedoor, at(11), &mut actions),
         Err(Refused::NotActedOn(host(3)))
     );
+}
+
+#[test]
+fn an_order_ends_the_pardon_of_whoever_was_released_under_the_address_on_its_link() {
+    let card = Suspect::card(LINK, Mac([2, 0, 0, 0, 0, 7]));
+    let elsewhere = Suspect::address(Link::untagged(3), HOST);
+    let neighbour = suspect(host(4));
+    let known = |suspect| Known { suspect, attachment: Attachment::default(), addresses: vec![HOST, host(5)] };
+    let kept = |suspect: Suspect| key(if suspect.link == LINK { "lan" } else { "other" }, suspect.who);
+    let cases = [
+        // A card then, an address after a restart; an address then, a card now; nobody has been seen since.
+        (Some(known(suspect(HOST))), vec![card], vec![elsewhere, neighbour]),
+        (Some(known(card)), vec![card, suspect(HOST)], vec![elsewhere, neighbour]),
+        (None, vec![card, suspect(HOST), elsewhere], vec![neighbour]),
+    ];
+    for (known, over, lasting) in cases {
+        let mut responder = enforcing();
+        for pardoned in over.iter().chain(&lasting) {
+            let called = if *pardoned == neighbour { host(4) } else { HOST };
+            responder.restore_pardon(*pardoned, called, kept(*pardoned), at(3600));
+        }
+        let mut actions = Vec::new();
+        let order = Ordered {
+            host: HOST,
+            known: known.as_ref(),
+            verdict: Verdict::Contain,
+            duration: None,
+            reason: "no false alarm after all",
+        };
+        responder.order_act(&order, By::Operator("anna".to_owned()), at(10), &mut actions).unwrap();
+        assert!(over.iter().all(|suspect| responder.pardon(*suspect).is_none()), "{known:?}");
+        assert!(lasting.iter().all(|suspect| responder.pardon(*suspect) == Some(at(3600))), "{known:?}");
+        let recorded = actions.iter().find_map(|action| match action {
+            Action::Record(decision) => Some(decision.unpardons.clone()),
+            _ => None,
+        });
+        let mut recorded = recorded.unwrap();
+        recorded.sort_unstable();
+        let mut expected: Vec<String> = over.iter().map(|suspect| kept(*suspect)).collect();
+        expected.sort_unstable();
+        assert_eq!(recorded, expected, "the record says whose pardon ended");
+    }
+}
+
+#[test]
+fn a_pardon_that_moved_from_an_address_to_its_card_is_overruled_under_both_keys() {
+    let card = Suspect::card(LINK, Mac([2, 0, 0, 0, 0, 7]));
+    let mut responder = enforcing();
+    let mut actions = Vec::new();
+    responder.restore_pardon(suspect(HOST), HOST, key("lan", suspect(HOST).who), at(3600));
+    responder.restore_pardon(card, HOST, key("lan", card.who), at(1800));
+    responder.identified(suspect(HOST), card, HOST, at(5), &mut actions);
+    assert_eq!((responder.pardon(card), responder.pardon(suspect(HOST))), (Some(at(3600)), None));
+    let known = Known { suspect: card, attachment: Attachment::default(), addresses: vec![HOST] };
+    let order = Ordered { host: HOST, known: Some(&known), verdict: Verdict::Isolate, duration: None, reason: "worm" };
+    responder.order_act(&order, By::Operator("anna".to_owned()), at(10), &mut actions).unwrap();
+    assert_eq!(responder.pardon(card), None);
+    let recorded = actions.iter().find_map(|action| match action {
+        Action::Record(decision) => Some(decision.unpardons.len()),
+        _ => None,
+    });
+    assert_eq!(recorded, Some(2), "{actions:?}");
 }
 
 #[test]
