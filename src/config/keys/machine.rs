@@ -129,7 +129,9 @@ pub(super) const CAPTURE: Section = Section {
         key(
             "shards",
             Entries(|c| &mut c.capture.shards, 1..=64, "threads"),
-            "Capture threads, each with tables of its own; one serves most gateways. Decisions do not depend on it.",
+            "Capture threads, each with tables of its own. Each takes whole networks (/24, /64), so that the addresses of a \
+             device are counted together: with few networks, few threads have work. One serves most gateways. Decisions \
+             do not depend on it.",
         ),
         key(
             "ring_size",
