@@ -54,14 +54,16 @@ impl Asked {
     const MOST: usize = 4096;
     /// The same address is asked for again after this.
     const AGAIN: Duration = Duration::from_secs(30);
+    /// The same where two cards want it.
+    const DISPUTED: Duration = Duration::from_secs(1);
 
     /// Whether this address, which `attachment` sent from, may be asked for now; notes that it is.
-    fn may(&mut self, address: Address, attachment: Attachment, now: Timestamp) -> bool {
+    fn may(&mut self, address: Address, attachment: Attachment, again: Duration, now: Timestamp) -> bool {
         let what = (address, attachment.link(), attachment.mac);
         if self.second != now.secs() {
             (self.second, self.count) = (now.secs(), 0);
         }
-        if self.count >= Self::PACE || self.lately.get(&what).is_some_and(|at| now.since(*at) < Self::AGAIN) {
+        if self.count >= Self::PACE || self.lately.get(&what).is_some_and(|at| now.since(*at) < again) {
             return false;
         }
         if self.lately.len() >= Self::MOST {
@@ -146,7 +148,10 @@ impl Control {
     pub(super) fn ask_early(&mut self, address: Address, attachment: Attachment) {
         let now = self.clock.now();
         let Some(asking) = self.asking(address, attachment, now) else { return };
-        if self.asked.may(address, attachment, now) {
+        // Where another card has answered, two want the address: whoever has it now is worth another question soon.
+        let owner = self.shared.addresses.answered_from(attachment.link(), address, now);
+        let disputed = owner.is_some_and(|owner| owner != attachment.mac);
+        if self.asked.may(address, attachment, if disputed { Asked::DISPUTED } else { Asked::AGAIN }, now) {
             ask(address, attachment, &asking);
         }
     }

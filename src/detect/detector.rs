@@ -524,9 +524,6 @@ impl Detector {
         let now = self.now;
         let before = self.shared.addresses.answered_from(link, address, now);
         self.shared.addresses.resolved(link, address, card, now);
-        if self.hosts.hand_over(link, card, address, now) {
-            return;
-        }
         if let Some(host) = self.hosts.lose(link, card, address)
             && host.acted
         {

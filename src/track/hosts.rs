@@ -108,10 +108,6 @@ pub struct Host {
     pub datagrams: [Bins; UDP_WINDOWS],
     /// Addresses that it asked the link for, and that were not known to be alive.
     pub asked: Bins,
-    /// When a card last took it over from another, where it is an address that changes its card.
-    pub handed: Option<Timestamp>,
-    /// A sketch of the cards that had it before.
-    pub handed_by: u64,
     /// Since when an alarm waits for a proof that it is there: its link was asked for it, and nobody answered.
     pub doubted: Option<Timestamp>,
     /// A handshake in its name was taken for proof that its card forwards.
@@ -168,8 +164,6 @@ impl Host {
             any_inside: [Bins::default(); ANY_WINDOWS],
             datagrams: [Bins::default(); UDP_WINDOWS],
             asked: Bins::default(),
-            handed: None,
-            handed_by: 0,
             doubted: None,
             vouched: false,
             swept: None,
@@ -323,12 +317,6 @@ impl Host {
 
 /// How many hosts are looked at to find the one that gives way.
 const SAMPLE: usize = 16;
-
-/// An address that changes its card is judged by itself for so long after the last change.
-const HANDED: Duration = Duration::from_secs(600);
-
-/// It has changed its card if the one before sent within this time.
-const HANDED_WITHIN: Duration = Duration::from_secs(60);
 
 /// An address that a host uses.
 #[derive(Clone, Copy)]
@@ -702,63 +690,6 @@ impl Hosts {
         }
     }
 
-    /// A card of which nothing is known proves an address that another card, not acted on, made first contacts from until
-    /// just now: a host that changes its card with every few contacts is judged by the address that it keeps. Says whether
-    /// it is. Not if a card of before comes back: then two devices want the same address.
-    pub fn hand_over(&mut self, link: Link, card: Mac, address: Address, now: Timestamp) -> bool {
-        let of_address = Suspect::address(link, address);
-        let bit = |card: Mac| 1_u64 << (self.keys.mac(card) >> 58);
-        let lately = |at: Timestamp| now.since(at) <= HANDED_WITHIN;
-        if let Some(at) = self.position(of_address)
-            && let Some(host) = self.slots.get_mut(at)
-            && host.handed.is_some_and(|handed| now.since(handed) <= HANDED)
-        {
-            if host.attachment.mac == card {
-                return true;
-            }
-            let before = host.attachment.mac;
-            if host.handed_by & bit(card) == 0 && (host.acted || lately(host.seen)) {
-                host.handed_by |= bit(before);
-                (host.handed, host.attached_at, host.attachment.mac) = (Some(now), now, card);
-                return true;
-            }
-            if !host.acted {
-                self.unlist(at);
-                self.vacate(at, now);
-            }
-            return false;
-        }
-        if self.position(Suspect::card(link, card)).is_some() {
-            return false;
-        }
-        let slots = &self.slots;
-        let spreads = |host: &Host| {
-            host.suspect.link == link
-                && matches!(host.suspect.who, Who::Card(own) if own != card)
-                && !host.acted
-                && host.others.is_empty()
-                && lately(host.seen)
-                && host.lateral.within(HANDED_WITHIN, now) > 0
-        };
-        let Some(at) = self
-            .names
-            .iter_hash(self.keys.address(address))
-            .filter(|name| name.address == address)
-            .map(|name| name.slot as usize)
-            .find(|&slot| slots.get(slot).is_some_and(spreads))
-        else {
-            return false;
-        };
-        let before = slots.get(at).map_or(Mac::default(), |host| host.attachment.mac);
-        let handed_by = bit(before);
-        self.rename(at, of_address);
-        if let Some(host) = self.slots.get_mut(at) {
-            (host.handed, host.handed_by) = (Some(now), handed_by);
-            (host.attached_at, host.attachment.mac) = (now, card);
-        }
-        true
-    }
-
     fn sent_by(&self, at: usize, card: Mac) -> bool {
         self.slots.get(at).is_some_and(|host| host.attachment.mac == card)
     }
@@ -961,54 +892,6 @@ mod tests {
         assert_eq!(hosts.suspect(card).unwrap().score, Score(3300));
         assert!(hosts.suspect(nowhere).is_none());
         assert_eq!(hosts.occupancy().0, 1);
-    }
-
-    /// A host that changes its card after two contacts each; the last of its cards.
-    fn changing(hosts: &mut Hosts, cards: u8, now: Timestamp) -> Mac {
-        let mut card = CARD;
-        for n in 0..cards {
-            card = Mac([2, 0, 0, 0, 1, n]);
-            if !hosts.hand_over(LINK, card, address(1), now) {
-                hosts.get_or_insert(Suspect::card(LINK, card), address(1), now).unwrap().attachment.mac = card;
-            }
-            let at = hosts.sender(address(1), LINK, card).unwrap();
-            let host = hosts.sending(at, address(1)).unwrap();
-            assert_eq!(host.attachment.mac, card);
-            host.lateral.push(now);
-            host.lateral.push(now);
-        }
-        card
-    }
-
-    #[test]
-    fn a_host_that_changes_its_card_is_judged_by_its_address() {
-        let mut hosts = Hosts::new(64, Keys::new(1));
-        let start = Timestamp::from_secs(1_000);
-        let last = changing(&mut hosts, 5, start);
-        let host = hosts.suspect(Suspect::address(LINK, address(1))).unwrap();
-        assert_eq!(host.lateral.within(Duration::from_secs(10), start + Duration::from_secs(1)), 10);
-        assert_eq!(hosts.occupancy().0, 1);
-        // Once it keeps its card, it is that card.
-        let later = start + Duration::from_secs(601);
-        assert!(!hosts.hand_over(LINK, last, address(1), later));
-        assert!(matches!(hosts.adopt(LINK, last, address(1), later, DECAY), Adopted::Moved(_)));
-    }
-
-    #[test]
-    fn an_address_that_two_cards_want_is_nobodys_evidence() {
-        let mut hosts = Hosts::new(64, Keys::new(1));
-        let start = Timestamp::from_secs(1_000);
-        changing(&mut hosts, 3, start);
-        assert!(!hosts.hand_over(LINK, Mac([2, 0, 0, 0, 1, 0]), address(1), start), "it is back");
-        assert!(hosts.get(address(1)).is_none());
-        // Nor is one that a known card takes, that changes after a pause, or that nobody spread from.
-        changing(&mut hosts, 1, start);
-        let known = Mac([2, 0, 0, 0, 2, 0]);
-        hosts.get_or_insert(Suspect::card(LINK, known), address(2), start).unwrap();
-        assert!(!hosts.hand_over(LINK, known, address(1), start));
-        let new = Mac([2, 0, 0, 0, 2, 1]);
-        assert!(!hosts.hand_over(LINK, new, address(1), start + Duration::from_secs(61)));
-        assert!(!hosts.hand_over(LINK, new, address(2), start));
     }
 
     #[test]

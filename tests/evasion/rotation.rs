@@ -196,25 +196,3 @@ fn a_new_card_with_each_address_gets_no_more_than_its_share() {
         Ok(())
     })]);
 }
-
-/// The same address, a new card every few contacts, each of which answers for it. Whoever keys by the card alone forgets the
-/// worm at every change; the address is on the link, so its fan-out counts whoever sends it. Expected: contained within
-/// its first contacts all the same, since the decision has a place for the address that only this device answers for.
-#[test]
-fn a_new_card_every_few_contacts_with_the_same_address_is_contained() {
-    rows::hold(vec![row("4 contacts a card", || {
-        let site = Site::new(Shape::Routed, 9);
-        let (host, attack) = (site.ground.host(), Attack::new(Family::Ipv4, 20.0));
-        let address = site.ground.office(Family::Ipv4, ATTACKER);
-        attack.each(&site, |number, ends| {
-            host.owns_by(address, Mac([2, 0, 0, 9, 0, u8::try_from(number / 4).unwrap()]));
-            if number % 4 == 0 {
-                // As a kernel does whose card was changed.
-                host.asks(address, site.ground.office(Family::Ipv4, GATEWAY));
-            }
-            host.knock(ends, 445, Dress::Plain);
-        });
-        let reached = site.reached(|source| source == address, 445).len();
-        unless(reached <= MOST, || format!("{reached} victims reached"))
-    })]);
-}
