@@ -12,7 +12,7 @@ use crate::attack::Attack;
 use crate::dress::Dress;
 use crate::host::Host;
 use crate::rows::{self, Finding, Row, row, unless};
-use crate::site::{self, ATTACKER, Ground, MOST, Site};
+use crate::site::{self, Ground, MOST, Site};
 
 /// So many names in the office: aliases, or temporary addresses (RFC 8981).
 fn names(ground: &Ground, family: Family, count: usize) -> Vec<IpAddr> {
