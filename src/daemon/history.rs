@@ -8,12 +8,12 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::api::host::HeldView;
 use crate::config::Config;
 use crate::daemon::machine::Machine;
 use crate::evidence::{Alarm, Attachment, Score, Signal};
 use crate::firewall::Acted;
-use crate::observe::host::HeldView;
-use crate::observe::live::Live;
+use crate::published::Published;
 use crate::respond::cases::decision_of;
 use crate::respond::{Action, By, Case, Held, Mode, Responder, Verdict};
 use crate::store::{Kept, Limits, Receipt, Store, StoreHandle};
@@ -83,7 +83,7 @@ pub(super) fn take_over(
     machine: &Machine,
     store: Option<&Store>,
     responder: &mut Responder,
-    live: &Live,
+    published: &Published,
     now: Timestamp,
     actions: &mut Vec<Action>,
 ) -> Vec<String> {
@@ -112,7 +112,7 @@ pub(super) fn take_over(
                         tracing::error!("{} is not on the never-contain list any more: {refused}", entry.network);
                     }
                 }
-                live.set_exempted(exempted);
+                published.set_exempted(exempted);
             }
             Err(error) => read("never-contain entries", error),
         }
@@ -122,13 +122,13 @@ pub(super) fn take_over(
                     let suspect = placed(pardon.suspect, &pardon.link, machine);
                     let kept = key(&pardon.link, pardon.suspect.who);
                     responder.restore_pardon(suspect, pardon.host, kept, pardon.until);
-                    live.pardon(pardon.host, suspect.link, pardon.until, now);
+                    published.pardon(pardon.host, suspect.link, pardon.until, now);
                 }
             }
             Err(error) => read("pardons", error),
         }
         match store.recent(RECENT) {
-            Ok(acts) => acts.into_iter().rev().for_each(|act| live.remember(act)),
+            Ok(acts) => acts.into_iter().rev().for_each(|act| published.remember(act)),
             Err(error) => read("decisions", error),
         }
     }
@@ -193,7 +193,7 @@ pub(super) fn take_over(
     }
     if let Some(store) = store {
         match store.held() {
-            Ok(held) => live.set_held(hold_again(held, store, responder)),
+            Ok(held) => published.set_held(hold_again(held, store, responder)),
             Err(error) => read("held decisions", error),
         }
     }
@@ -415,13 +415,13 @@ mod tests {
             store.record(&Decision { decision: Verdict::Release, until, ..hold(host) }).unwrap();
         }
         let mut responder = Responder::new(Settings::default());
-        let live = Live::new(std::sync::Arc::new(Config::default()));
+        let published = Published::new(std::sync::Arc::new(Config::default()));
         let now = NOW + Duration::from_mins(60);
-        take_over(&[], &Machine::default(), Some(&store), &mut responder, &live, now, &mut Vec::new());
+        take_over(&[], &Machine::default(), Some(&store), &mut responder, &published, now, &mut Vec::new());
         assert_eq!(
             [over, lasting].map(|host| responder.pardon(Suspect::address(Link::default(), host)).is_some()),
             [false, true]
         );
-        assert_eq!([over, lasting].map(|host| live.pardoned(host, Link::default()).is_some()), [false, true]);
+        assert_eq!([over, lasting].map(|host| published.pardoned(host, Link::default()).is_some()), [false, true]);
     }
 }
