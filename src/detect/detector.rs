@@ -33,6 +33,9 @@ const TALKING: Duration = Duration::from_secs(600);
 /// A host that nobody answers for is not alarmed again for so long.
 const DOUBTED: Duration = Duration::from_secs(30);
 
+/// A card that is acted on takes no address back from one that answered for it so lately.
+const CONTESTED: Duration = Duration::from_secs(60);
+
 /// The detector of one shard.
 ///
 /// Feed it every frame of interest in order with [`Detector::frame`], call [`Detector::advance`] when time passes
@@ -523,13 +526,21 @@ impl Detector {
     pub fn owns(&mut self, link: Link, card: Mac, address: Address) {
         let now = self.now;
         let before = self.shared.addresses.answered_from(link, address, now);
-        self.shared.addresses.resolved(link, address, card, now);
-        if let Some(host) = self.hosts.lose(link, card, address)
-            && host.acted
-        {
-            self.events.push(Event::Lost { suspect: host.suspect, address, to: card, at: now });
-        }
         let to = Suspect::card(link, card);
+        // Two cards that both answer want the same address, and the block stays off it: one of them is its owner.
+        let contested = |host: &Host| {
+            host.acted && before.is_some_and(|other| other != card) && now.since(host.lost_at) < CONTESTED
+        };
+        if self.hosts.suspect(to).is_some_and(contested) {
+            return;
+        }
+        self.shared.addresses.resolved(link, address, card, now);
+        let events = &mut self.events;
+        self.hosts.lose(link, card, address, now, |host| {
+            if host.acted {
+                events.push(Event::Lost { suspect: host.suspect, address, to: card, at: now });
+            }
+        });
         let adopted = self.hosts.adopt(link, card, address, now, self.settings.decay);
         let threshold = self.threshold;
         let Detector { settings, shared, hosts, counters, events, .. } = self;
@@ -541,7 +552,8 @@ impl Detector {
         match adopted {
             Adopted::Nothing | Adopted::Named => {
                 // One that it had lost to another card is its again.
-                if host.acted && (adopted == Adopted::Named || before != Some(card)) {
+                let again = std::mem::take(&mut host.nameless) || before != Some(card);
+                if host.acted && (adopted == Adopted::Named || again) {
                     events.push(Event::Named { suspect: to, address, at: now });
                 }
             }
@@ -788,8 +800,15 @@ mod tests {
         let lost = Event::Lost { suspect, address, to: next, at };
         assert_eq!(detector.events().collect::<Vec<_>>(), [lost], "though it is its only one");
         detector.owns(link, worm, address);
+        assert_eq!(detector.events().count(), 0, "both answer: it stays with whoever is not acted on");
+        assert_eq!(detector.shared.addresses.answered_from(link, address, at), Some(next));
+        detector.advance(at + CONTESTED);
+        let at = detector.now();
+        detector.owns(link, worm, address);
         assert_eq!(detector.events().collect::<Vec<_>>(), [Event::Named { suspect, address, at }]);
         detector.owns(link, worm, address);
         assert_eq!(detector.events().count(), 0, "said once");
+        detector.owns(link, next, address);
+        assert_eq!(detector.events().collect::<Vec<_>>(), [Event::Lost { suspect, address, to: next, at }]);
     }
 }
