@@ -26,7 +26,7 @@ use crate::detect::{Directive, Event};
 use crate::firewall::{self, Firewall, Plan};
 use crate::published::Published;
 use crate::respond::inquiry::Inquiries;
-use crate::respond::{Action, Block, Decision, Responder, Verdict};
+use crate::respond::{Block, Decision, Effect, Responder, Verdict};
 use crate::store::StoreHandle;
 use crate::suspect::{Link, Place, Suspect, Who};
 use crate::sys::clock::Clock;
@@ -87,7 +87,7 @@ pub struct Control {
     pub(super) forgeries: address_probe::Forgeries,
     /// Cards that forward for others.
     pub(super) forwarders: BTreeSet<(Link, Mac)>,
-    pub(super) actions: Vec<Action>,
+    pub(super) effects: Vec<Effect>,
     /// What is held may differ from what is shown.
     pub(super) held_changed: bool,
     pub(super) held_shown: Timestamp,
@@ -204,43 +204,43 @@ impl Control {
 
     /// Has the responder decide on an event.
     pub(super) fn respond(&mut self, event: &Event) {
-        let mut actions = std::mem::take(&mut self.actions);
+        let mut effects = std::mem::take(&mut self.effects);
         if let Event::Alarm(alarm) = event {
-            self.responder.tick(alarm.at, &mut actions);
+            self.responder.tick(alarm.at, &mut effects);
         }
-        self.responder.event(event, &mut actions);
-        self.carry_out(&mut actions);
-        self.actions = actions;
+        self.responder.event(event, &mut effects);
+        self.carry_out(&mut effects);
+        self.effects = effects;
     }
 
     /// Carries out what the responder wants, in its order: the kernel before the record, the record before the shards.
-    pub(super) fn carry_out(&mut self, actions: &mut Vec<Action>) {
-        self.held_changed |= !actions.is_empty();
-        self.admit_the_unreachable(actions);
+    pub(super) fn carry_out(&mut self, effects: &mut Vec<Effect>) {
+        self.held_changed |= !effects.is_empty();
+        self.admit_the_unreachable(effects);
         let now = self.clock.now();
         let (restraint, published) = (&mut self.restraint, &self.published);
-        actions.retain(|action| match action {
-            Action::Record(decision) if !restraint.keeps(decision, now) => {
+        effects.retain(|action| match action {
+            Effect::Record(decision) if !restraint.keeps(decision, now) => {
                 published.show(decision);
                 false
             }
             _ => true,
         });
         if let Some(store) = &self.store {
-            history::write_ahead(store, actions, &mut self.disk_late);
+            history::write_ahead(store, effects, &mut self.disk_late);
         }
-        let mut told = self.enforce_together(actions);
-        for action in actions.drain(..) {
+        let mut told = self.enforce_together(effects);
+        for action in effects.drain(..) {
             match action {
-                Action::Enforce(_) if told > 0 => told -= 1,
-                Action::Enforce(block) => {
+                Effect::Enforce(_) if told > 0 => told -= 1,
+                Effect::Enforce(block) => {
                     let orders = self.orders_of(&block);
                     if let Err(error) = self.firewall.act_many(&orders) {
                         tracing::error!(host = %block.host, verdict = %block.verdict, "the kernel was not told: {error}");
                         self.firewall_error = Some(error.to_string());
                     }
                 }
-                Action::Lift { host, places } => {
+                Effect::Lift { host, places } => {
                     for place in places {
                         if let Err(error) = self.firewall.lift(place) {
                             tracing::error!(%host, "the kernel was not told to let go: {error}");
@@ -248,8 +248,8 @@ impl Control {
                         }
                     }
                 }
-                Action::Record(decision) => self.record(&decision),
-                Action::Direct(directive) => self.direct(&directive),
+                Effect::Record(decision) => self.record(&decision),
+                Effect::Direct(directive) => self.direct(&directive),
             }
         }
         if self.clock.now().since(self.held_shown) >= SHOW_HELD {
@@ -281,12 +281,12 @@ impl Control {
     /// Tells the kernel of many hosts at once, for each transaction costs the kernel a millisecond: an order for a
     /// network, a start that finds ten thousand. Gives of how many, counted from the first; those behind a host that is
     /// let go wait for their turn, and if one is refused each is told by itself.
-    fn enforce_together(&mut self, actions: &[Action]) -> usize {
-        let blocks: Vec<&Block> = actions
+    fn enforce_together(&mut self, effects: &[Effect]) -> usize {
+        let blocks: Vec<&Block> = effects
             .iter()
-            .take_while(|action| !matches!(action, Action::Lift { .. }))
+            .take_while(|action| !matches!(action, Effect::Lift { .. }))
             .filter_map(|action| match action {
-                Action::Enforce(block) => Some(block),
+                Effect::Enforce(block) => Some(block),
                 _ => None,
             })
             .collect();
@@ -311,14 +311,14 @@ impl Control {
     }
 
     /// No block on paper: of what the kernel cannot match, the record says that it is not shut, and why.
-    fn admit_the_unreachable(&self, actions: &mut [Action]) {
+    fn admit_the_unreachable(&self, effects: &mut [Effect]) {
         let mut unreachable: Vec<Address> = Vec::new();
-        for action in actions {
+        for action in effects {
             match action {
-                Action::Enforce(block) if !block.places.iter().any(|place| self.firewall.reaches(*place)) => {
+                Effect::Enforce(block) if !block.places.iter().any(|place| self.firewall.reaches(*place)) => {
                     unreachable.push(block.host);
                 }
-                Action::Record(decision)
+                Effect::Record(decision)
                     if unreachable.contains(&decision.host)
                         && matches!(decision.decision, Verdict::Contain | Verdict::Isolate) =>
                 {
@@ -359,10 +359,10 @@ impl Control {
     fn tick(&mut self) {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
         let now = self.clock.now();
-        let mut actions = std::mem::take(&mut self.actions);
-        self.responder.tick(now, &mut actions);
-        self.carry_out(&mut actions);
-        self.actions = actions;
+        let mut effects = std::mem::take(&mut self.effects);
+        self.responder.tick(now, &mut effects);
+        self.carry_out(&mut effects);
+        self.effects = effects;
         if !self.tagged && self.shared.is_tagged() {
             tracing::info!("frames with VLAN tags come in: the kernel acts on each VLAN by itself");
             self.tagged = true;
@@ -447,10 +447,10 @@ impl Control {
         let mut config = self.completed(&self.written);
         config.gateway.interfaces.clone_from(&self.written.gateway.interfaces);
         let (detect, respond) = core_settings(&config);
-        let mut actions = std::mem::take(&mut self.actions);
-        self.responder.reconfigure(respond, self.clock.now(), &mut actions);
-        self.carry_out(&mut actions);
-        self.actions = actions;
+        let mut effects = std::mem::take(&mut self.effects);
+        self.responder.reconfigure(respond, self.clock.now(), &mut effects);
+        self.carry_out(&mut effects);
+        self.effects = effects;
         for shard in &self.shards {
             let _ = shard.send(Command::Reconfigure(detect.clone()));
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::daemon::control::Control;
 use crate::evidence::{Attachment, Score};
 use crate::respond::cases::card_of;
-use crate::respond::{Action, By, Decision, Mode, Verdict};
+use crate::respond::{By, Decision, Effect, Mode, Verdict};
 use crate::suspect::{Link, Suspect};
 use crate::time::Timestamp;
 use crate::wire::Address;
@@ -72,7 +72,7 @@ impl Control {
                 attachment: line.map_or_else(Attachment::default, |report| report.attachment),
                 evidence: Vec::new(),
             };
-            self.carry_out(&mut vec![Action::Record(Box::new(decision))]);
+            self.carry_out(&mut vec![Effect::Record(Box::new(decision))]);
         }
     }
 }

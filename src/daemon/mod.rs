@@ -116,7 +116,7 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
     let plan = Plan::new(&config, &present, started)?;
     let found = firewall.reconcile(&plan)?;
     let mut responder = Responder::new(respond);
-    let mut actions = Vec::new();
+    let mut effects = Vec::new();
     if !found.acted.is_empty() {
         tracing::warn!(hosts = found.acted.len(), "took over hosts that the kernel acts on already");
     }
@@ -131,7 +131,7 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         history::follow_clock(store, clock);
     }
     let ended =
-        history::take_over(&found.acted, &machine, opened.as_ref(), &mut responder, &published, started, &mut actions);
+        history::take_over(&found.acted, &machine, opened.as_ref(), &mut responder, &published, started, &mut effects);
     let shards = match config.capture.backend {
         Backend::Ring => config.capture.shards.max(1),
         Backend::Pnet => 1,
@@ -232,13 +232,13 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         forwarders: BTreeSet::new(),
         routes_changed: false,
         throttled: fuse_reports::Reported::new(),
-        actions: Vec::new(),
+        effects: Vec::new(),
         held_changed: true,
         restraint: record_limiter::RecordLimiter::default(),
         tunnels: std::collections::VecDeque::new(),
         held_shown: Timestamp::ZERO,
     };
-    control.carry_out(&mut actions);
+    control.carry_out(&mut effects);
     let end = runtime.block_on(async {
         let (order_sender, orders) = mpsc::channel(order::QUEUE);
         let (_stop_serving, serving) = watch::channel(false);

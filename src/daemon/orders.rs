@@ -6,7 +6,7 @@ use crate::api::host::{ActView, Exempted};
 use crate::api::orders::{Done, Order, Refusal, Request, Target, Which};
 use crate::daemon::control::Control;
 use crate::published::host_report::HostReport;
-use crate::respond::{Action, By, Known, Ordered, breaker};
+use crate::respond::{By, Effect, Known, Ordered, breaker};
 use crate::store::OrderRow;
 use crate::suspect::{Suspect, Who};
 use crate::wire::Address;
@@ -39,7 +39,7 @@ impl Control {
     fn order(&mut self, order: Order, by: &str) -> Result<Done, Refusal> {
         let who = By::Operator(by.to_owned());
         let now = self.clock.now();
-        let mut actions = Vec::new();
+        let mut effects = Vec::new();
         let message = match order {
             Order::Act { target, verdict, duration, reason } => {
                 let hosts = addresses(target);
@@ -51,7 +51,7 @@ impl Control {
                     for known in users {
                         total += 1;
                         let ordered = Ordered { host, known, verdict, duration, reason: &reason };
-                        match self.responder.order_act(&ordered, who.clone(), now, &mut actions) {
+                        match self.responder.order_act(&ordered, who.clone(), now, &mut effects) {
                             Ok(()) => done += 1,
                             Err(refusal) => refused = Some(refusal),
                         }
@@ -78,7 +78,7 @@ impl Control {
                 };
                 let mut done = 0;
                 for host in &hosts {
-                    match self.responder.order_release(*host, &reason, &who, now, &mut actions) {
+                    match self.responder.order_release(*host, &reason, &who, now, &mut effects) {
                         Ok(()) => done += 1,
                         Err(refusal) if matches!(target, Target::Host(_)) => return Err(refusal.into()),
                         Err(_) => {}
@@ -97,14 +97,14 @@ impl Control {
             Order::Confirm { which } => {
                 let ids = self.held_ids(which)?;
                 for id in &ids {
-                    self.responder.order_confirm(*id, who.clone(), now, &mut actions)?;
+                    self.responder.order_confirm(*id, who.clone(), now, &mut effects)?;
                 }
                 format!("carried out {} held decisions", ids.len())
             }
             Order::Discard { which } => {
                 let ids = self.held_ids(which)?;
                 for id in &ids {
-                    self.responder.order_discard(*id, who.clone(), now, &mut actions)?;
+                    self.responder.order_discard(*id, who.clone(), now, &mut effects)?;
                 }
                 format!("discarded {} held decisions", ids.len())
             }
@@ -116,7 +116,7 @@ impl Control {
                 format!("{what} {}", if was_tripped { "is armed again" } else { "was armed" })
             }
             Order::Exempt { network, reason } => {
-                self.responder.order_exempt(network, &who, now, &mut actions)?;
+                self.responder.order_exempt(network, &who, now, &mut effects)?;
                 let mut exempted = (*self.published.exempted()).clone();
                 exempted.retain(|entry| entry.network != network);
                 exempted.push(Exempted { network, by: by.to_owned(), at: now, reason });
@@ -124,7 +124,7 @@ impl Control {
                     store.set_exempted(exempted.clone());
                 }
                 self.published.set_exempted(exempted);
-                self.carry_out(&mut actions);
+                self.carry_out(&mut effects);
                 self.exemptions_changed();
                 format!(
                     "{network} is on the never-contain list until it is removed by command; add it to the file to keep it there"
@@ -144,14 +144,14 @@ impl Control {
                 format!("{network} is off the never-contain list")
             }
         };
-        let decisions = actions
+        let decisions = effects
             .iter()
             .filter_map(|action| match action {
-                Action::Record(decision) => Some(ActView::from(&**decision)),
+                Effect::Record(decision) => Some(ActView::from(&**decision)),
                 _ => None,
             })
             .collect();
-        self.carry_out(&mut actions);
+        self.carry_out(&mut effects);
         Ok(Done { message, decisions })
     }
 
