@@ -16,7 +16,7 @@ use crate::daemon::machine::Machine;
 use crate::detect::counters::Unverified;
 use crate::detect::{Directive, Event};
 use crate::evidence::{Alarm, Attachment, Grade, Score, Signal};
-use crate::respond::inquiry::{Finding, Inquiry, Silence, Step, accused};
+use crate::respond::inquiry::{Finding, Inquiry, Silence, Step, suspect_of};
 use crate::suspect::{Link, Suspect};
 use crate::sys::inject::Injector;
 use crate::time::Timestamp;
@@ -159,7 +159,7 @@ impl Control {
     /// Gives the event back if it may be acted on now; keeps it while its link is being asked.
     pub(super) fn inquire(&mut self, event: Event) -> Option<Event> {
         let now = self.clock.now();
-        let Some((suspect, host, attachment)) = accused(&event) else { return Some(event) };
+        let Some((suspect, host, attachment)) = suspect_of(&event) else { return Some(event) };
         let settled = self.responder.case_of(suspect).is_some();
         if settled || self.shared.addresses.answered_from(attachment.link(), host, now) == Some(attachment.mac) {
             return Some(event);

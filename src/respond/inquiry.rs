@@ -98,7 +98,7 @@ pub struct Inquiries {
 /// Whom an event accuses, by which address, and where the frames came from that it rests on; nothing where a completed
 /// handshake proves who the sender is, or where nothing would be done.
 #[must_use]
-pub fn accused(event: &Event) -> Option<(Suspect, Address, Attachment)> {
+pub fn suspect_of(event: &Event) -> Option<(Suspect, Address, Attachment)> {
     match event {
         Event::Alarm(alarm) => (alarm.grade == Grade::Scan).then_some((alarm.suspect, alarm.host, alarm.attachment)),
         Event::Active { .. }
