@@ -81,7 +81,7 @@ pub struct Control {
     /// What waits for a segment's word.
     pub(super) inquiries: Inquiries,
     /// Suspects whose link recently reported that they do not have their address.
-    pub(super) doubted: HashMap<Suspect, Timestamp>,
+    pub(super) spoofed: HashMap<Suspect, Timestamp>,
     /// Addresses whose links were recently asked who has them, before anything was reported of them.
     pub(super) asked: segment::Asked,
     pub(super) forgeries: segment::Forgeries,

@@ -224,7 +224,7 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         store,
         disk_late: false,
         inquiries: Inquiries::default(),
-        doubted: HashMap::new(),
+        spoofed: HashMap::new(),
         asked: segment::Asked::default(),
         forgeries: segment::Forgeries::default(),
         forwarders: BTreeSet::new(),

@@ -218,7 +218,7 @@ impl Control {
     fn disbelieve(&mut self, event: &Event, suspect: Suspect, finding: Finding, now: Timestamp) {
         self.live.tallies.inquired(finding);
         let reason = if matches!(finding, Finding::Elsewhere(_)) { Unverified::Mac } else { Unverified::NobodyThere };
-        self.direct(&Directive::Doubted { suspect, reason });
+        self.direct(&Directive::Spoofed { suspect, reason });
         if let Event::Alarm(alarm) = event {
             self.record_doubt(alarm, finding, now);
         }
@@ -226,12 +226,12 @@ impl Control {
 
     /// Records why nothing was done about a suspect, unless that was recorded lately; says whether it did.
     fn record_doubt(&mut self, alarm: &Alarm, finding: Finding, now: Timestamp) -> bool {
-        self.doubted.retain(|_, at| now.since(*at) < REPEAT);
-        if self.doubted.len() >= MOST_TOLD || self.doubted.contains_key(&alarm.suspect) {
+        self.spoofed.retain(|_, at| now.since(*at) < REPEAT);
+        if self.spoofed.len() >= MOST_TOLD || self.spoofed.contains_key(&alarm.suspect) {
             return false;
         }
-        self.doubted.insert(alarm.suspect, now);
-        let record = self.responder.doubted(alarm, words(alarm, finding));
+        self.spoofed.insert(alarm.suspect, now);
+        let record = self.responder.spoofed(alarm, words(alarm, finding));
         self.carry_out(&mut vec![record]);
         true
     }

@@ -237,7 +237,7 @@ impl Context<'_> {
         self.refill(host);
     }
 
-    /// What was said of `host`, and doubted `since` then, is true: it is there.
+    /// What was said of `host`, and unconfirmed `since` then, is true: it is there.
     pub fn confirm(&mut self, host: &mut Host, since: Timestamp) {
         if self.now.since(since) <= self.settings.decay / 10
             && let Some(last) = host.evidence.last().copied()

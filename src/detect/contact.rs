@@ -151,9 +151,9 @@ impl Detector {
         let settings = &**settings;
         let (host, unproved) = match identify(settings, shared, hosts, frame, source, now) {
             Ok(found) => found,
-            Err(Some(doubt)) => {
-                counters.unverified(doubt.reason);
-                if doubt.ask && asks.may(now) {
+            Err(Some(rejection)) => {
+                counters.unverified(rejection.reason);
+                if rejection.probe && asks.may(now) {
                     events.push(Event::Unproved { address: source, peer, attachment: attachment(frame) });
                 }
                 return;
@@ -201,7 +201,7 @@ impl Detector {
         if host.alarmed.is_some_and(|at| now.since(at) < REPEAT) {
             // Alarmed, and held or exempt: nothing more is said of it for a while, so nothing more is weighed. If it
             // goes on after that, its windows fill again.
-            if host.doubted.is_some() && what.transport == Transport::Tcp && !running {
+            if host.unconfirmed.is_some() && what.transport == Transport::Tcp && !running {
                 // Its handshake would show that it is there.
                 host.attempts.push(Attempt {
                     peer,

@@ -31,7 +31,7 @@ use crate::wire::{Address, Frame, Mac};
 const TALKING: Duration = Duration::from_secs(600);
 
 /// A host that nobody answers for is not alarmed again for so long.
-const DOUBTED: Duration = Duration::from_secs(30);
+const UNCONFIRMED: Duration = Duration::from_secs(30);
 
 /// The detector of one shard.
 ///
@@ -437,9 +437,9 @@ impl Detector {
         }
         let host = match identify(settings, shared, hosts, frame, source, now) {
             Ok((host, _)) => host,
-            Err(doubt) => {
-                if let Some(doubt) = doubt {
-                    counters.unverified(doubt.reason);
+            Err(rejection) => {
+                if let Some(rejection) = rejection {
+                    counters.unverified(rejection.reason);
                 }
                 return;
             }
@@ -484,8 +484,8 @@ impl Detector {
         host.offered = None;
         // As good as an answer to whoever asks the link for it just now.
         self.shared.questions.answered(source, card);
-        let doubted = host.doubted.take();
-        if doubted.is_some() {
+        let unconfirmed = host.unconfirmed.take();
+        if unconfirmed.is_some() {
             host.alarmed = None;
         }
         if self.settings.decoys.contains(destination) {
@@ -494,7 +494,7 @@ impl Detector {
         if !is_card && frame.mac_source.is_some() {
             self.places(link, card, source, slot);
         }
-        if let Some(since) = doubted {
+        if let Some(since) = unconfirmed {
             let Detector { settings, shared, hosts, counters, events, threshold, .. } = self;
             let threshold = *threshold;
             if let Some(host) = hosts.get_mut(source).filter(|host| !host.acted) {
@@ -563,8 +563,8 @@ impl Detector {
         }
         let host = match identify(settings, shared, hosts, frame, source, now) {
             Ok((host, _)) if !host.acted => host,
-            Err(Some(doubt)) => {
-                counters.unverified(doubt.reason);
+            Err(Some(rejection)) => {
+                counters.unverified(rejection.reason);
                 return;
             }
             Ok(_) | Err(None) => return,
@@ -645,13 +645,13 @@ impl Detector {
                     }
                 }
             }
-            Directive::Doubted { suspect, reason } => {
+            Directive::Spoofed { suspect, reason } => {
                 if let Some(host) = self.hosts.suspect_mut(*suspect).filter(|host| !host.acted) {
                     self.counters.unverified(*reason);
                     if *reason == Unverified::NobodyThere {
                         // A host that hides shows itself by the next handshake it completes: what was said of it stands.
-                        host.doubted = Some(self.now);
-                        host.alarmed = Some(self.now - REPEAT + DOUBTED);
+                        host.unconfirmed = Some(self.now);
+                        host.alarmed = Some(self.now - REPEAT + UNCONFIRMED);
                     } else {
                         // Where its device has answered, a forger is not listened to any more, and the host itself is.
                         host.acquit(self.now);

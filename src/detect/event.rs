@@ -117,7 +117,7 @@ pub enum Directive {
         suspect: Suspect,
     },
     /// What was reported of this suspect rests on frames that it did not send, as far as its link knows: it is forgotten.
-    Doubted {
+    Spoofed {
         /// The suspect.
         suspect: Suspect,
         /// Why.

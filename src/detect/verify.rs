@@ -25,16 +25,16 @@ const AGAIN: Duration = Duration::from_secs(30);
 
 /// Why a frame is not believed, and whether its link should be asked who has the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Doubt {
+pub struct Rejection {
     /// The first reason found.
     pub reason: Unverified,
     /// The link's answer could change that.
-    pub ask: bool,
+    pub probe: bool,
 }
 
-impl From<Unverified> for Doubt {
+impl From<Unverified> for Rejection {
     fn from(reason: Unverified) -> Self {
-        Doubt { reason, ask: false }
+        Rejection { reason, probe: false }
     }
 }
 
@@ -50,7 +50,7 @@ pub fn identify<'h>(
     frame: &Frame<'_>,
     source: Address,
     now: Timestamp,
-) -> Result<(&'h mut Host, bool), Option<Doubt>> {
+) -> Result<(&'h mut Host, bool), Option<Rejection>> {
     let (link, card) = (frame.link(), frame.mac_source.unwrap_or_default());
     let (host, new) = match hosts.sender(source, link, card) {
         Some(slot) => (hosts.sending(slot, source), false),
@@ -90,7 +90,7 @@ fn suspect_of(
     frame: &Frame<'_>,
     source: Address,
     now: Timestamp,
-) -> Result<(Suspect, Proof), Doubt> {
+) -> Result<(Suspect, Proof), Rejection> {
     let (link, addresses) = (frame.link(), &shared.addresses);
     let by_itself = (Suspect::address(link, source), Proof::None);
     let Some(card) = frame.mac_source else { return Ok(by_itself) };
@@ -103,7 +103,7 @@ fn suspect_of(
         Some(owner) if owner == card => return Ok((of_card, Proof::Answered)),
         Some(_) if addresses.is_router(link, card, now) => return Ok(by_itself),
         // A forger, or the address is another card's by now: that one answers.
-        Some(_) => return Err(Doubt { reason: Unverified::Mac, ask: true }),
+        Some(_) => return Err(Rejection { reason: Unverified::Mac, probe: true }),
         None => {}
     }
     let claims = || settings.believe_claims && addresses.resolution(link, source, now) == Some(card);
@@ -118,7 +118,7 @@ fn suspect_of(
     // The same host seen once more on its way, or a forger elsewhere. If it answers here, it is another of that name.
     let elsewhere = hosts.get(source).filter(|host| host.suspect.link != link && host.attached_at != Timestamp::ZERO);
     if elsewhere.is_some_and(|host| now.since(host.attached_at) < QUIET) {
-        return Err(Doubt { reason: Unverified::Interface, ask: true });
+        return Err(Rejection { reason: Unverified::Interface, probe: true });
     }
     Ok(by_itself)
 }
@@ -143,7 +143,7 @@ fn verify(
     frame: &Frame<'_>,
     source: Address,
     now: Timestamp,
-) -> Result<(), Doubt> {
+) -> Result<(), Rejection> {
     let here = attachment(frame);
     let known = host.attached_at != Timestamp::ZERO;
     if known && here == host.attachment && now.since(host.verified_at) < AGAIN {
@@ -176,10 +176,10 @@ fn verify(
         let answers = || addresses.answered_from(link, source, now) == Some(here.mac);
         let other_card = known && host.attachment.mac != here.mac && now.since(host.attached_at) < QUIET;
         if other_card && !answers() && !(routed && addresses.is_router(link, host.attachment.mac, now)) {
-            return Err(Doubt { reason: Unverified::Mac, ask: true });
+            return Err(Rejection { reason: Unverified::Mac, probe: true });
         }
     }
-    if known && here != host.attachment && host.doubted.is_some() {
+    if known && here != host.attachment && host.unconfirmed.is_some() {
         // Whoever sent in its name was not there, and this is another.
         host.acquit(now);
         host.destinations = 0;
@@ -250,7 +250,7 @@ mod tests {
             };
             identify(&self.settings, &self.shared, &mut self.hosts, &frame, source, now)
                 .map(|(host, _)| host.suspect.who)
-                .map_err(|doubt| doubt.unwrap().reason)
+                .map_err(|rejection| rejection.unwrap().reason)
         }
 
         fn from(&mut self, source: Address, interface: u32, mac: u8, secs: u64) -> Result<(), Unverified> {

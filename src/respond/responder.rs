@@ -488,7 +488,7 @@ impl Responder {
 
     /// The record that a suspect's link denied what was reported of it: watched, and nothing dropped.
     #[must_use]
-    pub fn doubted(&self, alarm: &Alarm, reason: String) -> Action {
+    pub fn spoofed(&self, alarm: &Alarm, reason: String) -> Action {
         self.record(alarm, Verdict::Watch, None, 0, false, reason)
     }
 

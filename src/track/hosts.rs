@@ -109,7 +109,7 @@ pub struct Host {
     /// Addresses that it asked the link for, and that were not known to be alive.
     pub asked: Bins,
     /// Since when an alarm waits for a proof that it is there: its link was asked for it, and nobody answered.
-    pub doubted: Option<Timestamp>,
+    pub unconfirmed: Option<Timestamp>,
     /// A handshake in its name was taken for proof that its card forwards.
     pub vouched: bool,
     /// When it was last watched for finding out who is alive.
@@ -164,7 +164,7 @@ impl Host {
             any_inside: [Bins::default(); ANY_WINDOWS],
             datagrams: [Bins::default(); UDP_WINDOWS],
             asked: Bins::default(),
-            doubted: None,
+            unconfirmed: None,
             vouched: false,
             swept: None,
             reached: [None; Host::REACHED],
@@ -245,7 +245,7 @@ impl Host {
         self.watched = None;
         self.alarmed = None;
         self.exploited = None;
-        self.doubted = None;
+        self.unconfirmed = None;
         self.overrun = None;
         self.exposed = None;
         self.chained = false;
@@ -292,7 +292,7 @@ impl Host {
         self.exposed = self.exposed.or(other.exposed);
         self.chained |= other.chained;
         self.smb1 |= other.smb1;
-        self.doubted = self.doubted.max(other.doubted);
+        self.unconfirmed = self.unconfirmed.max(other.unconfirmed);
         self.vouched |= other.vouched;
         self.overrun = self.overrun.max(other.overrun);
         self.dirty = true;

@@ -57,7 +57,7 @@ fn a_forged_scan_from_the_same_segment_contains_nobody() {
 /// Its segment denies what was said of a host.
 fn deny(scene: &mut Scene, host: Address, reason: Unverified) {
     let suspect = scene.suspect(host);
-    scene.order(|_, actions| actions.push(Action::Direct(Directive::Doubted { suspect, reason })));
+    scene.order(|_, actions| actions.push(Action::Direct(Directive::Spoofed { suspect, reason })));
 }
 
 #[test]
