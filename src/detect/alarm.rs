@@ -218,7 +218,7 @@ impl Context<'_> {
     }
 
     /// Whether an exploit of this host was told lately: further ones add nothing to what is done about it.
-    pub fn is_told(&self, host: &Host, grade: Grade) -> bool {
+    pub fn is_reported(&self, host: &Host, grade: Grade) -> bool {
         grade == Grade::Exploit && !self.is_due(host, grade)
     }
 

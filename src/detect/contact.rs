@@ -163,8 +163,8 @@ impl Detector {
         if unproved && settings.ask_first && frame.mac_source.is_some() && settings.live && asks.may(now) {
             events.push(Event::Unproved { address: source, peer, attachment: host.attachment });
         }
-        if now.since(host.told) >= TELL || host.told == Timestamp::ZERO {
-            host.told = now;
+        if now.since(host.reported) >= TELL || host.reported == Timestamp::ZERO {
+            host.reported = now;
             shared.addresses.saw(source, now);
         }
         let lateral = matches!(class, Class::Lateral | Class::LateralUdp);
@@ -187,8 +187,8 @@ impl Detector {
             }
         }
         if host.acted {
-            if lateral && now.since(host.active_told) >= ACTIVE && goes_on(host, contacts, peer, class, now) {
-                host.active_told = now;
+            if lateral && now.since(host.active_reported) >= ACTIVE && goes_on(host, contacts, peer, class, now) {
+                host.active_reported = now;
                 host.dirty = true;
                 events.push(Event::Active { suspect: host.suspect, at: now });
             }

@@ -97,7 +97,7 @@ impl Detector {
             return;
         }
         let mut ctx = Context { settings, shared, counters, events, now, threshold };
-        if ctx.is_told(host, signal.grade()) {
+        if ctx.is_reported(host, signal.grade()) {
             return;
         }
         ctx.weigh(host, signal, peer, port, weight, detail);

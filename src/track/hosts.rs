@@ -40,7 +40,7 @@ pub struct Host {
     /// When its last packet of interest was seen.
     pub seen: Timestamp,
     /// When the shared table was last told that it is alive.
-    pub told: Timestamp,
+    pub reported: Timestamp,
     /// When a frame with that attachment was last seen.
     pub attached_at: Timestamp,
     /// When that attachment was last looked into.
@@ -56,7 +56,7 @@ pub struct Host {
     /// When the last alarm above watch was raised.
     pub alarmed: Option<Timestamp>,
     /// When the responder was last told that an acted host still tries.
-    pub active_told: Timestamp,
+    pub active_reported: Timestamp,
     /// The generation of the settings that `role` was looked up in.
     pub generation: u32,
     /// The score as of `score_at`, before decay since.
@@ -137,7 +137,7 @@ impl Host {
             tunnelled: 0,
             others: Vec::new(),
             seen: now,
-            told: Timestamp::ZERO,
+            reported: Timestamp::ZERO,
             score: Score(0),
             score_at: now,
             destinations: 0,
@@ -151,7 +151,7 @@ impl Host {
             watched: None,
             alarmed: None,
             exploited: None,
-            active_told: Timestamp::ZERO,
+            active_reported: Timestamp::ZERO,
             overrun: None,
             exposed: None,
             chained: false,
