@@ -641,7 +641,7 @@ impl Detector {
             Directive::Released { suspect } => {
                 for slot in self.meant(*suspect) {
                     if let Some(host) = self.hosts.slot_mut(slot) {
-                        host.acquit(self.now);
+                        host.reset(self.now);
                     }
                 }
             }
@@ -654,7 +654,7 @@ impl Detector {
                         host.alarmed = Some(self.now - REPEAT + UNCONFIRMED);
                     } else {
                         // Where its device has answered, a forger is not listened to any more, and the host itself is.
-                        host.acquit(self.now);
+                        host.reset(self.now);
                         host.destinations = 0;
                         // Its place is learnt anew.
                         host.attached_at = Timestamp::ZERO;

@@ -181,7 +181,7 @@ fn verify(
     }
     if known && here != host.attachment && host.unconfirmed.is_some() {
         // Whoever sent in its name was not there, and this is another.
-        host.acquit(now);
+        host.reset(now);
         host.destinations = 0;
     }
     host.attachment = here;

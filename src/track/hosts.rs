@@ -236,7 +236,7 @@ impl Host {
     }
 
     /// A clean slate after a release, and a new round: whoever never answered it is new again.
-    pub fn acquit(&mut self, now: Timestamp) {
+    pub fn reset(&mut self, now: Timestamp) {
         // At the last round it stays: what it met then is known from there on.
         self.round = self.round.saturating_add(1);
         self.score = Score(0);
