@@ -132,7 +132,7 @@ pub struct Counters {
     /// Watches.
     pub watches: u64,
     /// Failures taken back because an answer came after all.
-    pub taken_back: u64,
+    pub retracted: u64,
     /// Connections found running that the start-up grace learnt.
     pub learnt: u64,
     /// SMB negotiations by [`Dialect`], in `Dialect::ALL`'s order.
@@ -216,7 +216,7 @@ impl Counters {
         self.tunnels += other.tunnels;
         self.first_contacts += other.first_contacts;
         self.watches += other.watches;
-        self.taken_back += other.taken_back;
+        self.retracted += other.retracted;
         self.learnt += other.learnt;
     }
 }

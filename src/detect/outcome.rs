@@ -65,7 +65,7 @@ impl Detector {
                 }
                 return met;
             }
-            ctx.counters.taken_back += 1;
+            ctx.counters.retracted += 1;
             let first = classes.first().copied().unwrap_or(Class::Other);
             let class = match first {
                 Class::Lateral if port != 0 && !settings.lateral.has_tcp(port) => Class::Other,
@@ -256,7 +256,7 @@ pub(super) fn answered_late(
     now: Timestamp,
     which: impl Fn(Signal) -> bool,
 ) -> bool {
-    host.take_back(peer, now - LATE, |evidence| {
+    host.retract(peer, now - LATE, |evidence| {
         (port == 0 || evidence.port == port)
             && which(evidence.signal)
             && matches!(evidence.detail, Detail::Silent { .. } | Detail::Overrun { .. })

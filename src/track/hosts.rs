@@ -215,7 +215,7 @@ impl Host {
     }
 
     /// Takes back the latest evidence of a failure on `peer`, because an answer came after all.
-    pub fn take_back(&mut self, peer: Address, since: Timestamp, which: impl Fn(&Evidence) -> bool) -> bool {
+    pub fn retract(&mut self, peer: Address, since: Timestamp, which: impl Fn(&Evidence) -> bool) -> bool {
         let Some(at) =
             self.evidence.iter().rposition(|evidence| evidence.peer == peer && evidence.at >= since && which(evidence))
         else {
@@ -833,10 +833,10 @@ mod tests {
         let start = Timestamp::from_secs(1_000);
         let host = known(&mut hosts, 1, start);
         host.add(evidence(start, 3300), DECAY);
-        assert!(!host.take_back(address(8), start, |_| true));
-        assert!(host.take_back(address(9), start, |_| true));
+        assert!(!host.retract(address(8), start, |_| true));
+        assert!(host.retract(address(9), start, |_| true));
         assert_eq!(host.score, Score(0));
-        assert!(!host.take_back(address(9), start, |_| true));
+        assert!(!host.retract(address(9), start, |_| true));
     }
 
     #[test]
