@@ -187,7 +187,8 @@ impl Detector {
             }
         }
         if host.acted {
-            if lateral && now.since(host.active_reported) >= ACTIVE && goes_on(host, contacts, peer, class, now) {
+            if lateral && now.since(host.active_reported) >= ACTIVE && still_scanning(host, contacts, peer, class, now)
+            {
                 host.active_reported = now;
                 host.dirty = true;
                 events.push(Event::Active { suspect: host.suspect, at: now });
@@ -406,7 +407,7 @@ fn meet(host: &Host, contacts: &mut Contacts, peer: Address, class: Class, now: 
 
 /// Whether a host that is acted on still spreads: it tries an address it never tried before, or goes round among several
 /// that never answered it. Its own servers it may miss without being renewed for that.
-fn goes_on(host: &mut Host, contacts: &mut Contacts, peer: Address, class: Class, now: Timestamp) -> bool {
+fn still_scanning(host: &mut Host, contacts: &mut Contacts, peer: Address, class: Class, now: Timestamp) -> bool {
     if meet(host, contacts, peer, class, now) == Seen::First {
         return true;
     }

@@ -90,7 +90,7 @@ impl Detector {
                     } else if weight.0 > 0 {
                         ctx.weigh(host, Signal::FailureOther, peer, attempt.port, weight, Detail::Answered);
                     } else if attempt.class == Class::Other && !host.evidence.is_empty() {
-                        outweigh(settings, host, now);
+                        offset_failures(settings, host, now);
                     }
                     let what = Try {
                         host: host.address,
@@ -266,7 +266,7 @@ pub(super) fn answered_late(
 /// On a port that is no lateral service an answer takes back as much of what such ports added lately as a known server's
 /// would: a print server meets dead printers among many that answer, a scan meets hardly anybody. What lateral services
 /// added stays: there, whoever answers may be the next victim.
-fn outweigh(settings: &Settings, host: &mut Host, now: Timestamp) {
+fn offset_failures(settings: &Settings, host: &mut Host, now: Timestamp) {
     let mut credit = -scaled(settings.weights.known_server, Class::Other).0;
     // Older evidence has decayed by now, and taking it back would take from what is newer.
     let since = now - settings.decay;
