@@ -57,7 +57,7 @@ const CAUSED: Duration = Duration::from_secs(60);
 
 /// What a packet attempts.
 #[derive(Clone, Copy)]
-pub(super) struct Try {
+pub(super) struct ContactAttempt {
     pub host: Address,
     pub peer: Address,
     pub port: u16,
@@ -101,7 +101,7 @@ impl Detector {
 
 impl Context<'_> {
     /// A host that is acted on tries a port that may not be shut for it: if it spreads over that one too, it is reported.
-    fn further(&mut self, host: &mut Host, contacts: &mut Contacts, generation: u32, what: Try) {
+    fn further(&mut self, host: &mut Host, contacts: &mut Contacts, generation: u32, what: ContactAttempt) {
         let (settings, shared, now) = (self.settings, self.shared, self.now);
         if !matches!(what.transport, Transport::Tcp | Transport::Udp)
             || meet(host, contacts, what.peer, what.class, now) == Seen::Before
@@ -122,8 +122,8 @@ impl Context<'_> {
 
 impl Detector {
     /// `frame` shows that a host attempts something.
-    pub(super) fn attempt(&mut self, frame: &Frame<'_>, what: Try) {
-        let Try { host: inside, peer, port, class, opening, running, .. } = what;
+    pub(super) fn attempt(&mut self, frame: &Frame<'_>, what: ContactAttempt) {
+        let ContactAttempt { host: inside, peer, port, class, opening, running, .. } = what;
         // What runs in a tunnel is the doing of whoever sends it.
         let source = frame.tunnel.map_or(inside, |tunnel| tunnel.outer_source);
         if !self.settings.protected.contains(source) || self.settings.own.contains(source) || source == peer {
@@ -319,7 +319,7 @@ impl Detector {
     /// `frame` asks the link for an address that does not answer, as far as is known. Its answer need not pass here: the
     /// proof that none came is that the host asks again, as every operating system does within seconds (RFC 1122
     /// §2.3.2.1, RFC 4861 §7.2.2).
-    fn asked(&mut self, frame: &Frame<'_>, what: Try) {
+    fn asked(&mut self, frame: &Frame<'_>, what: ContactAttempt) {
         let (now, threshold, generation) = (self.now, self.threshold, self.generation);
         let Detector { settings, shared, hosts, contacts, counters, events, .. } = self;
         let (link, card) = (frame.link(), frame.mac_source.unwrap_or_default());
@@ -363,7 +363,7 @@ impl Detector {
     }
 
     /// The client goes on as if answered, though no answer was seen.
-    fn inferred(&mut self, what: Try) {
+    fn inferred(&mut self, what: ContactAttempt) {
         // Towards nobody there is no going on: payload is easily sent after a SYN that nobody answered.
         if is_dark(&self.settings, &self.shared, what.peer, self.now) {
             return;
@@ -423,7 +423,7 @@ fn still_scanning(host: &mut Host, contacts: &mut Contacts, peer: Address, class
     host.lateral.reached(SEVERAL, ROUND, now)
 }
 
-pub(super) fn remember(host: &mut Host, what: Try) {
+pub(super) fn remember(host: &mut Host, what: ContactAttempt) {
     if matches!(what.class, Class::Lateral | Class::LateralUdp) {
         host.remember(crate::evidence::Reached { destination: what.peer, port: what.port });
     }
@@ -451,7 +451,7 @@ pub(super) fn has_role(
         .any(|role| role.hosts.contains(host.address) && role.until.is_none_or(|until| now < until) && allows(role))
 }
 
-pub(super) fn role_allows(role: &Role, what: Try) -> bool {
+pub(super) fn role_allows(role: &Role, what: ContactAttempt) -> bool {
     let Some(services) = &role.services else { return true };
     match what.transport {
         Transport::Tcp => services.has_tcp(what.port),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::detect::alarm::{Context, REPEAT, cooperative, threshold_of};
-use crate::detect::contact::{Beyond, Try, has_role, role_allows};
+use crate::detect::contact::{Beyond, ContactAttempt, has_role, role_allows};
 use crate::detect::counters::{Counters, Unverified};
 use crate::detect::event::{Directive, Event};
 use crate::detect::outcome::Answer;
@@ -161,7 +161,7 @@ impl Detector {
                 let class = if self.settings.lateral.has_tcp(destination_port) { Class::Lateral } else { Class::Other };
                 self.attempt(
                     frame,
-                    Try {
+                    ContactAttempt {
                         host: source,
                         peer: destination,
                         port: destination_port,
@@ -214,7 +214,7 @@ impl Detector {
             {
                 self.attempt(
                     frame,
-                    Try {
+                    ContactAttempt {
                         host: source,
                         peer: destination,
                         port: destination_port,
@@ -267,7 +267,10 @@ impl Detector {
             let (host, port, transport) = (source, destination_port, Transport::Udp);
             let class = if to { Class::LateralUdp } else { Class::OtherUdp };
             let opening = Opening { port: source_port, sequence: 0 };
-            self.attempt(frame, Try { host, peer: destination, port, class, transport, opening, running: false });
+            self.attempt(
+                frame,
+                ContactAttempt { host, peer: destination, port, class, transport, opening, running: false },
+            );
         }
     }
 
@@ -332,7 +335,10 @@ impl Detector {
         self.alive(sender);
         if self.settings.protected.contains(target) {
             let (class, transport, opening) = (Class::Arp, Transport::Other, Opening::default());
-            self.attempt(frame, Try { host: sender, peer: target, port: 0, class, transport, opening, running: false });
+            self.attempt(
+                frame,
+                ContactAttempt { host: sender, peer: target, port: 0, class, transport, opening, running: false },
+            );
         }
     }
 
@@ -350,7 +356,7 @@ impl Detector {
         } else if frame.meta.direction == Direction::In && self.settings.protected.contains(echo.destination) {
             let (class, transport, opening) = (Class::Echo, Transport::Icmp, Opening::default());
             let (host, peer) = (echo.source, echo.destination);
-            self.attempt(frame, Try { host, peer, port: 0, class, transport, opening, running: false });
+            self.attempt(frame, ContactAttempt { host, peer, port: 0, class, transport, opening, running: false });
         }
     }
 
@@ -415,8 +421,15 @@ impl Detector {
         }
         let transport = Transport::Other;
         let opening = Opening::default();
-        let what =
-            Try { host: source, peer: destination, port: 0, class: Class::Tunnel, transport, opening, running: false };
+        let what = ContactAttempt {
+            host: source,
+            peer: destination,
+            port: 0,
+            class: Class::Tunnel,
+            transport,
+            opening,
+            running: false,
+        };
         if has_role(settings, host, generation, now, |role| role_allows(role, what)) {
             counters.unverified(Unverified::Role);
             return;
@@ -571,7 +584,7 @@ impl Detector {
         };
         let transport = Transport::Tcp;
         let (class, opening) = (Class::Decoy, Opening::default());
-        let what = Try { host: source, peer: decoy, port, class, transport, opening, running: false };
+        let what = ContactAttempt { host: source, peer: decoy, port, class, transport, opening, running: false };
         if has_role(settings, host, generation, now, |role| role_allows(role, what)) {
             counters.unverified(Unverified::Role);
             return;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::detect::alarm::{Context, REPEAT};
-use crate::detect::contact::{Try, has_role, remember, role_allows};
+use crate::detect::contact::{ContactAttempt, has_role, remember, role_allows};
 use crate::detect::counters::{Outcome, Unverified};
 use crate::detect::detector::Detector;
 use crate::detect::settings::Settings;
@@ -92,7 +92,7 @@ impl Detector {
                     } else if attempt.class == Class::Other && !host.evidence.is_empty() {
                         offset_failures(settings, host, now);
                     }
-                    let what = Try {
+                    let what = ContactAttempt {
                         host: host.address,
                         peer,
                         port: attempt.port,
@@ -211,8 +211,15 @@ impl Detector {
         }
         let lateral = settings.lateral.has_tcp(port);
         let (class, transport) = (if lateral { Class::Lateral } else { Class::Other }, Transport::Tcp);
-        let what =
-            Try { host: host.address, peer, port, class, transport, opening: Opening::default(), running: false };
+        let what = ContactAttempt {
+            host: host.address,
+            peer,
+            port,
+            class,
+            transport,
+            opening: Opening::default(),
+            running: false,
+        };
         if has_role(settings, host, generation, now, |role| role_allows(role, what)) {
             counters.unverified(Unverified::Role);
             return;
