@@ -35,9 +35,9 @@ const SITE_CONTACTS: u32 = 15;
 /// counts one, one that is dark three, a server that others use none.
 const FURTHER: u16 = 15;
 
-/// So many addresses that never answered, within a round of so long, are no retries of a few dead shares.
+/// So many addresses that never answered, within a period of so long, are no retries of a few dead shares.
 const SEVERAL: u32 = 4;
-const ROUND: Duration = Duration::from_secs(300);
+const SCANNING_PERIOD: Duration = Duration::from_secs(300);
 
 /// Lateral services over UDP that answer nobody: NetBIOS datagrams (RFC 1002 §4.4).
 const ONE_WAY: [u16; 1] = [138];
@@ -395,8 +395,8 @@ impl Detector {
 fn meet(host: &Host, contacts: &mut Contacts, peer: Address, class: Class, now: Timestamp) -> Seen {
     let party = host.party();
     let seen = contacts.meet(party, peer, class, now);
-    if seen == Seen::First && host.round > 0 {
-        let before = Party { round: host.round - 1, ..party };
+    if seen == Seen::First && host.epoch > 0 {
+        let before = Party { epoch: host.epoch - 1, ..party };
         if contacts.was_answered(before, peer, class, now) {
             contacts.answered(party, peer, class);
             return Seen::Before;
@@ -414,13 +414,13 @@ fn still_scanning(host: &mut Host, contacts: &mut Contacts, peer: Address, class
     if contacts.was_answered(host.party(), peer, class, now) {
         return false;
     }
-    // Each round of some minutes counts its addresses anew.
-    let rounds = now.secs() / ROUND.as_secs();
-    let again = Party { identity: host.identity, round: rounds.to_le_bytes().first().copied().unwrap_or(0) };
+    // Each period of some minutes counts its addresses anew.
+    let periods = now.secs() / SCANNING_PERIOD.as_secs();
+    let again = Party { identity: host.identity, epoch: periods.to_le_bytes().first().copied().unwrap_or(0) };
     if contacts.meet(again, peer, Class::Again, now) == Seen::First {
         host.lateral.push(now);
     }
-    host.lateral.reached(SEVERAL, ROUND, now)
+    host.lateral.reached(SEVERAL, SCANNING_PERIOD, now)
 }
 
 pub(super) fn remember(host: &mut Host, what: ContactAttempt) {

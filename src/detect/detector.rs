@@ -559,7 +559,7 @@ impl Detector {
                 }
             }
             Adopted::Moved(from) => {
-                if host.acted || host.alarmed.is_some() || host.round > 0 {
+                if host.acted || host.alarmed.is_some() || host.epoch > 0 {
                     events.push(Event::Identified { from, to, address, at: now });
                 }
                 Context { settings, shared, counters, events, now, threshold }.reconsider(host);

@@ -107,7 +107,7 @@ impl Detector {
         self.counters.condition(condition);
         // As for what is spoken: reported once within the contact memory.
         let mark = Address::from_bits((1 << 64) | condition as u128);
-        let party = Party { identity: self.contacts.identity(Suspect::address(Link::default(), server)), round: 0 };
+        let party = Party { identity: self.contacts.identity(Suspect::address(Link::default(), server)), epoch: 0 };
         if self.settings.protected.contains(server)
             && self.contacts.meet(party, mark, Class::Spoken, self.now) == Seen::First
         {
@@ -125,7 +125,7 @@ impl Detector {
         for (host, as_server) in [(client, false), (server, true)] {
             // The contact memory also remembers what was told of whom, so that it is told once.
             let mark = Address::from_bits(((dialect as u128) << 2) | u128::from(as_server));
-            let party = Party { identity: self.contacts.identity(Suspect::address(Link::default(), host)), round: 0 };
+            let party = Party { identity: self.contacts.identity(Suspect::address(Link::default(), host)), epoch: 0 };
             if self.settings.protected.contains(host)
                 && self.contacts.meet(party, mark, Class::Spoken, self.now) == Seen::First
             {

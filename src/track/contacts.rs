@@ -47,13 +47,13 @@ impl Class {
     pub const CONTACTS: [Class; 4] = [Class::Lateral, Class::Other, Class::LateralUdp, Class::OtherUdp];
 }
 
-/// Who makes contact: a host, in one of its rounds. A released host begins a new round with an empty memory.
+/// Who makes contact: a host, in one of its epochs. A released host begins a new epoch with an empty memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Party {
     /// The host, by [`Keys::suspect`].
     pub identity: u64,
-    /// Which round it is in.
-    pub round: u8,
+    /// Which epoch it is in.
+    pub epoch: u8,
 }
 
 /// What the memory knew of a pair before this look.
@@ -110,7 +110,7 @@ impl Contacts {
     }
 
     fn locate(&self, from: Party, to: Address, class: Class) -> (usize, u64) {
-        let hash = self.keys.meeting(from.identity, to, class as u64 | u64::from(from.round) << 8) | 1;
+        let hash = self.keys.meeting(from.identity, to, class as u64 | u64::from(from.epoch) << 8) | 1;
         let set = (hash >> 32) as usize & (self.sets.len() - 1);
         (set, hash)
     }
@@ -219,11 +219,11 @@ impl Contacts {
 mod tests {
     use super::*;
 
-    const HOST: Party = Party { identity: 1, round: 0 };
+    const HOST: Party = Party { identity: 1, epoch: 0 };
     const HOST_ADDRESS: Address = Address::v4([10, 0, 0, 1]);
 
     fn party(n: u32) -> Party {
-        Party { identity: u64::from(n) << 20, round: 0 }
+        Party { identity: u64::from(n) << 20, epoch: 0 }
     }
 
     fn peer(n: u32) -> Address {
@@ -243,12 +243,12 @@ mod tests {
     }
 
     #[test]
-    fn in_a_new_round_all_are_new() {
+    fn in_a_new_epoch_all_are_new() {
         let mut contacts = Contacts::new(64, Duration::from_secs(100), Keys::new(1));
         let now = Timestamp::from_secs(10);
         contacts.meet(HOST, peer(1), Class::Lateral, now);
         contacts.answered(HOST, peer(1), Class::Lateral);
-        let next = Party { round: 1, ..HOST };
+        let next = Party { epoch: 1, ..HOST };
         assert!(contacts.was_answered(HOST, peer(1), Class::Lateral, now));
         assert!(!contacts.was_answered(next, peer(1), Class::Lateral, now));
         assert_eq!(contacts.meet(next, peer(1), Class::Lateral, now), Seen::First);

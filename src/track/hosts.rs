@@ -65,8 +65,8 @@ pub struct Host {
     pub score_at: Timestamp,
     /// Distinct destinations of first contact so far.
     pub destinations: u32,
-    /// How often it was released: in each round, contacts that nobody answered are new.
-    pub round: u8,
+    /// How often it was released: in each epoch, contacts that nobody answered are new.
+    pub epoch: u8,
     /// It opened first contacts on the port it was exposed on, while it was.
     pub chained: bool,
     /// It negotiated SMB1 as a client or a server.
@@ -147,7 +147,7 @@ impl Host {
             role: 0,
             generation: 0,
             acted: false,
-            round: 0,
+            epoch: 0,
             watched: None,
             alarmed: None,
             exploited: None,
@@ -183,7 +183,7 @@ impl Host {
     /// As whom it is remembered in the contact memory.
     #[must_use]
     pub fn party(&self) -> Party {
-        Party { identity: self.identity, round: self.round }
+        Party { identity: self.identity, epoch: self.epoch }
     }
 
     /// Its addresses, the one it last used first.
@@ -235,10 +235,10 @@ impl Host {
         self.reached_next = (self.reached_next + 1) % 16;
     }
 
-    /// A clean slate after a release, and a new round: whoever never answered it is new again.
+    /// A clean slate after a release, and a new epoch: whoever never answered it is new again.
     pub fn reset(&mut self, now: Timestamp) {
-        // At the last round it stays: what it met then is known from there on.
-        self.round = self.round.saturating_add(1);
+        // At the last epoch it stays: what it met then is known from there on.
+        self.epoch = self.epoch.saturating_add(1);
         self.score = Score(0);
         self.score_at = now;
         self.acted = false;
