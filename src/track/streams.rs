@@ -18,9 +18,9 @@ use hashbrown::HashTable;
 
 use crate::time::Timestamp;
 use crate::track::Keys;
-use crate::track::early::Early;
 use crate::track::follower::{Follower, HEAD, Piece, Side};
 use crate::track::keys::index_bytes;
+use crate::track::reorder_buffer::ReorderBuffer;
 use crate::track::streams::eviction::{NONE, Queue};
 use crate::track::streams::link::{End, Link, Place};
 use crate::wire::Address;
@@ -66,7 +66,7 @@ pub struct Counts {
     /// Segments passed over as implausible.
     pub implausible: u64,
     /// Segments kept because they came early.
-    pub early: u64,
+    pub out_of_order: u64,
     /// Times that missing bytes were given up.
     pub lost: u64,
 }
@@ -80,7 +80,7 @@ pub struct Streams<T> {
     slots: Vec<Slot<T>>,
     heads: Vec<[[u8; HEAD]; 2]>,
     ends: [(u32, u32); 3],
-    early: Early,
+    reorder_buffer: ReorderBuffer,
     counts: Counts,
 }
 
@@ -118,7 +118,7 @@ impl<T: Default> Streams<T> {
             slots: Vec::with_capacity(capacity),
             heads: Vec::with_capacity(capacity),
             ends: [(NONE, NONE); 3],
-            early: Early::new(),
+            reorder_buffer: ReorderBuffer::new(),
             counts: Counts::default(),
         }
     }
@@ -128,7 +128,7 @@ impl<T: Default> Streams<T> {
     pub const fn bytes(capacity: usize) -> usize {
         capacity * (size_of::<Slot<T>>() + size_of::<[[u8; HEAD]; 2]>())
             + index_bytes(capacity)
-            + Early::SEGMENTS * Early::BYTES
+            + ReorderBuffer::SEGMENTS * ReorderBuffer::BYTES
     }
 
     /// How many connections are in the table.
@@ -191,7 +191,7 @@ impl<T: Default> Streams<T> {
             Place::Known => {}
             Place::Afresh => {
                 slot.forget();
-                self.early.forget(index);
+                self.reorder_buffer.forget(index);
             }
             Place::Strange => {
                 self.counts.implausible += 1;
@@ -225,7 +225,7 @@ impl<T: Default> Streams<T> {
                 waiting: &mut slot.waiting,
                 followers: &mut slot.followers,
                 heads: self.heads.get_mut(index as usize)?,
-                early: &mut self.early,
+                reorder_buffer: &mut self.reorder_buffer,
                 counts: &mut self.counts,
             },
         })

@@ -27,7 +27,7 @@ impl<T: Default> Streams<T> {
             }
         }
         self.unlink(index);
-        self.early.forget(index);
+        self.reorder_buffer.forget(index);
         index
     }
 

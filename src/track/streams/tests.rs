@@ -150,7 +150,7 @@ fn early_segments_wait_for_the_missing_bytes() {
     talk.say(Side::Client, ACK, [100, 500], &[3, 1]);
     talk.say(Side::Client, ACK, [108, 500], &[1, 4]);
     assert_eq!(talk.heard(Side::Client), [1, 3]);
-    assert_eq!((talk.streams.counts().early, talk.streams.counts().lost), (2, 0));
+    assert_eq!((talk.streams.counts().out_of_order, talk.streams.counts().lost), (2, 0));
 }
 
 #[test]
