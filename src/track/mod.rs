@@ -7,7 +7,7 @@ pub mod addresses;
 mod atomic;
 pub mod attempts;
 pub mod buckets;
-pub mod clock;
+pub mod clock_cache;
 pub mod contacts;
 pub mod follower;
 pub mod heard;
@@ -22,7 +22,7 @@ pub mod windows;
 
 pub use addresses::Addresses;
 pub use attempts::{Attempt, Attempts, Deadlines, Opening, Proof};
-pub use clock::Clock;
+pub use clock_cache::ClockCache;
 pub use contacts::{Class, Contacts, Party};
 pub use heard::Heard;
 pub use hosts::{Host, Hosts};

@@ -34,7 +34,7 @@ use crate::evidence::{Detail, Signal};
 use crate::time::Timestamp;
 use crate::track::follower::Side;
 use crate::track::streams::{Counts, Tracked};
-use crate::track::{Clock, Keys, Streams};
+use crate::track::{ClockCache, Keys, Streams};
 use crate::wire::Address;
 use crate::wire::frame::Segment;
 
@@ -64,8 +64,8 @@ pub struct Inspector {
 /// What outlives a connection.
 #[derive(Debug)]
 struct Memory {
-    pairs: Clock<(Address, Address), Pair>,
-    endpoints: Clock<(Address, u16), Endpoint>,
+    pairs: ClockCache<(Address, Address), Pair>,
+    endpoints: ClockCache<(Address, u16), Endpoint>,
     /// Every port that was ever named anywhere, so that most segments are dismissed by one bit.
     named: Box<[u64; 1024]>,
 }
@@ -88,8 +88,8 @@ impl Inspector {
         Inspector {
             streams: Streams::new(streams, keys),
             memory: Memory {
-                pairs: Clock::new(streams, keys),
-                endpoints: Clock::new(ENDPOINTS, keys),
+                pairs: ClockCache::new(streams, keys),
+                endpoints: ClockCache::new(ENDPOINTS, keys),
                 named: Box::new([0; 1024]),
             },
         }
@@ -99,8 +99,8 @@ impl Inspector {
     #[must_use]
     pub const fn bytes(streams: usize) -> usize {
         Streams::<Conversation>::bytes(streams)
-            + Clock::<(Address, Address), Pair>::bytes(streams)
-            + Clock::<(Address, u16), Endpoint>::bytes(ENDPOINTS)
+            + ClockCache::<(Address, Address), Pair>::bytes(streams)
+            + ClockCache::<(Address, u16), Endpoint>::bytes(ENDPOINTS)
             + size_of::<[u64; 1024]>()
     }
 

@@ -36,7 +36,7 @@ struct Entry<K, V> {
 
 /// The map.
 #[derive(Debug)]
-pub struct Clock<K, V> {
+pub struct ClockCache<K, V> {
     capacity: usize,
     keys: Keys,
     table: HashTable<u32>,
@@ -45,11 +45,11 @@ pub struct Clock<K, V> {
     evicted: u64,
 }
 
-impl<K: Key, V: Default> Clock<K, V> {
+impl<K: Key, V: Default> ClockCache<K, V> {
     /// At most `capacity` entries (at least one).
     #[must_use]
     pub fn new(capacity: usize, keys: Keys) -> Self {
-        Clock {
+        ClockCache {
             capacity: capacity.clamp(1, 1 << 24),
             keys,
             table: HashTable::new(),
@@ -120,7 +120,7 @@ impl<K: Key, V: Default> Clock<K, V> {
             }
             index
         };
-        let Clock { table, entries, keys, .. } = self;
+        let ClockCache { table, entries, keys, .. } = self;
         let rehash = |index: &u32| entries.get(*index as usize).map_or(0, |entry| entry.key.hash(keys));
         table.insert_unique(hash, u32::try_from(index).unwrap_or_default(), rehash);
         index
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn what_is_used_stays() {
         let host = Address::v4([10, 0, 0, 1]);
-        let mut map: Clock<(Address, u16), u16> = Clock::new(8, Keys::new(3));
+        let mut map: ClockCache<(Address, u16), u16> = ClockCache::new(8, Keys::new(3));
         for n in 0..1000 {
             *map.entry((host, n)).unwrap() = n;
             *map.entry((host, 7)).unwrap() = 7;
