@@ -15,7 +15,7 @@ use crate::detect::{self, Counters, Detector, Event};
 use crate::respond::{self, Action, Decision, Responder, Verdict};
 use crate::suspect::{Suspect, Who};
 use crate::time::Timestamp;
-use crate::track::{Keys, Shared};
+use crate::track::{HashKey, Shared};
 use crate::wire::frame::Direction;
 use crate::wire::{Address, Frame};
 
@@ -96,12 +96,13 @@ impl Lockstep {
     /// With `shards` detectors and a fixed hash key, so that runs can be compared.
     #[must_use]
     pub fn new(detect: detect::Settings, respond: respond::Settings, shards: usize) -> Self {
-        let keys = Keys::new(0);
+        let hash_key = HashKey::new(0);
         let shards = shards.max(1);
-        let shared = Arc::new(Shared::new(detect.capacities.addresses, detect.contact_memory, keys));
+        let shared = Arc::new(Shared::new(detect.capacities.addresses, detect.contact_memory, hash_key));
         let interest = Interest::new(&detect.lateral, detect.inspect_smb);
         let settings = Arc::new(detect);
-        let detectors = (0..shards).map(|_| Detector::new(settings.clone(), shared.clone(), shards, keys)).collect();
+        let detectors =
+            (0..shards).map(|_| Detector::new(settings.clone(), shared.clone(), shards, hash_key)).collect();
         Lockstep {
             detectors,
             responder: Responder::new(respond.clone()),

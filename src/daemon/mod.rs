@@ -41,7 +41,7 @@ use crate::respond::inquiry::Inquiries;
 use crate::store::StoreHandle;
 use crate::sys::clock::Clock;
 use crate::time::Timestamp;
-use crate::track::{Keys, Shared};
+use crate::track::{HashKey, Shared};
 use control::{Control, End};
 use machine::{Machine, core_settings};
 use shard::Shard;
@@ -119,8 +119,8 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         tracing::warn!(hosts = found.acted.len(), "took over hosts that the kernel acts on already");
     }
 
-    let keys = Keys::new(seed());
-    let shared = Arc::new(Shared::new(detect.capacities.addresses, detect.contact_memory, keys));
+    let hash_key = HashKey::new(seed());
+    let shared = Arc::new(Shared::new(detect.capacities.addresses, detect.contact_memory, hash_key));
     let live = Arc::new(Live::new(Arc::new(config.clone())));
     live.set_ruleset(plan.text(true));
     let history = config.observe.history.clone();
@@ -146,7 +146,7 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
             shards,
             source,
             interest: Interest::new(&detect.lateral, detect.inspect_smb),
-            detector: Detector::new(detect.clone(), shared.clone(), shards, keys),
+            detector: Detector::new(detect.clone(), shared.clone(), shards, hash_key),
             shared: shared.clone(),
             live: live.clone(),
             counters: live.counters.shard(number).unwrap_or_default(),

@@ -143,7 +143,7 @@ impl Detector {
             counters,
             events,
             started,
-            keys,
+            hash_key,
             beyond,
             asks,
             ..
@@ -171,7 +171,7 @@ impl Detector {
         if let Some(tunnel) = frame.tunnel
             && inside != source
         {
-            host.tunnelled |= 1 << (keys.address(inside) >> 58);
+            host.tunnelled |= 1 << (hash_key.address(inside) >> 58);
             let inside = host.tunnelled.count_ones();
             if inside >= SITE {
                 // Several hosts in one tunnel are a site's, or look like one: cutting it would cut off the site.
@@ -379,11 +379,11 @@ impl Detector {
         // Many addresses of one card are one client, unless it is a router.
         let (card, addresses) = (host.attachment.mac, &self.shared.addresses);
         let client = if card == Mac::default() || addresses.is_router(host.suspect.link, card, self.now) {
-            self.keys.address(what.host)
+            self.hash_key.address(what.host)
         } else {
-            self.keys.mac(card)
+            self.hash_key.mac(card)
         };
-        self.shared.inferred_answer(client, self.keys.address(what.peer));
+        self.shared.inferred_answer(client, self.hash_key.address(what.peer));
         self.counters.outcome(Outcome::Answered);
         self.contacts.answered(host.party(), what.peer, what.class);
         remember(host, what);

@@ -20,7 +20,7 @@ use crate::track::contacts::Seen;
 use crate::track::heard::Sent;
 use crate::track::hosts::Adopted;
 use crate::track::ports::Ports;
-use crate::track::{Addresses, Class, Contacts, Deadlines, Heard, Host, Hosts, Keys, Shared};
+use crate::track::{Addresses, Class, Contacts, Deadlines, HashKey, Heard, Host, Hosts, Shared};
 use crate::wire::frame::{
     Arp, Datagram, Direction, Echo, Flags, Fragment, FragmentKind, IcmpError, Neighbour, Opaque, Packet, Segment,
     Transport, Tunnel, TunnelKind,
@@ -53,7 +53,7 @@ pub struct Detector {
     pub(super) order: u64,
     pub(super) started: Option<Timestamp>,
     pub(super) threshold: Score,
-    pub(super) keys: Keys,
+    pub(super) hash_key: HashKey,
     /// A first contact from behind a router that is still to be counted for its network.
     pub(super) beyond: Option<Beyond>,
     /// Links that were to be asked lately.
@@ -84,25 +84,25 @@ impl Pace {
 impl Detector {
     /// One of `shards` detectors; per-daemon capacities are split evenly among them.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, shared: Arc<Shared>, shards: usize, keys: Keys) -> Self {
+    pub fn new(settings: Arc<Settings>, shared: Arc<Shared>, shards: usize, hash_key: HashKey) -> Self {
         let capacities = settings.capacities;
         let share = |whole: usize| whole.div_ceil(shards.max(1));
         Detector {
             generation: 1,
             shared,
-            hosts: Hosts::new(share(capacities.hosts), keys),
-            contacts: Contacts::new(share(capacities.contacts), settings.contact_memory, keys),
+            hosts: Hosts::new(share(capacities.hosts), hash_key),
+            contacts: Contacts::new(share(capacities.contacts), settings.contact_memory, hash_key),
             deadlines: Deadlines::new(share(capacities.attempts), settings.answer_timeout),
             counters: Counters::default(),
-            buckets: Buckets::new(keys),
-            inspector: Inspector::new(share(capacities.streams), keys),
+            buckets: Buckets::new(hash_key),
+            inspector: Inspector::new(share(capacities.streams), hash_key),
             reports: Vec::with_capacity(32),
             events: Vec::with_capacity(16),
             now: Timestamp::ZERO,
             order: 0,
             started: None,
             threshold: settings.threshold,
-            keys,
+            hash_key,
             beyond: None,
             asks: Pace::default(),
             contained: 0,
@@ -786,8 +786,8 @@ mod tests {
 
     #[test]
     fn a_contained_card_loses_an_address_to_the_card_that_answers_for_it_and_regains_it_the_same_way() {
-        let shared = Arc::new(Shared::new(64, Duration::from_secs(86_400), Keys::new(1)));
-        let mut detector = Detector::new(Arc::new(Settings::default()), shared, 1, Keys::new(1));
+        let shared = Arc::new(Shared::new(64, Duration::from_secs(86_400), HashKey::new(1)));
+        let mut detector = Detector::new(Arc::new(Settings::default()), shared, 1, HashKey::new(1));
         let (link, address) = (Link::untagged(2), Address::v4([10, 0, 1, 5]));
         let [worm, next] = [5, 6].map(|last| Mac([2, 0, 0, 0, 0, last]));
         let suspect = Suspect::card(link, worm);

@@ -207,7 +207,7 @@ mod tests {
     use crate::detect::paths::Paths;
     use crate::detect::settings::Networks;
     use crate::suspect::{Link, Who};
-    use crate::track::Keys;
+    use crate::track::HashKey;
     use crate::wire::frame::{Meta, Packet};
 
     const HOST: Address = Address::v4([10, 0, 1, 5]);
@@ -232,8 +232,8 @@ mod tests {
                 ],
                 ..Settings::default()
             };
-            let shared = Shared::new(1024, Duration::from_secs(86_400), Keys::new(1));
-            Scene { settings, shared, hosts: Hosts::new(64, Keys::new(1)) }
+            let shared = Shared::new(1024, Duration::from_secs(86_400), HashKey::new(1));
+            Scene { settings, shared, hosts: Hosts::new(64, HashKey::new(1)) }
         }
 
         /// The suspect, or why not.

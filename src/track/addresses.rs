@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use crate::suspect::Link;
 use crate::time::Timestamp;
-use crate::track::Keys;
+use crate::track::HashKey;
 use crate::track::addresses::table::{Entry, Table};
 use crate::wire::{Address, Mac};
 
 /// The shared table.
 pub struct Addresses {
     table: Table,
-    keys: Keys,
+    hash_key: HashKey,
     memory: u32,
 }
 
@@ -50,9 +50,9 @@ const PERIOD: u32 = 600;
 impl Addresses {
     /// For about `capacity` entries; an address counts as alive for `memory` after it was last seen sending.
     #[must_use]
-    pub fn new(capacity: usize, memory: Duration, keys: Keys) -> Self {
+    pub fn new(capacity: usize, memory: Duration, hash_key: HashKey) -> Self {
         let memory = u32::try_from(memory.as_secs()).unwrap_or(u32::MAX);
-        Addresses { table: Table::new(capacity, memory), keys, memory }
+        Addresses { table: Table::new(capacity, memory), hash_key, memory }
     }
 
     /// The memory that a table for `capacity` entries takes.
@@ -62,13 +62,13 @@ impl Addresses {
     }
 
     fn key(&self, address: Address) -> u64 {
-        self.keys.address(address) | 1
+        self.hash_key.address(address) | 1
     }
 
     /// The key of the /24 or /64 around an address: even where an address' is odd, so the two never meet.
     fn segment_key(&self, address: Address) -> u64 {
         let mask = if address.is_v4() { !0xff } else { !u128::from(u64::MAX) };
-        let hash = self.keys.address(Address::from_bits(address.bits() & mask)) & !1;
+        let hash = self.hash_key.address(Address::from_bits(address.bits() & mask)) & !1;
         if hash == 0 { 2 } else { hash }
     }
 
@@ -90,7 +90,7 @@ impl Addresses {
     }
 
     fn service_key(&self, server: Address, port: u16) -> u64 {
-        self.keys.pair(server, server, u64::from(port)) | 1
+        self.hash_key.pair(server, server, u64::from(port)) | 1
     }
 
     /// `server` answered a connection attempt of `client` on `port`.
@@ -116,7 +116,7 @@ impl Addresses {
     }
 
     fn sketch(&self, address: Address) -> u64 {
-        1 << (self.keys.address(address) >> 58)
+        1 << (self.hash_key.address(address) >> 58)
     }
 
     /// Whether others than `client` use this service: at least two have been answered within the memory.
@@ -219,7 +219,7 @@ impl Addresses {
     }
 
     fn card_key(&self, link: Link, card: Mac, v4: bool) -> u64 {
-        self.keys.on(link, self.keys.mac(card)).rotate_left(if v4 { 0 } else { 32 }) | 1
+        self.hash_key.on(link, self.hash_key.mac(card)).rotate_left(if v4 { 0 } else { 32 }) | 1
     }
 
     /// `card` sent a packet whose source it is not known to own. To be reported for each address at least once a [`PERIOD`].
@@ -298,7 +298,7 @@ impl Addresses {
 
     /// The owner's entry of an address is apart from what is known of the address itself: each link has its own.
     fn owner_key(&self, link: Link, address: Address) -> u64 {
-        self.keys.on(link, self.keys.address(address)) | 1
+        self.hash_key.on(link, self.hash_key.address(address)) | 1
     }
 
     /// The link itself says that `address` is at `card`: somebody asked, and the card answered; or the card completed a

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::time::Timestamp;
-use crate::track::Keys;
+use crate::track::HashKey;
 use crate::wire::Address;
 
 /// What was sent.
@@ -34,7 +34,7 @@ impl Sent {
 pub struct Heard {
     anything: Box<[Set]>,
     datagrams: Box<[Set]>,
-    keys: Keys,
+    hash_key: HashKey,
 }
 
 const WAYS: usize = 4;
@@ -53,9 +53,9 @@ impl Heard {
 
     /// Empty tables.
     #[must_use]
-    pub fn new(keys: Keys) -> Self {
+    pub fn new(hash_key: HashKey) -> Self {
         let [anything, datagrams] = Self::SETS.map(|sets| std::iter::repeat_with(Set::default).take(sets).collect());
-        Heard { anything, datagrams, keys }
+        Heard { anything, datagrams, hash_key }
     }
 
     /// Time in units of 2²⁰ ns (1.05 ms), wrapping after 52 days; never 0.
@@ -64,7 +64,7 @@ impl Heard {
     }
 
     fn set(&self, what: Sent, from: Address, to: Address) -> (&[AtomicU64], u64) {
-        let hash = self.keys.pair(from, to, what.tag());
+        let hash = self.hash_key.pair(from, to, what.tag());
         let sets = match what {
             Sent::Anything | Sent::Forgery => &self.anything,
             Sent::Datagram => &self.datagrams,
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_pair_is_known_by_its_direction_and_for_a_while() {
-        let heard = Heard::new(Keys::new(1));
+        let heard = Heard::new(HashKey::new(1));
         let (a, b) = (Address::v4([10, 0, 0, 1]), Address::v4([10, 0, 0, 2]));
         let at = Timestamp::from_secs;
         heard.note(Sent::Datagram, a, b, at(1000));
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn many_pairs_at_once_mostly_stay_known() {
-        let heard = Heard::new(Keys::new(1));
+        let heard = Heard::new(HashKey::new(1));
         let pair = |n: u32| (Address::v4(n.to_be_bytes()), Address::v4([10, 0, 0, 1]));
         let now = Timestamp::from_secs(1);
         (0..2000).for_each(|n| heard.note(Sent::Datagram, pair(n).0, pair(n).1, now));

@@ -15,10 +15,10 @@ use crate::suspect::{Link, Suspect, Who};
 use crate::time::Timestamp;
 use crate::track::buckets::Bucket;
 use crate::track::contacts::Party;
-use crate::track::keys::index_bytes;
+use crate::track::hash_key::index_bytes;
 use crate::track::ports::Ports;
 use crate::track::windows::{Bins, Recent};
-use crate::track::{Attempts, Keys};
+use crate::track::{Attempts, HashKey};
 use crate::wire::{Address, Mac};
 
 /// How many any-port windows there may be.
@@ -335,7 +335,7 @@ pub struct Hosts {
     /// Slots that a host has left.
     free: Vec<u32>,
     capacity: usize,
-    keys: Keys,
+    hash_key: HashKey,
     hand: usize,
     evicted: u64,
 }
@@ -354,7 +354,7 @@ pub enum Adopted {
 impl Hosts {
     /// For at most `capacity` hosts.
     #[must_use]
-    pub fn new(capacity: usize, keys: Keys) -> Self {
+    pub fn new(capacity: usize, hash_key: HashKey) -> Self {
         let capacity = capacity.max(SAMPLE);
         Hosts {
             index: HashTable::with_capacity(capacity),
@@ -363,7 +363,7 @@ impl Hosts {
             slots: Vec::with_capacity(capacity),
             free: Vec::new(),
             capacity,
-            keys,
+            hash_key,
             hand: 0,
             evicted: 0,
         }
@@ -382,7 +382,7 @@ impl Hosts {
     /// As whom the contact memory knows a suspect.
     #[must_use]
     pub const fn identity(&self, suspect: Suspect) -> u64 {
-        self.keys.suspect(suspect)
+        self.hash_key.suspect(suspect)
     }
 
     /// The slot of a suspect, if it is known.
@@ -394,7 +394,9 @@ impl Hosts {
     fn position(&self, suspect: Suspect) -> Option<usize> {
         let slots = &self.slots;
         self.index
-            .find(self.keys.suspect(suspect), |&at| slots.get(at as usize).is_some_and(|host| host.suspect == suspect))
+            .find(self.hash_key.suspect(suspect), |&at| {
+                slots.get(at as usize).is_some_and(|host| host.suspect == suspect)
+            })
             .map(|&at| at as usize)
     }
 
@@ -404,7 +406,7 @@ impl Hosts {
     pub fn sender(&self, address: Address, link: Link, card: Mac) -> Option<usize> {
         let slots = &self.slots;
         self.names
-            .find(self.keys.address(address), |name| {
+            .find(self.hash_key.address(address), |name| {
                 name.address == address
                     && slots.get(name.slot as usize).is_some_and(|host| {
                         host.suspect.link == link
@@ -421,7 +423,7 @@ impl Hosts {
     fn any_of(&self, address: Address) -> Option<usize> {
         let slots = &self.slots;
         self.names
-            .iter_hash(self.keys.address(address))
+            .iter_hash(self.hash_key.address(address))
             .filter(|name| name.address == address)
             .filter_map(|name| Some((slots.get(name.slot as usize)?.seen, name.slot as usize)))
             .max()
@@ -445,7 +447,7 @@ impl Hosts {
         let slots = &self.slots;
         let chosen = self
             .names
-            .iter_hash(self.keys.address(address))
+            .iter_hash(self.hash_key.address(address))
             .filter(|name| name.address == address)
             .filter_map(|name| Some((slots.get(name.slot as usize)?, name.slot as usize)))
             .max_by_key(|(host, _)| (is(host), host.seen))
@@ -457,7 +459,7 @@ impl Hosts {
     #[must_use]
     pub fn slots_of(&self, address: Address) -> [Option<usize>; 4] {
         let mut found = [None; 4];
-        let names = self.names.iter_hash(self.keys.address(address)).filter(|name| name.address == address);
+        let names = self.names.iter_hash(self.hash_key.address(address)).filter(|name| name.address == address);
         for (place, name) in found.iter_mut().zip(names) {
             *place = Some(name.slot as usize);
         }
@@ -526,11 +528,11 @@ impl Hosts {
             self.rename(at, suspect);
             if let Some(host) = self.slots.get_mut(at) {
                 // The contact memory knows nobody by that name.
-                host.identity = self.keys.suspect(suspect);
+                host.identity = self.hash_key.suspect(suspect);
             }
             return Some(at);
         }
-        let identity = self.keys.suspect(suspect);
+        let identity = self.hash_key.suspect(suspect);
         let fresh = Host::new(suspect, address, identity, now);
         let at = if let Some(at) = self.free.pop() {
             self.fill(at as usize, fresh);
@@ -562,10 +564,10 @@ impl Hosts {
     fn list(&mut self, at: usize) {
         let Some(host) = self.slots.get(at) else { return };
         let (suspect, address) = (host.suspect, host.address);
-        let (keys, slots) = (self.keys, &self.slots);
+        let (hash_key, slots) = (self.hash_key, &self.slots);
         #[expect(clippy::cast_possible_truncation, reason = "capacities are checked to fit u32")]
-        self.index.insert_unique(keys.suspect(suspect), at as u32, |&slot| {
-            slots.get(slot as usize).map_or(0, |host| keys.suspect(host.suspect))
+        self.index.insert_unique(hash_key.suspect(suspect), at as u32, |&slot| {
+            slots.get(slot as usize).map_or(0, |host| hash_key.suspect(host.suspect))
         });
         self.enter_name(at, address);
     }
@@ -582,21 +584,21 @@ impl Hosts {
     }
 
     fn leave_index(&mut self, at: usize, suspect: Suspect) {
-        if let Ok(entry) = self.index.find_entry(self.keys.suspect(suspect), |&slot| slot as usize == at) {
+        if let Ok(entry) = self.index.find_entry(self.hash_key.suspect(suspect), |&slot| slot as usize == at) {
             entry.remove();
         }
     }
 
     fn enter_name(&mut self, at: usize, address: Address) {
-        let keys = self.keys;
+        let hash_key = self.hash_key;
         #[expect(clippy::cast_possible_truncation, reason = "capacities are checked to fit u32")]
         let name = Name { address, slot: at as u32 };
-        self.names.insert_unique(keys.address(address), name, |name| keys.address(name.address));
+        self.names.insert_unique(hash_key.address(address), name, |name| hash_key.address(name.address));
     }
 
     fn leave_name(&mut self, at: usize, address: Address) {
         let is = |name: &Name| name.slot as usize == at && name.address == address;
-        if let Ok(entry) = self.names.find_entry(self.keys.address(address), is) {
+        if let Ok(entry) = self.names.find_entry(self.hash_key.address(address), is) {
             entry.remove();
         }
     }
@@ -642,10 +644,10 @@ impl Hosts {
             host.suspect = suspect;
             host.dirty = true;
         }
-        let (keys, slots) = (self.keys, &self.slots);
+        let (hash_key, slots) = (self.hash_key, &self.slots);
         #[expect(clippy::cast_possible_truncation, reason = "capacities are checked to fit u32")]
-        self.index.insert_unique(keys.suspect(suspect), at as u32, |&slot| {
-            slots.get(slot as usize).map_or(0, |host| keys.suspect(host.suspect))
+        self.index.insert_unique(hash_key.suspect(suspect), at as u32, |&slot| {
+            slots.get(slot as usize).map_or(0, |host| hash_key.suspect(host.suspect))
         });
     }
 
@@ -710,7 +712,7 @@ impl Hosts {
             |host: &Host| host.suspect.link == link && matches!(host.suspect.who, Who::Card(own) if own != card);
         let at = self
             .names
-            .iter_hash(self.keys.address(address))
+            .iter_hash(self.hash_key.address(address))
             .filter(|name| name.address == address)
             .map(|name| name.slot as usize)
             .find(|&slot| slots.get(slot).is_some_and(another))?;
@@ -814,7 +816,7 @@ mod tests {
 
     #[test]
     fn the_score_decays_by_a_nat_in_ten_minutes_and_never_below_zero() {
-        let mut hosts = Hosts::new(64, Keys::new(1));
+        let mut hosts = Hosts::new(64, HashKey::new(1));
         let start = Timestamp::from_secs(1_000);
         let host = known(&mut hosts, 1, start);
         assert_eq!(host.add(evidence(start, 3300), DECAY), Score(3300));
@@ -829,7 +831,7 @@ mod tests {
 
     #[test]
     fn a_late_answer_takes_the_failure_back() {
-        let mut hosts = Hosts::new(64, Keys::new(1));
+        let mut hosts = Hosts::new(64, HashKey::new(1));
         let start = Timestamp::from_secs(1_000);
         let host = known(&mut hosts, 1, start);
         host.add(evidence(start, 3300), DECAY);
@@ -841,7 +843,7 @@ mod tests {
 
     #[test]
     fn a_flood_evicts_no_suspect() {
-        let mut hosts = Hosts::new(1024, Keys::new(1));
+        let mut hosts = Hosts::new(1024, HashKey::new(1));
         let start = Timestamp::from_secs(1_000);
         for n in 0..20 {
             let host = known(&mut hosts, n, start);
@@ -860,7 +862,7 @@ mod tests {
 
     #[test]
     fn what_an_address_gathered_moves_to_its_card() {
-        let mut hosts = Hosts::new(64, Keys::new(1));
+        let mut hosts = Hosts::new(64, HashKey::new(1));
         let start = Timestamp::from_secs(1_000);
         for n in 1..=3 {
             let host = known(&mut hosts, n, start);
@@ -881,7 +883,7 @@ mod tests {
 
     #[test]
     fn what_is_known_of_an_address_without_a_place_becomes_its_cards() {
-        let mut hosts = Hosts::new(64, Keys::new(1));
+        let mut hosts = Hosts::new(64, HashKey::new(1));
         let start = Timestamp::from_secs(1_000);
         let card = Suspect::card(LINK, CARD);
         hosts.get_or_insert(card, address(1), start).unwrap().add(evidence(start, 1100), DECAY);
@@ -896,7 +898,7 @@ mod tests {
 
     #[test]
     fn what_another_card_sent_in_its_name_does_not() {
-        let mut hosts = Hosts::new(64, Keys::new(1));
+        let mut hosts = Hosts::new(64, HashKey::new(1));
         let start = Timestamp::from_secs(1_000);
         let forged = known(&mut hosts, 1, start);
         forged.attachment.mac = Mac([2, 0, 0, 0, 0, 66]);
@@ -909,7 +911,7 @@ mod tests {
 
     #[test]
     fn the_same_address_on_two_links_is_two_hosts() {
-        let mut hosts = Hosts::new(64, Keys::new(1));
+        let mut hosts = Hosts::new(64, HashKey::new(1));
         let start = Timestamp::from_secs(1_000);
         let links = [LINK, Link { outer: 20, ..LINK }];
         for link in links {
@@ -926,7 +928,7 @@ mod tests {
 
     #[test]
     fn an_address_that_another_card_proves_is_lost_and_a_card_keeps_its_last_name() {
-        let mut hosts = Hosts::new(64, Keys::new(1));
+        let mut hosts = Hosts::new(64, HashKey::new(1));
         let start = Timestamp::from_secs(1_000);
         for n in 1..=2 {
             known(&mut hosts, n, start);
@@ -947,7 +949,7 @@ mod tests {
 
     #[test]
     fn a_card_with_more_names_than_are_kept_forgets_the_oldest() {
-        let mut hosts = Hosts::new(64, Keys::new(1));
+        let mut hosts = Hosts::new(64, HashKey::new(1));
         let start = Timestamp::from_secs(1_000);
         let card = Suspect::card(LINK, CARD);
         for n in 0..200 {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::time::Timestamp;
-use crate::track::{Addresses, Heard, Keys, Questions};
+use crate::track::{Addresses, HashKey, Heard, Questions};
 
 /// What the shards of one daemon share.
 pub struct Shared {
@@ -62,11 +62,11 @@ impl Shared {
 
     /// With an address table of about `capacity` entries.
     #[must_use]
-    pub fn new(capacity: usize, memory: Duration, keys: Keys) -> Self {
+    pub fn new(capacity: usize, memory: Duration, hash_key: HashKey) -> Self {
         Shared {
-            addresses: Addresses::new(capacity, memory, keys),
+            addresses: Addresses::new(capacity, memory, hash_key),
             questions: Questions::default(),
-            heard: Heard::new(keys),
+            heard: Heard::new(hash_key),
             lossy_until: AtomicU64::new(0),
             tagged: AtomicBool::new(false),
             answers: AtomicU64::new(0),
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn one_sidedness_needs_many_clients_and_many_servers() {
-        let new = || Shared::new(64, Duration::from_secs(60), Keys::new(1));
+        let new = || Shared::new(64, Duration::from_secs(60), HashKey::new(1));
         for (clients, servers, expected) in
             [(1, 64, false), (64, 1, false), (7, 64, false), (64, 7, false), (8, 8, true)]
         {
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn one_sidedness_needs_proof() {
-        let shared = Shared::new(64, Duration::from_secs(60), Keys::new(1));
+        let shared = Shared::new(64, Duration::from_secs(60), HashKey::new(1));
         let answered = |n| (0..n).for_each(|_| shared.saw_answer());
         let inferred = |n| (0..n).for_each(|n| shared.inferred_answer(hash(n), hash(n)));
         assert!(!shared.is_one_sided());

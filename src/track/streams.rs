@@ -17,9 +17,9 @@ mod messages;
 use hashbrown::HashTable;
 
 use crate::time::Timestamp;
-use crate::track::Keys;
+use crate::track::HashKey;
 use crate::track::follower::{Follower, HEAD, Piece, Side};
-use crate::track::keys::index_bytes;
+use crate::track::hash_key::index_bytes;
 use crate::track::reorder_buffer::ReorderBuffer;
 use crate::track::streams::eviction::{NONE, Queue};
 use crate::track::streams::link::{End, Link, Place};
@@ -75,7 +75,7 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Streams<T> {
     capacity: usize,
-    keys: Keys,
+    hash_key: HashKey,
     table: HashTable<u32>,
     slots: Vec<Slot<T>>,
     heads: Vec<[[u8; HEAD]; 2]>,
@@ -108,11 +108,11 @@ pub struct Tracked<'a, T> {
 impl<T: Default> Streams<T> {
     /// A table for at most `capacity` connections (at least one).
     #[must_use]
-    pub fn new(capacity: usize, keys: Keys) -> Self {
+    pub fn new(capacity: usize, hash_key: HashKey) -> Self {
         let capacity = capacity.clamp(1, 1 << 24);
         Streams {
             capacity,
-            keys,
+            hash_key,
             // Reserved at once, so that no packet waits for a table to grow; untouched pages cost no memory.
             table: HashTable::with_capacity(capacity),
             slots: Vec::with_capacity(capacity),
@@ -169,7 +169,7 @@ impl<T: Default> Streams<T> {
             return None;
         }
         let answers = segment.flags.is_syn_ack();
-        let hash = hash_of(&self.keys, source, target);
+        let hash = hash_of(&self.hash_key, source, target);
         let found = self.find(hash, source, target);
         let index = match found {
             Some(index) => index,
@@ -265,9 +265,9 @@ impl<T: Default> Streams<T> {
             index
         };
         self.link(index, Queue::Unverified);
-        let Streams { table, slots, keys, .. } = self;
+        let Streams { table, slots, hash_key, .. } = self;
         let rehash = |index: &u32| {
-            slots.get(*index as usize).map_or(0, |slot| hash_of(keys, slot.link.client, slot.link.server))
+            slots.get(*index as usize).map_or(0, |slot| hash_of(hash_key, slot.link.client, slot.link.server))
         };
         table.insert_unique(hash, index, rehash);
         index
@@ -275,9 +275,9 @@ impl<T: Default> Streams<T> {
 }
 
 /// The same for both directions.
-fn hash_of(keys: &Keys, source: End, target: End) -> u64 {
+fn hash_of(hash_key: &HashKey, source: End, target: End) -> u64 {
     let (low, high) = if source <= target { (source, target) } else { (target, source) };
-    keys.pair(low.0, high.0, u64::from(low.1) << 16 | u64::from(high.1))
+    hash_key.pair(low.0, high.0, u64::from(low.1) << 16 | u64::from(high.1))
 }
 
 /// What was captured of a segment's payload, never more than its length on the wire.

@@ -34,7 +34,7 @@ use crate::evidence::{Detail, Signal};
 use crate::time::Timestamp;
 use crate::track::follower::Side;
 use crate::track::streams::{Counts, Tracked};
-use crate::track::{ClockCache, Keys, Streams};
+use crate::track::{ClockCache, HashKey, Streams};
 use crate::wire::Address;
 use crate::wire::frame::Segment;
 
@@ -84,12 +84,12 @@ struct Place {
 impl Inspector {
     /// One that follows at most `streams` connections and remembers as many pairs of hosts.
     #[must_use]
-    pub fn new(streams: usize, keys: Keys) -> Inspector {
+    pub fn new(streams: usize, hash_key: HashKey) -> Inspector {
         Inspector {
-            streams: Streams::new(streams, keys),
+            streams: Streams::new(streams, hash_key),
             memory: Memory {
-                pairs: ClockCache::new(streams, keys),
-                endpoints: ClockCache::new(ENDPOINTS, keys),
+                pairs: ClockCache::new(streams, hash_key),
+                endpoints: ClockCache::new(ENDPOINTS, hash_key),
                 named: Box::new([0; 1024]),
             },
         }

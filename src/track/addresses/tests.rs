@@ -6,7 +6,7 @@ const A: Address = Address::v4([10, 0, 0, 1]);
 const B: Address = Address::v4([10, 0, 0, 2]);
 
 fn table(capacity: usize) -> Addresses {
-    Addresses::new(capacity, Duration::from_secs(86_400), Keys::new(3))
+    Addresses::new(capacity, Duration::from_secs(86_400), HashKey::new(3))
 }
 
 fn at(secs: u64) -> Timestamp {

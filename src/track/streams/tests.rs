@@ -47,7 +47,7 @@ struct Talk {
 
 impl Talk {
     fn new(capacity: usize) -> Talk {
-        Talk { streams: Streams::new(capacity, Keys::new(1)), at: Timestamp::from_secs(9), port: CLIENT }
+        Talk { streams: Streams::new(capacity, HashKey::new(1)), at: Timestamp::from_secs(9), port: CLIENT }
     }
 
     fn say(&mut self, side: Side, flags: u8, numbers: [u32; 2], payload: &[u8]) -> Option<bool> {
