@@ -169,7 +169,7 @@ impl Control {
             // The answer to the first event settles what the next ones of its kind would say.
             return None;
         }
-        match self.inquiries.begin(event, (suspect, host, attachment), asking.silence, &self.shared.questions, now) {
+        match self.inquiries.begin(event, (suspect, host, attachment), asking.silence, &self.shared.probes, now) {
             Ok(()) => {
                 ask(host, attachment, &asking);
                 None
@@ -185,7 +185,7 @@ impl Control {
     /// Looks for answers.
     pub(super) fn hear_segments(&mut self) {
         let now = self.clock.now();
-        for step in self.inquiries.advance(&self.shared.questions, now) {
+        for step in self.inquiries.advance(&self.shared.probes, now) {
             match step {
                 Step::Ask(host, attachment) => {
                     if let Some(asking) = self.asking(host, attachment, now) {
@@ -238,7 +238,7 @@ impl Control {
 
     fn asking(&self, host: Address, attachment: Attachment, now: Timestamp) -> Option<Asking> {
         let config = self.live.config();
-        if !config.detect.ask_first || attachment.mac == Mac::default() {
+        if !config.detect.address_probe || attachment.mac == Mac::default() {
             return None;
         }
         let watched = |index: u32| {

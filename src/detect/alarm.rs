@@ -134,7 +134,7 @@ impl Context<'_> {
     }
 
     /// Counts an address that `host` asks the link for; to many distinct ones within a minute it is watched.
-    pub fn questions(&mut self, host: &mut Host, target: Address, limit: u32) {
+    pub fn link_request(&mut self, host: &mut Host, target: Address, limit: u32) {
         let count = host.asked.push(ASKED_WITHIN, self.now);
         if count > limit {
             let seconds = u32::try_from(ASKED_WITHIN.as_secs()).unwrap_or(u32::MAX);

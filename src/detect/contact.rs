@@ -160,7 +160,7 @@ impl Detector {
             }
             Err(None) => return,
         };
-        if unproved && settings.ask_first && frame.mac_source.is_some() && settings.live && asks.may(now) {
+        if unproved && settings.address_probe && frame.mac_source.is_some() && settings.live && asks.may(now) {
             events.push(Event::Unproved { address: source, peer, attachment: host.attachment });
         }
         if now.since(host.reported) >= TELL || host.reported == Timestamp::ZERO {
@@ -348,7 +348,7 @@ impl Detector {
         }
         let mut ctx = Context { settings, shared, counters, events, now, threshold };
         if first {
-            ctx.questions(host, what.peer, if router { ROUTER_ASKS } else { ASKS });
+            ctx.link_request(host, what.peer, if router { ROUTER_ASKS } else { ASKS });
             return;
         }
         let attempt = Attempt {

@@ -286,7 +286,7 @@ impl Detector {
         if !arp.request {
             if !own && arp.sender.is_unicast() {
                 self.alive(arp.sender);
-                self.shared.questions.answered(arp.sender, arp.sender_mac);
+                self.shared.probes.answered(arp.sender, arp.sender_mac);
                 self.owns(frame.link(), arp.sender_mac, arp.sender);
                 self.answer(arp.target, arp.sender, 0, &[Class::Arp], Proof::Port(0), Answer::Open);
             }
@@ -308,7 +308,7 @@ impl Detector {
         } else if !own && neighbour.target.is_unicast() {
             self.alive(neighbour.target);
             if let Some(card) = frame.mac_source {
-                self.shared.questions.answered(neighbour.target, card);
+                self.shared.probes.answered(neighbour.target, card);
                 self.owns(frame.link(), card, neighbour.target);
             }
         }
@@ -496,7 +496,7 @@ impl Detector {
         }
         host.offered = None;
         // As good as an answer to whoever asks the link for it just now.
-        self.shared.questions.answered(source, card);
+        self.shared.probes.answered(source, card);
         let unconfirmed = host.unconfirmed.take();
         if unconfirmed.is_some() {
             host.alarmed = None;

@@ -262,7 +262,7 @@ pub struct Settings {
     /// Whether a source must live behind the interface its packet came in on, by `paths`.
     pub reverse_path: bool,
     /// Whether a segment is asked who has an address before the address is acted on; never in a replay.
-    pub ask_first: bool,
+    pub address_probe: bool,
     /// Whether links can be asked who has an address; never in a replay.
     pub live: bool,
     /// Whether an address that a card claims unasked is taken for its own: in a replay, where nobody can be asked.
@@ -338,7 +338,7 @@ impl Default for Settings {
             attached: Vec::new(),
             paths: Paths::default(),
             reverse_path: true,
-            ask_first: true,
+            address_probe: true,
             live: false,
             believe_claims: false,
             fuse: None,

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::time::Timestamp;
-use crate::track::{Addresses, HashKey, Heard, Questions};
+use crate::track::{Addresses, HashKey, Heard, OpenProbes};
 
 /// What the shards of one daemon share.
 pub struct Shared {
     /// Addresses, segments and hardware addresses.
     pub addresses: Addresses,
     /// What the gateway asks the segments.
-    pub questions: Questions,
+    pub probes: OpenProbes,
     /// Who lately sent something to whom.
     pub heard: Heard,
     /// Until when silence proves nothing, because the ring lost packets; nanoseconds.
@@ -65,7 +65,7 @@ impl Shared {
     pub fn new(capacity: usize, memory: Duration, hash_key: HashKey) -> Self {
         Shared {
             addresses: Addresses::new(capacity, memory, hash_key),
-            questions: Questions::default(),
+            probes: OpenProbes::default(),
             heard: Heard::new(hash_key),
             lossy_until: AtomicU64::new(0),
             tagged: AtomicBool::new(false),

@@ -44,8 +44,8 @@ pub(super) const NETWORKS: Section = Section {
              `reverse_path` in the metric of unverified evidence.",
         ),
         key(
-            "ask_first",
-            Switch(|c| &mut c.detect.ask_first),
+            "address_probe",
+            Switch(|c| &mut c.detect.address_probe),
             "Before a host on an attached or bridged segment is cut off for what anybody could have sent in its name, ask \
              the segment who has the address (ARP, neighbour discovery), unless it lately answered. A host that is there \
              answers within a millisecond; one for which another card answers, or on an attached segment none, was \

@@ -38,27 +38,27 @@ pub struct Answers {
     pub other: Option<Mac>,
 }
 
-/// A question's place; not to be kept after [`Questions::close`].
+/// A question's place; not to be kept after [`OpenProbes::close`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Question(usize);
+pub struct OpenProbe(usize);
 
-/// The open questions.
-pub struct Questions {
+/// The open probes.
+pub struct OpenProbes {
     slots: Vec<Slot>,
     open: AtomicUsize,
 }
 
-impl Default for Questions {
+impl Default for OpenProbes {
     fn default() -> Self {
-        Questions { slots: std::iter::repeat_with(Slot::default).take(SLOTS).collect(), open: AtomicUsize::new(0) }
+        OpenProbes { slots: std::iter::repeat_with(Slot::default).take(SLOTS).collect(), open: AtomicUsize::new(0) }
     }
 }
 
-impl Questions {
+impl OpenProbes {
     /// Opens the question who has `address`, `expected` being the device that should; nothing while too many are open.
     /// For the control task alone.
     #[must_use]
-    pub fn open(&self, address: Address, expected: Mac) -> Option<Question> {
+    pub fn open(&self, address: Address, expected: Mac) -> Option<OpenProbe> {
         let (at, slot) = self.slots.iter().enumerate().find(|(_, slot)| slot.state.load(Acquire) & OPEN == 0)?;
         slot.address.set(address);
         slot.expected.set(Some(expected));
@@ -66,7 +66,7 @@ impl Questions {
         let number = (slot.state.load(Acquire) & !(OPEN | EXPECTED)).wrapping_add(NUMBER);
         slot.state.store(number | OPEN, Release);
         self.open.fetch_add(1, Relaxed);
-        Some(Question(at))
+        Some(OpenProbe(at))
     }
 
     /// `device` says that it has `address`.
@@ -88,16 +88,16 @@ impl Questions {
 
     /// Who has answered.
     #[must_use]
-    pub fn answers(&self, question: Question) -> Answers {
-        self.slots.get(question.0).map_or(Answers::default(), |slot| Answers {
+    pub fn answers(&self, probe: OpenProbe) -> Answers {
+        self.slots.get(probe.0).map_or(Answers::default(), |slot| Answers {
             expected: slot.state.load(Acquire) & EXPECTED != 0,
             other: slot.other.get(),
         })
     }
 
     /// Nobody waits for the answer any more.
-    pub fn close(&self, question: Question) {
-        if let Some(slot) = self.slots.get(question.0)
+    pub fn close(&self, probe: OpenProbe) {
+        if let Some(slot) = self.slots.get(probe.0)
             && slot.state.fetch_and(!(OPEN | EXPECTED), AcqRel) & OPEN != 0
         {
             self.open.fetch_sub(1, Relaxed);
@@ -114,31 +114,31 @@ mod tests {
 
     #[test]
     fn answers_are_told_apart_and_others_are_not_heard() {
-        let questions = Questions::default();
+        let probes = OpenProbes::default();
         let address: Address = "fd00::9".parse().unwrap();
-        questions.answered(address, DEVICE);
-        let question = questions.open(address, DEVICE).unwrap();
-        assert_eq!(questions.answers(question), Answers::default(), "what was said before is no answer");
-        questions.answered("fd00::8".parse().unwrap(), DEVICE);
-        assert_eq!(questions.answers(question), Answers::default());
-        questions.answered(address, STRANGER);
-        assert_eq!(questions.answers(question), Answers { expected: false, other: Some(STRANGER) });
-        questions.answered(address, DEVICE);
-        assert_eq!(questions.answers(question), Answers { expected: true, other: Some(STRANGER) });
-        questions.close(question);
-        let next = questions.open(address, DEVICE).unwrap();
-        assert_eq!(questions.answers(next), Answers::default());
+        probes.answered(address, DEVICE);
+        let probe = probes.open(address, DEVICE).unwrap();
+        assert_eq!(probes.answers(probe), Answers::default(), "what was said before is no answer");
+        probes.answered("fd00::8".parse().unwrap(), DEVICE);
+        assert_eq!(probes.answers(probe), Answers::default());
+        probes.answered(address, STRANGER);
+        assert_eq!(probes.answers(probe), Answers { expected: false, other: Some(STRANGER) });
+        probes.answered(address, DEVICE);
+        assert_eq!(probes.answers(probe), Answers { expected: true, other: Some(STRANGER) });
+        probes.close(probe);
+        let next = probes.open(address, DEVICE).unwrap();
+        assert_eq!(probes.answers(next), Answers::default());
     }
 
     #[test]
     fn their_number_is_bounded() {
-        let questions = Questions::default();
+        let probes = OpenProbes::default();
         let addresses = (0..100_u32).map(|n| Address::v4(n.to_be_bytes()));
-        let open: Vec<_> = addresses.filter_map(|address| questions.open(address, DEVICE)).collect();
+        let open: Vec<_> = addresses.filter_map(|address| probes.open(address, DEVICE)).collect();
         assert_eq!(open.len(), SLOTS);
-        questions.close(open[5]);
-        questions.close(open[5]);
-        assert!(questions.open(Address::v4([10, 0, 0, 1]), DEVICE).is_some());
-        assert!(questions.open(Address::v4([10, 0, 0, 2]), DEVICE).is_none());
+        probes.close(open[5]);
+        probes.close(open[5]);
+        assert!(probes.open(Address::v4([10, 0, 0, 1]), DEVICE).is_some());
+        assert!(probes.open(Address::v4([10, 0, 0, 2]), DEVICE).is_none());
     }
 }
