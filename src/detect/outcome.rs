@@ -153,7 +153,8 @@ impl Detector {
         let elsewhere =
             settings.attached.iter().any(|(interface, of)| *interface != meta.interface && of.contains(source))
                 && !settings.attached.iter().any(|(interface, of)| *interface == meta.interface && of.contains(source));
-        elsewhere || (settings.reverse_path && settings.paths.lead(source, meta.interface) == Some(false))
+        elsewhere
+            || (settings.check_reverse_path && settings.reverse_paths.permits(source, meta.interface) == Some(false))
     }
 
     fn answers_itself(&self, frame: &Frame<'_>, host: Address, peer: Address) -> bool {
@@ -174,7 +175,8 @@ impl Detector {
         // gateway on its way, and needs the link layer's word: peers across a bridge answer by another port, and where
         // routes lead, `misplaced` has decided. A capture file shows one link for all.
         let settings = &self.settings;
-        let across = !settings.attached.is_empty() && settings.paths.lead(peer, frame.meta.interface).is_none();
+        let across =
+            !settings.attached.is_empty() && settings.reverse_paths.permits(peer, frame.meta.interface).is_none();
         let attached = settings.attached.iter().any(|(on, of)| *on == frame.meta.interface && of.contains(peer));
         card == home.mac || (across && !attached && addresses.answered_from(frame.link(), peer, now) != Some(card))
     }

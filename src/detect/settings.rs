@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
-use crate::detect::paths::Paths;
+use crate::detect::reverse_path::ReversePaths;
 use crate::evidence::Score;
 use crate::time::Timestamp;
 use crate::wire::Address;
@@ -258,9 +258,9 @@ pub struct Settings {
     /// Networks attached to an interface, by its index, for the reverse-path check; empty in a replay.
     pub attached: Vec<(u32, Networks)>,
     /// By which interface each address is reached, for the same check beyond the attached networks; empty in a replay.
-    pub paths: Paths,
-    /// Whether a source must live behind the interface its packet came in on, by `paths`.
-    pub reverse_path: bool,
+    pub reverse_paths: ReversePaths,
+    /// Whether a source must live behind the interface its packet came in on, by `reverse_paths`.
+    pub check_reverse_path: bool,
     /// Whether a segment is asked who has an address before the address is acted on; never in a replay.
     pub address_probe: bool,
     /// Whether links can be asked who has an address; never in a replay.
@@ -336,8 +336,8 @@ impl Default for Settings {
             inspect_smb: true,
             own: Networks::default(),
             attached: Vec::new(),
-            paths: Paths::default(),
-            reverse_path: true,
+            reverse_paths: ReversePaths::default(),
+            check_reverse_path: true,
             address_probe: true,
             live: false,
             believe_claims: false,

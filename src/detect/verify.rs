@@ -157,7 +157,10 @@ fn verify(
         return Err(Unverified::ReversePath.into());
     }
     // A tagged frame came in by the VLAN's interface, whose index the ring does not show.
-    if settings.reverse_path && here.vlan == 0 && settings.paths.lead(source, here.interface) == Some(false) {
+    if settings.check_reverse_path
+        && here.vlan == 0
+        && settings.reverse_paths.permits(source, here.interface) == Some(false)
+    {
         return Err(Unverified::ReversePath.into());
     }
     if let Some(card) = frame.mac_source.filter(|_| !host.is_card()) {
@@ -204,7 +207,7 @@ pub fn is_one_of_many(settings: &Settings, shared: &Shared, host: &Host, now: Ti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::paths::Paths;
+    use crate::detect::reverse_path::ReversePaths;
     use crate::detect::settings::Networks;
     use crate::suspect::{Link, Who};
     use crate::track::HashKey;
@@ -298,7 +301,7 @@ mod tests {
         let mut scene = Scene::new();
         let routes = [("10.0.1.0/24", 1), ("10.0.2.0/24", 2), ("10.9.0.0/16", 2)];
         let routes = routes.map(|(network, interface)| (254, network.parse().unwrap(), interface));
-        scene.settings.paths = Paths::new(&routes);
+        scene.settings.reverse_paths = ReversePaths::new(&routes);
         let (remote, nowhere) = (Address::v4([10, 9, 0, 1]), Address::v4([10, 77, 0, 1]));
         assert_eq!(scene.from(remote, 1, 66, 0), Err(Unverified::ReversePath));
         assert_eq!(scene.from(remote, 2, 5, 0), Ok(()));
@@ -307,7 +310,7 @@ mod tests {
         }
         assert_eq!(scene.from(nowhere, 7, 66, 0), Ok(()), "a bridge's port: no route leads there");
         assert_eq!(scene.from(HOST, 1, 5, 0), Ok(()));
-        scene.settings.reverse_path = false;
+        scene.settings.check_reverse_path = false;
         let other = Address::v4([10, 9, 0, 2]);
         assert_eq!(scene.from(other, 1, 66, 0), Ok(()), "paths are asymmetric by intent");
     }

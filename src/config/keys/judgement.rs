@@ -37,7 +37,7 @@ pub(super) const NETWORKS: Section = Section {
         ),
         key(
             "reverse_path",
-            Switch(|c| &mut c.detect.reverse_path),
+            Switch(|c| &mut c.detect.check_reverse_path),
             "Believe a bare SYN only from a source that this machine's routes lead back to by the interface it came in \
              on, so that nobody gets hosts of another site contained by forging them. Turn it off where paths are \
              asymmetric by intent: there, evidence against remote hosts would weigh nothing, and be counted as \
