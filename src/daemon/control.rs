@@ -172,7 +172,7 @@ impl Control {
 
     fn message(&mut self, message: Message, running: &mut usize) {
         match message {
-            Message::Event(Event::Speaks { host, as_server, dialect, signing, encryption }) => {
+            Message::Event(Event::SmbNegotiated { host, as_server, dialect, signing, encryption }) => {
                 self.live.board.speaks(host, as_server, dialect, signing, encryption);
             }
             Message::Event(Event::Unproved { address, peer, attachment }) => {
@@ -180,7 +180,7 @@ impl Control {
                 self.note_forgery(address, peer, attachment);
             }
             Message::Event(Event::Forwards { link, card, does }) => self.forwards(link, card, does),
-            Message::Event(Event::GaveAway { server, condition }) => {
+            Message::Event(Event::SmbCondition { server, condition }) => {
                 tracing::warn!(%server, condition = condition.label(), "{server} {}", condition.meaning());
             }
             Message::Event(event) => {

@@ -172,7 +172,7 @@ impl Counters {
     }
 
     /// Counts a negotiation.
-    pub fn spoken(&mut self, dialect: Dialect) {
+    pub fn negotiated(&mut self, dialect: Dialect) {
         if let Some(count) = self.dialects.get_mut(dialect as usize) {
             *count += 1;
         }

@@ -71,7 +71,7 @@ pub enum Event {
         does: bool,
     },
     /// A host was heard agreeing on an SMB dialect, for the first time within the contact memory.
-    Speaks {
+    SmbNegotiated {
         /// The host.
         host: Address,
         /// As the server; otherwise as the client.
@@ -84,7 +84,7 @@ pub enum Event {
         encryption: bool,
     },
     /// A server's answer gave away a condition that an engineer must mend, for the first time within the contact memory.
-    GaveAway {
+    SmbCondition {
         /// The server.
         server: Address,
         /// What its answer shows.

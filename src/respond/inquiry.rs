@@ -107,8 +107,8 @@ pub fn suspect_of(event: &Event) -> Option<(Suspect, Address, Attachment)> {
         | Event::Identified { .. }
         | Event::Unproved { .. }
         | Event::Forwards { .. }
-        | Event::Speaks { .. }
-        | Event::GaveAway { .. } => None,
+        | Event::SmbNegotiated { .. }
+        | Event::SmbCondition { .. } => None,
     }
 }
 

@@ -53,7 +53,10 @@ impl Responder {
             Event::Named { suspect, address, at } => self.named(*suspect, *address, *at, actions),
             Event::Lost { suspect, address, to, at } => self.lost(*suspect, *address, *to, *at, actions),
             Event::Identified { from, to, address, at } => self.identified(*from, *to, *address, *at, actions),
-            Event::Speaks { .. } | Event::GaveAway { .. } | Event::Unproved { .. } | Event::Forwards { .. } => {}
+            Event::SmbNegotiated { .. }
+            | Event::SmbCondition { .. }
+            | Event::Unproved { .. }
+            | Event::Forwards { .. } => {}
         }
     }
 

@@ -38,7 +38,7 @@ pub(super) enum Indicator {
     /// A DCE/RPC association was opened.
     Associated,
     /// A dialect was agreed on.
-    Spoken(Negotiation),
+    Negotiated(Negotiation),
     /// The connection made use of something.
     Used(Feature),
     /// The server gave its condition away.
@@ -247,7 +247,7 @@ impl Reading<'_> {
         let first = side == Side::Client && !std::mem::replace(&mut self.conversation.begun, true);
         if let Some(agreed) = self.conversation.agreed.take_if(|_| side == Side::Server) {
             // Its contexts were lost.
-            self.indicate(Indicator::Spoken(agreed));
+            self.indicate(Indicator::Negotiated(agreed));
         }
         match Protocol::of(bytes) {
             Some(Protocol::Smb1) => self.smb1(side, bytes),

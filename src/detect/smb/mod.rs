@@ -38,7 +38,7 @@ use crate::track::{ClockCache, HashKey, Streams};
 use crate::wire::Address;
 use crate::wire::frame::Segment;
 
-pub use report::{Condition, Feature, Finding, Report, Spoken};
+pub use report::{Condition, Feature, Finding, Negotiated, Report};
 
 /// Ports named by an endpoint mapper that are remembered.
 const ENDPOINTS: usize = 4096;
@@ -237,8 +237,8 @@ impl Memory {
     fn interpret(&mut self, connection: &Connection, indicator: Indicator, report: &mut dyn FnMut(Report)) {
         let Connection { client, server, at, .. } = *connection;
         let told = match indicator {
-            Indicator::Spoken(agreed) => {
-                report(Report::Spoken(Spoken {
+            Indicator::Negotiated(agreed) => {
+                report(Report::Negotiated(Negotiated {
                     client,
                     server,
                     dialect: agreed.dialect,

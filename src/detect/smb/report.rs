@@ -26,7 +26,7 @@ pub struct Finding {
 
 /// A dialect that two hosts agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spoken {
+pub struct Negotiated {
     /// The client.
     pub client: Address,
     /// The server.
@@ -106,7 +106,7 @@ pub enum Report {
     /// A client did something.
     Finding(Finding),
     /// Two hosts agreed on a dialect.
-    Spoken(Spoken),
+    Negotiated(Negotiated),
     /// A connection made use of something.
     Used {
         /// The client.

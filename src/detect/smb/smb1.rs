@@ -205,7 +205,7 @@ impl Reading<'_> {
                 if !self.conversation.negotiated {
                     // A connection that was running before we watched.
                     self.conversation.negotiated = true;
-                    self.indicate(Indicator::Spoken(Negotiation {
+                    self.indicate(Indicator::Negotiated(Negotiation {
                         dialect: Dialect::OtherSmb1,
                         signing: Signing::Off,
                         encryption: false,
@@ -246,7 +246,7 @@ impl Reading<'_> {
         let Some(dialect) = picked.filter(|_| header.status() == 0 && header.word_count() > 0) else { return };
         self.conversation.negotiated = true;
         let signing = answer.signing();
-        self.indicate(Indicator::Spoken(Negotiation { dialect, signing, encryption: false, compression: false }));
+        self.indicate(Indicator::Negotiated(Negotiation { dialect, signing, encryption: false, compression: false }));
         // A request that offered SMB1 alone has told it already.
         if !self.conversation.offers.only_smb1() {
             self.indicate(Indicator::Smb1(Detail::Fields {

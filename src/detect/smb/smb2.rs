@@ -128,7 +128,7 @@ impl Reading<'_> {
 
     fn smb2_agreed(&mut self, side: Side) -> Step {
         if let Some(agreed) = self.conversation.agreed.take() {
-            self.indicate(Indicator::Spoken(agreed));
+            self.indicate(Indicator::Negotiated(agreed));
         }
         self.finish(side)
     }
