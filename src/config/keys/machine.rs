@@ -1,7 +1,7 @@
 //! Keys of what the machine does: gateway, fuse, tables, capture, what is shown, privileges.
 
 use super::{Section, days, key, ms, secs};
-use crate::config::notation::Kind::{
+use crate::config::value_kind::Kind::{
     Backend, Count, Entries, Interfaces, ListenOrOff, Mode, Name, Networks, Path, PathOrOff, Size, Switch, Time,
 };
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Section, days, fits, hours, key, ms, secs};
-use crate::config::notation::Kind::{Count, Ladder, Nats, Networks, Services, Small, Switch, Time, TimeOr, Windows};
+use crate::config::value_kind::Kind::{Count, Ladder, Nats, Networks, Services, Small, Switch, Time, TimeOr, Windows};
 use crate::track::attempts::Attempts;
 use crate::track::hosts::{ANY_WINDOWS, LATERAL_WINDOWS, UDP_WINDOWS};
 use crate::track::windows::Recent;
