@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::capture::{Interest, fanout};
+use crate::capture::{CapturePolicy, fanout};
 use crate::detect::{self, Counters, Detector, Event};
 use crate::respond::{self, Action, Decision, Responder, Verdict};
 use crate::suspect::{Suspect, Who};
@@ -26,7 +26,7 @@ pub struct Lockstep {
     shared: Arc<Shared>,
     settings: Arc<detect::Settings>,
     /// What a live daemon's kernel would let through; the rest is counted and let go.
-    interest: Interest,
+    policy: CapturePolicy,
     next_expiry: Option<Timestamp>,
     events: Vec<Event>,
     actions: Vec<Action>,
@@ -99,7 +99,7 @@ impl Lockstep {
         let hash_key = HashKey::new(0);
         let shards = shards.max(1);
         let shared = Arc::new(Shared::new(detect.capacities.addresses, detect.contact_memory, hash_key));
-        let interest = Interest::new(&detect.lateral, detect.inspect_smb);
+        let policy = CapturePolicy::new(&detect.lateral, detect.inspect_smb);
         let settings = Arc::new(detect);
         let detectors =
             (0..shards).map(|_| Detector::new(settings.clone(), shared.clone(), shards, hash_key)).collect();
@@ -109,7 +109,7 @@ impl Lockstep {
             respond,
             shared,
             settings,
-            interest,
+            policy,
             next_expiry: None,
             events: Vec::new(),
             actions: Vec::new(),
@@ -140,7 +140,7 @@ impl Lockstep {
         frame.meta.at = frame.meta.at.max(self.now);
         self.advance(frame.meta.at);
         self.frames += 1;
-        if !self.interest.takes(&frame) {
+        if !self.policy.takes(&frame) {
             return;
         }
         let shards = self.detectors.len();

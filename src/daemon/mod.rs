@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::capture::{self, Interest, Pnet, Ring, Source};
+use crate::capture::{self, CapturePolicy, Pnet, Ring, Source};
 use crate::config::Config;
 use crate::config::model::Backend;
 use crate::detect::Detector;
@@ -145,7 +145,7 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
             number,
             shards,
             source,
-            interest: Interest::new(&detect.lateral, detect.inspect_smb),
+            policy: CapturePolicy::new(&detect.lateral, detect.inspect_smb),
             detector: Detector::new(detect.clone(), shared.clone(), shards, hash_key),
             shared: shared.clone(),
             live: live.clone(),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use etherparse::{PacketBuilder, PacketBuilderStep, VlanId};
-use firedoor::capture::{Interest, Pnet, Read, Ring, Source, fanout};
+use firedoor::capture::{CapturePolicy, Pnet, Read, Ring, Source, fanout};
 use firedoor::config::model::{Capture, Config, Gateway};
 use firedoor::detect::settings::Services;
 use firedoor::sys::clock::Clock;
@@ -324,7 +324,7 @@ fn pnet_receives_what_the_ring_does() {
 }
 
 fn what_the_predicate_takes_arrives<S: Source>(scene: &Scene, config: &Config, rings: &mut [S]) {
-    let interest = Interest::new(&config.detect.lateral, true);
+    let policy = CapturePolicy::new(&config.detect.lateral, true);
     let (mut wire, mut other) = (scene.wire("left"), scene.wire("right"));
     let frames = every_kind();
     let send = || {
@@ -343,7 +343,7 @@ fn what_the_predicate_takes_arrives<S: Source>(scene: &Scene, config: &Config, r
         assert_eq!(bytes, &sent[..bytes.len()]);
         arrived.push(number(bytes));
     });
-    let taken = |frame: &Vec<u8>| decoded(Meta::default(), frame).is_some_and(|frame| interest.takes(&frame));
+    let taken = |frame: &Vec<u8>| decoded(Meta::default(), frame).is_some_and(|frame| policy.takes(&frame));
     // Seven extension headers are more than the program follows: it passes them, and the predicate decides.
     let expected: Vec<u32> = (0..).zip(&frames).filter(|(_, frame)| taken(frame)).map(|(at, _)| at).collect();
     assert_eq!(arrived, expected);

@@ -37,17 +37,17 @@ pub(super) mod dce_rpc {
 
 /// What the core wants to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interest {
+pub struct CapturePolicy {
     lateral: Services,
     inspect: bool,
 }
 
-impl Interest {
+impl CapturePolicy {
     /// The lateral services, and whether SMB and DCE/RPC are looked into. DCE/RPC is known by how it begins, so the
     /// ports that an endpoint mapper gives out need not be.
     #[must_use]
     pub fn new(lateral: &Services, inspect_smb: bool) -> Self {
-        Interest { lateral: lateral.clone(), inspect: inspect_smb }
+        CapturePolicy { lateral: lateral.clone(), inspect: inspect_smb }
     }
 
     /// The lateral services.
