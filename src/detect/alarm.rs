@@ -340,7 +340,7 @@ impl Context<'_> {
             destinations: host.destinations,
             evidence: host.evidence.clone(),
             reached,
-            zone_hosts: self.shared.addresses.segment_hosts(host.address),
+            zone_hosts: self.shared.addresses.subnet_hosts(host.address),
         }
     }
 }

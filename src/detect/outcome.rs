@@ -311,7 +311,7 @@ pub(super) fn is_dark(settings: &Settings, shared: &Shared, address: Address, no
         && !settings.own.contains(address)
         && !addresses.is_alive(address, now)
         && (addresses.unanswered(address, PATIENCE, now)
-            || (!addresses.under_pressure(now) && addresses.is_segment_known(address, settings.dark_learning, now)))
+            || (!addresses.under_pressure(now) && addresses.is_subnet_known(address, settings.dark_learning, now)))
 }
 
 impl Context<'_> {

@@ -66,7 +66,7 @@ impl Addresses {
     }
 
     /// The key of the /24 or /64 around an address: even where an address' is odd, so the two never meet.
-    fn segment_key(&self, address: Address) -> u64 {
+    fn subnet_key(&self, address: Address) -> u64 {
         let mask = if address.is_v4() { !0xff } else { !u128::from(u64::MAX) };
         let hash = self.hash_key.address(Address::from_bits(address.bits() & mask)) & !1;
         if hash == 0 { 2 } else { hash }
@@ -78,13 +78,13 @@ impl Addresses {
         let Some(entry) = self.table.find_or_insert(self.key(address), now) else { return };
         if entry.seen.swap(now, Relaxed) == 0 {
             entry.first.store(now, Relaxed);
-            if let Some(segment) = self.table.find_or_insert(self.segment_key(address), now) {
-                let _ = segment.first.compare_exchange(0, now, Relaxed, Relaxed);
-                segment.others.fetch_or(self.sketch(address), Relaxed);
+            if let Some(subnet) = self.table.find_or_insert(self.subnet_key(address), now) {
+                let _ = subnet.first.compare_exchange(0, now, Relaxed, Relaxed);
+                subnet.others.fetch_or(self.sketch(address), Relaxed);
             }
         }
-        if let Some(segment) = self.table.find(self.segment_key(address)) {
-            segment.seen.store(now, Relaxed);
+        if let Some(subnet) = self.table.find(self.subnet_key(address)) {
+            subnet.seen.store(now, Relaxed);
         }
         entry.asked.store(0, Relaxed);
     }
@@ -195,8 +195,8 @@ impl Addresses {
 
     /// Whether the /24 or /64 around `address` has been heard for at least `learning`.
     #[must_use]
-    pub fn is_segment_known(&self, address: Address, learning: Duration, now: Timestamp) -> bool {
-        self.table.find(self.segment_key(address)).is_some_and(|entry| {
+    pub fn is_subnet_known(&self, address: Address, learning: Duration, now: Timestamp) -> bool {
+        self.table.find(self.subnet_key(address)).is_some_and(|entry| {
             let first = entry.first.load(Relaxed);
             first != 0 && u64::from(seconds(now).saturating_sub(first)) >= learning.as_secs()
         })
@@ -206,8 +206,8 @@ impl Addresses {
     /// et al. 1990) over a 64-bit sketch, within a tenth or two up to 100, saturating near 270.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 64 ln 64 = 267")]
-    pub fn segment_hosts(&self, address: Address) -> u32 {
-        let set = self.table.find(self.segment_key(address)).map_or(0, |entry| entry.others.load(Relaxed).count_ones());
+    pub fn subnet_hosts(&self, address: Address) -> u32 {
+        let set = self.table.find(self.subnet_key(address)).map_or(0, |entry| entry.others.load(Relaxed).count_ones());
         let free = f64::from(64 - set.min(63));
         (64.0 * (64.0 / free).ln()).round() as u32
     }
