@@ -14,7 +14,7 @@ use crate::suspect::{Suspect, Who};
 use crate::time::Timestamp;
 use crate::track::buckets::Buckets;
 use crate::track::contacts::{Party, Seen};
-use crate::track::heard::Sent;
+use crate::track::recent_traffic::Sent;
 use crate::track::{Attempt, Class, Contacts, Host, Opening, Proof, Shared};
 use crate::wire::frame::Transport;
 use crate::wire::{Address, Frame, Mac};
@@ -331,7 +331,7 @@ impl Detector {
             return;
         }
         // A packet in the target's name makes anybody ask for it.
-        if shared.heard.within(Sent::Anything, what.peer, what.host, CAUSED, now) {
+        if shared.recent_traffic.within(Sent::Anything, what.peer, what.host, CAUSED, now) {
             counters.unverified(Unverified::Caused);
             return;
         }

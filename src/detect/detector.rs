@@ -17,10 +17,10 @@ use crate::time::Timestamp;
 use crate::track::attempts::{Due, Opening, Proof};
 use crate::track::buckets::Buckets;
 use crate::track::contacts::Seen;
-use crate::track::heard::Sent;
 use crate::track::hosts::Adopted;
 use crate::track::ports::Ports;
-use crate::track::{Addresses, Class, Contacts, Deadlines, HashKey, Heard, Host, Hosts, Shared};
+use crate::track::recent_traffic::Sent;
+use crate::track::{Addresses, Class, Contacts, Deadlines, HashKey, Host, Hosts, RecentTraffic, Shared};
 use crate::wire::frame::{
     Arp, Datagram, Direction, Echo, Flags, Fragment, FragmentKind, IcmpError, Neighbour, Opaque, Packet, Segment,
     Transport, Tunnel, TunnelKind,
@@ -118,7 +118,7 @@ impl Detector {
             + Contacts::bytes(share(capacities.contacts))
             + Deadlines::bytes(share(capacities.attempts))
             + Inspector::bytes(share(capacities.streams));
-        each * shards.max(1) + Addresses::bytes(capacities.addresses) + Heard::BYTES
+        each * shards.max(1) + Addresses::bytes(capacities.addresses) + RecentTraffic::BYTES
     }
 
     /// Takes one frame. `order` counts frames over all shards; it only breaks ties between equal times.
@@ -151,7 +151,7 @@ impl Detector {
 
     fn tcp(&mut self, frame: &Frame<'_>, segment: &Segment<'_>) {
         let Segment { source, destination, source_port, destination_port, flags, .. } = *segment;
-        self.hear(frame, source, destination);
+        self.note_traffic(frame, source, destination);
         // Every segment of a connection but its first has ACK (RFC 9293 §3.10.7.4); what has neither, or SYN with FIN, asks
         // who is there. Nobody opens and ends with one segment either.
         let contradicts = flags.is_rst() && flags.0 & Flags::SYN != 0;
@@ -252,12 +252,12 @@ impl Detector {
         }
         // Who was asked lately answers; who asks is who sent first, also where both ports are the service's, as NetBIOS
         // has it.
-        let heard = &self.shared.heard;
-        let answers = heard.within(Sent::Datagram, destination, source, TALKING, self.now);
+        let traffic = &self.shared.recent_traffic;
+        let answers = traffic.within(Sent::Datagram, destination, source, TALKING, self.now);
         if !self.misplaced(frame, source) {
-            heard.note(Sent::Datagram, source, destination, self.now);
+            traffic.note(Sent::Datagram, source, destination, self.now);
         }
-        self.hear(frame, source, destination);
+        self.note_traffic(frame, source, destination);
         // What is sent to everybody on the link, as names are looked for by broadcast, asks nobody in particular: by the
         // frame, and by an address that may be a network's last (of a /26 or wider), for any stack takes a frame to all.
         let to_all = destination.is_v4()
@@ -275,9 +275,9 @@ impl Detector {
     }
 
     /// Notes in whose name something is sent to whom.
-    fn hear(&self, frame: &Frame<'_>, source: Address, destination: Address) {
+    fn note_traffic(&self, frame: &Frame<'_>, source: Address, destination: Address) {
         if frame.meta.direction == Direction::In {
-            self.shared.heard.note(Sent::Anything, source, destination, self.now);
+            self.shared.recent_traffic.note(Sent::Anything, source, destination, self.now);
         }
     }
 
@@ -346,7 +346,7 @@ impl Detector {
         if !echo.source.is_unicast() || !echo.destination.is_unicast() {
             return;
         }
-        self.hear(frame, echo.source, echo.destination);
+        self.note_traffic(frame, echo.source, echo.destination);
         if !echo.request {
             if self.is_forged(frame, echo.destination, echo.source, 0, Proof::Port(0)) {
                 return;

@@ -12,7 +12,7 @@ use crate::suspect::{Link, Suspect};
 use crate::time::Timestamp;
 use crate::track::attempts::{Due, Opening};
 use crate::track::contacts::Seen;
-use crate::track::heard::Sent;
+use crate::track::recent_traffic::Sent;
 use crate::track::{Attempt, Class, Host, Proof, Shared};
 use crate::wire::frame::{Direction, Segment, Transport};
 use crate::wire::{Address, Frame, Mac};
@@ -129,18 +129,18 @@ impl Detector {
         port: u16,
         proof: Proof,
     ) -> bool {
-        let heard = &self.shared.heard;
+        let traffic = &self.shared.recent_traffic;
         if self.misplaced(frame, peer) || self.answers_itself(frame, host, peer) {
             let speaks_for = |known: &Host| {
                 known.attempts.waits_for(peer, port, proof) || known.evidence.iter().any(|said| said.peer == peer)
             };
             if self.hosts.get(host).is_some_and(speaks_for) {
-                heard.note(Sent::Forgery, peer, host, self.now);
+                traffic.note(Sent::Forgery, peer, host, self.now);
             }
             self.counters.unverified(Unverified::Answer);
             return true;
         }
-        heard.within(Sent::Forgery, peer, host, FORWARDED, self.now)
+        traffic.within(Sent::Forgery, peer, host, FORWARDED, self.now)
     }
 
     /// Whether a frame came in where its source does not live.
@@ -320,7 +320,7 @@ impl Context<'_> {
         if attempt.class == Class::LateralUdp {
             // The answer may have come to another shard: where both ports are the service's, each side looks like who asks.
             let waited = self.now.since(attempt.at) + Duration::from_millis(2);
-            if self.shared.heard.within(Sent::Datagram, attempt.peer, host.address, waited, self.now) {
+            if self.shared.recent_traffic.within(Sent::Datagram, attempt.peer, host.address, waited, self.now) {
                 self.counters.outcome(Outcome::Answered);
                 return;
             }

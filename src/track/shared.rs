@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::time::Timestamp;
-use crate::track::{Addresses, HashKey, Heard, OpenProbes};
+use crate::track::{Addresses, HashKey, OpenProbes, RecentTraffic};
 
 /// What the shards of one daemon share.
 pub struct Shared {
@@ -14,7 +14,7 @@ pub struct Shared {
     /// What the gateway asks the segments.
     pub probes: OpenProbes,
     /// Who lately sent something to whom.
-    pub heard: Heard,
+    pub recent_traffic: RecentTraffic,
     /// Until when silence proves nothing, because the ring lost packets; nanoseconds.
     pub lossy_until: AtomicU64,
     /// A frame with a VLAN tag was seen.
@@ -66,7 +66,7 @@ impl Shared {
         Shared {
             addresses: Addresses::new(capacity, memory, hash_key),
             probes: OpenProbes::default(),
-            heard: Heard::new(hash_key),
+            recent_traffic: RecentTraffic::new(hash_key),
             lossy_until: AtomicU64::new(0),
             tagged: AtomicBool::new(false),
             answers: AtomicU64::new(0),

@@ -31,7 +31,7 @@ impl Sent {
 }
 
 /// The tables.
-pub struct Heard {
+pub struct RecentTraffic {
     anything: Box<[Set]>,
     datagrams: Box<[Set]>,
     hash_key: HashKey,
@@ -44,7 +44,7 @@ type Set = [AtomicU64; WAYS];
 
 const FINGERPRINT: u64 = !0xffff_ffff;
 
-impl Heard {
+impl RecentTraffic {
     /// How many sets there are for packets of any kind, which matter less, and for datagrams.
     const SETS: [usize; 2] = [1 << 11, 1 << 13];
 
@@ -55,7 +55,7 @@ impl Heard {
     #[must_use]
     pub fn new(hash_key: HashKey) -> Self {
         let [anything, datagrams] = Self::SETS.map(|sets| std::iter::repeat_with(Set::default).take(sets).collect());
-        Heard { anything, datagrams, hash_key }
+        RecentTraffic { anything, datagrams, hash_key }
     }
 
     /// Time in units of 2²⁰ ns (1.05 ms), wrapping after 52 days; never 0.
@@ -111,33 +111,40 @@ mod tests {
 
     #[test]
     fn a_pair_is_known_by_its_direction_and_for_a_while() {
-        let heard = Heard::new(HashKey::new(1));
+        let traffic = RecentTraffic::new(HashKey::new(1));
         let (a, b) = (Address::v4([10, 0, 0, 1]), Address::v4([10, 0, 0, 2]));
         let at = Timestamp::from_secs;
-        heard.note(Sent::Datagram, a, b, at(1000));
+        traffic.note(Sent::Datagram, a, b, at(1000));
         let minute = Duration::from_secs(60);
         assert!(
-            heard.within(Sent::Datagram, a, b, minute, at(1000))
-                && heard.within(Sent::Datagram, a, b, minute, at(1059))
+            traffic.within(Sent::Datagram, a, b, minute, at(1000))
+                && traffic.within(Sent::Datagram, a, b, minute, at(1059))
         );
-        assert!(!heard.within(Sent::Anything, a, b, minute, at(1000)));
-        assert!(!heard.within(Sent::Datagram, b, a, minute, at(1000)));
-        assert!(!heard.within(Sent::Datagram, a, b, minute, at(1062)));
+        assert!(!traffic.within(Sent::Anything, a, b, minute, at(1000)));
+        assert!(!traffic.within(Sent::Datagram, b, a, minute, at(1000)));
+        assert!(!traffic.within(Sent::Datagram, a, b, minute, at(1062)));
         assert!(
-            heard.within(Sent::Datagram, a, b, minute, at(999)) || heard.ago(Sent::Datagram, a, b, at(999)).is_some()
+            traffic.within(Sent::Datagram, a, b, minute, at(999))
+                || traffic.ago(Sent::Datagram, a, b, at(999)).is_some()
         );
     }
 
     #[test]
     fn many_pairs_at_once_mostly_stay_known() {
-        let heard = Heard::new(HashKey::new(1));
+        let traffic = RecentTraffic::new(HashKey::new(1));
         let pair = |n: u32| (Address::v4(n.to_be_bytes()), Address::v4([10, 0, 0, 1]));
         let now = Timestamp::from_secs(1);
-        (0..2000).for_each(|n| heard.note(Sent::Datagram, pair(n).0, pair(n).1, now));
+        (0..2000).for_each(|n| traffic.note(Sent::Datagram, pair(n).0, pair(n).1, now));
         let known = (0..2000)
-            .filter(|&n| heard.within(Sent::Datagram, pair(n).0, pair(n).1, Duration::from_secs(1), now))
+            .filter(|&n| traffic.within(Sent::Datagram, pair(n).0, pair(n).1, Duration::from_secs(1), now))
             .count();
         assert!(known > 1990, "{known}");
-        assert!((2000..4000).all(|n| !heard.within(Sent::Datagram, pair(n).0, pair(n).1, Duration::from_secs(1), now)));
+        assert!((2000..4000).all(|n| !traffic.within(
+            Sent::Datagram,
+            pair(n).0,
+            pair(n).1,
+            Duration::from_secs(1),
+            now
+        )));
     }
 }
