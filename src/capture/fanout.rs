@@ -2,8 +2,8 @@
 //!
 //! That host, the suspect, is the source of an attempt (SYN, any other segment without ACK that is no RST, ARP request,
 //! solicitation, echo request, datagram, fragment, closed tunnel) and the destination of an answer to one (SYN-ACK, RST,
-//! ARP reply, advertisement, echo reply; of an ICMP error the source of the packet it embeds). For other segments and datagrams the port tells: who talks to a lateral service, or
-//! to SMB, is the client; where no port does, DCE/RPC tells by its packet type which side speaks. A hash over addresses and ports, as kernels offer it, would split a scanner's state over all shards.
+//! ARP reply, advertisement, echo reply; of an ICMP error the source of the packet it embeds). For other segments and datagrams the port decides: who talks to a lateral service, or
+//! to SMB, is the client; where no port does, DCE/RPC's packet type shows which side speaks. A hash over addresses and ports, as kernels offer it, would split a scanner's state over all shards.
 
 use super::bpf::assembler::{Assembler, If, Label, Op, Size};
 use super::bpf::walk::{self, Exits, Start, cell};

@@ -63,7 +63,7 @@ pub trait Source: Send {
         0
     }
 
-    /// Changes what is of interest: a live source tells the kernel. A file hands over everything, whatever is said here.
+    /// Changes the policy: a live source gives it to the kernel. A file hands over everything, whatever is said here.
     ///
     /// # Errors
     /// The kernel refuses; what was of interest before still is.

@@ -1,6 +1,6 @@
 //! Live frames through pnet's datalink channels: for kernels and machines on which the ring does not work.
 //!
-//! Two channels an interface, one for each direction, because pnet does not tell which way a frame went; each reads
+//! Two channels an interface, one for each direction, because pnet does not show which way a frame went; each reads
 //! from a socket prepared here, with the filter attached and nothing promiscuous about it. One shard only.
 //!
 //! What the ring knows and pnet does not pass on: the kernel's time of a frame (it gets the time at which it is read),
@@ -166,7 +166,7 @@ impl Watched {
     }
 }
 
-/// Gone or down again since it was looked at: the next look will tell.
+/// Gone or down again since it was looked at: the next look decides.
 fn gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
         || matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENXIO | libc::ENETDOWN))

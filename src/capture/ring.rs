@@ -271,7 +271,7 @@ pub(super) fn link_kind(hardware: u16) -> Option<LinkKind> {
     })
 }
 
-/// Splits what a shared ring lost among its interfaces, by what each received meanwhile: the kernel does not tell whose
+/// Splits what a shared ring lost among its interfaces, by what each received meanwhile: the kernel does not say whose
 /// the lost frames were. The parts add up to the whole.
 fn split(lost: u64, shares: &[u64]) -> Vec<u64> {
     let whole: u64 = shares.iter().sum();

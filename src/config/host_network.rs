@@ -1,4 +1,4 @@
-//! What the machine tells about the network around it: interfaces, own addresses, next hops, DNS and DHCP servers.
+//! What the machine knows of the network around it: interfaces, own addresses, next hops, DNS and DHCP servers.
 //!
 //! Read for advice only, never for a decision: what cannot be read is left out. The parsers take text, so that they
 //! can be tested without a machine.
@@ -30,7 +30,7 @@ pub struct Interface {
     pub addresses: Vec<IpNetwork>,
 }
 
-/// The network around this machine, as far as it can tell.
+/// The network around this machine, as far as it knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostNetwork {
     /// Its interfaces.

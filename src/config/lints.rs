@@ -23,7 +23,7 @@ use crate::wire::Address;
 const BENIGN_LATERAL: u32 = 2;
 /// Most distinct destinations on any port over the same hosts, within so many seconds.
 const BENIGN_ANY: [(u64, u32); 4] = [(600, 131), (60, 70), (10, 59), (1, 24)];
-/// A role that ends this soon is told of.
+/// A role that ends this soon is warned about.
 const SOON: Duration = Duration::from_hours(14 * 24);
 
 /// Collects advice on one configuration.
@@ -155,7 +155,7 @@ impl Advice<'_> {
             }
             match (until, now) {
                 (None, _) => {
-                    let help = "write until = 2027-12-31, or the day it will be asked again whether it is needed";
+                    let help = "write until = 2027-12-31, or the day its need will be reviewed";
                     self.advise(&format!("role[{at}]"), format!("role `{name}` never ends"), "exempted for good", help);
                 }
                 (Some(until), Some(now)) if *until <= now => {

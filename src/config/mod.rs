@@ -38,7 +38,7 @@ pub fn load(path: &Path) -> Result<(Config, Warnings), Errors> {
 }
 
 /// Parses and checks a file's text; `name` is what its errors call it. Reads no clock: roles that have ended are not
-/// told of.
+/// reported.
 pub fn parse(text: &str, name: &str) -> Result<(Config, Warnings), Errors> {
     let file = File::parse(text, name)?;
     let warnings = file.warnings(None, None);

@@ -28,7 +28,7 @@ pub(super) const REPEAT: Duration = Duration::from_secs(600);
 /// services within this time.
 const OWN: (u32, Duration) = (3, Duration::from_secs(300));
 
-/// Questions to the link are counted within this time.
+/// ARP requests and neighbour solicitations are counted within this time.
 pub(super) const ASKED_WITHIN: Duration = Duration::from_secs(60);
 
 /// A /64 behind a router is decided on by windows of at most this length.
@@ -217,7 +217,7 @@ impl Context<'_> {
         }
     }
 
-    /// Whether an exploit of this host was told lately: further ones add nothing to what is done about it.
+    /// Whether an exploit of this host was reported lately: further ones add nothing to what is done about it.
     pub fn is_reported(&self, host: &Host, grade: Grade) -> bool {
         grade == Grade::Exploit && !self.is_due(host, grade)
     }
@@ -237,7 +237,7 @@ impl Context<'_> {
         self.refill(host);
     }
 
-    /// What was said of `host`, and unconfirmed `since` then, is true: it is there.
+    /// The alarm about `host` that waits for confirmation since `since` holds: it is there.
     pub fn confirm(&mut self, host: &mut Host, since: Timestamp) {
         if self.now.since(since) <= self.settings.decay / 10
             && let Some(last) = host.evidence.last().copied()

@@ -22,7 +22,7 @@ use crate::wire::{Address, Frame, Mac};
 /// The shared table hears of a living host at most this often.
 const TELL: Duration = Duration::from_secs(30);
 
-/// The responder hears that an acted host goes on at most this often.
+/// The responder hears at most this often that an acted host still scans.
 const ACTIVE: Duration = Duration::from_secs(10);
 
 /// From so many source addresses inside on, a tunnel is taken for a site's.
@@ -42,7 +42,7 @@ const SCANNING_PERIOD: Duration = Duration::from_secs(300);
 /// Lateral services over UDP that answer nobody: NetBIOS datagrams (RFC 1002 §4.4).
 const ONE_WAY: [u16; 1] = [138];
 
-/// A question to the link is asked again within so many seconds if nobody answers.
+/// A stack repeats an ARP request within so many seconds if nobody answers.
 const ASKS_AGAIN: u32 = 5;
 
 /// Most distinct addresses, of those not known to be alive, that an ordinary host asks its link for within a minute: 24
@@ -52,7 +52,7 @@ const ASKS: u32 = 32;
 /// The same for a router, which asks for whom its senders name: 499 within 28 s in real captures.
 const ROUTER_ASKS: u32 = 2048;
 
-/// A question is caused by who sent in the target's name within this time.
+/// A request is caused by who sent in the target's name within this time.
 const CAUSED: Duration = Duration::from_secs(60);
 
 /// What a packet attempts.
@@ -201,7 +201,7 @@ impl Detector {
         }
         if host.alarmed.is_some_and(|at| now.since(at) < REPEAT) {
             // Alarmed, and held or exempt: nothing more is said of it for a while, so nothing more is weighed. If it
-            // goes on after that, its windows fill again.
+            // continues after that, its windows fill again.
             if host.unconfirmed.is_some() && what.transport == Transport::Tcp && !running {
                 // Its handshake would show that it is there.
                 host.attempts.push(Attempt {
@@ -298,7 +298,7 @@ impl Detector {
         if let Some(oldest) = host.attempts.push(attempt) {
             ctx.silent(host, oldest, true);
         }
-        // More than a few attempts pending: they have failed. While that goes on, each new one fails the one before.
+        // More than a few attempts pending: they have failed. While that lasts, each new one fails the one before.
         let limit = if host.overrun.is_some_and(|at| now.since(at) < settings.answer_timeout * 10) {
             1
         } else {
@@ -362,9 +362,9 @@ impl Detector {
         ctx.silent(host, attempt, false);
     }
 
-    /// The client goes on as if answered, though no answer was seen.
+    /// The client continues as if answered, though no answer was seen.
     fn inferred(&mut self, what: ContactAttempt) {
-        // Towards nobody there is no going on: payload is easily sent after a SYN that nobody answered.
+        // A dark address cannot have answered: payload is easily sent after a SYN that nobody answered.
         if is_dark(&self.settings, &self.shared, what.peer, self.now) {
             return;
         }
@@ -429,7 +429,7 @@ pub(super) fn remember(host: &mut Host, what: ContactAttempt) {
     }
 }
 
-/// Whether a role of `host` in force allows something. Hosts without any role are told apart once for each generation of
+/// Whether a role of `host` in force allows something. Hosts without any role are looked up once for each generation of
 /// the settings.
 pub(super) fn has_role(
     settings: &Settings,

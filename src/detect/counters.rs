@@ -67,7 +67,7 @@ pub enum Unverified {
     Role,
     /// An exploit signature on a connection whose handshake nobody saw completed.
     Handshake,
-    /// Nobody on the source's segment answers for it.
+    /// Nobody on the source's link answers for it.
     NobodyThere,
     /// An answer that did not come from the peer, or not by the path that leads to it.
     Answer,

@@ -1,4 +1,4 @@
-//! What a detector says to the responder, and what it is told in return.
+//! What a detector reports to the responder, and the directives it takes in return.
 
 use crate::detect::counters::Unverified;
 use crate::detect::smb::Condition;
@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 use crate::wire::smb::Dialect;
 use crate::wire::{Address, Mac};
 
-/// What a detector says.
+/// What a detector reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A host deserves a decision.
@@ -92,7 +92,7 @@ pub enum Event {
     },
 }
 
-/// What a detector is told.
+/// What a detector is directed to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Directive {
     /// This suspect is acted on: notice that it still tries, weigh only what is not shut yet.

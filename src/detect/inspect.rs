@@ -24,7 +24,7 @@ impl Detector {
             return;
         }
         let mut reports = std::mem::take(&mut self.reports);
-        // The buffer keeps its room from segment to segment; one segment tells a handful of things at most.
+        // The buffer keeps its room from segment to segment; one segment gives a handful of reports at most.
         self.inspector.segment(segment, self.now, &mut |report| {
             if reports.len() < reports.capacity() {
                 reports.push(report);
@@ -123,7 +123,7 @@ impl Detector {
         self.counters.encrypted += u64::from(encryption);
         self.counters.compressed += u64::from(compression);
         for (host, as_server) in [(client, false), (server, true)] {
-            // The contact memory also remembers what was told of whom, so that it is told once.
+            // The contact memory also remembers what was reported of whom, so that it is reported once.
             let mark = Address::from_bits(((dialect as u128) << 2) | u128::from(as_server));
             let party = Party { identity: self.contacts.identity(Suspect::address(Link::default(), host)), epoch: 0 };
             if self.settings.protected.contains(host)

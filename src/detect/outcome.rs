@@ -17,7 +17,7 @@ use crate::track::{Attempt, Class, Host, Proof, Shared};
 use crate::wire::frame::{Direction, Segment, Transport};
 use crate::wire::{Address, Frame, Mac};
 
-/// The gateway's own question to the link must have stood so long before silence makes an address dark.
+/// The gateway's own ARP request must have stood so long before silence makes an address dark.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// An answer that comes within this time takes its failure back.

@@ -2,7 +2,7 @@
 //!
 //! A forger can write any source; but a source that lives nowhere behind the interface its packet came in on did not
 //! send it. Each of the kernel's routing tables is asked by itself for the longest prefix (RFC 3704's strict check), and
-//! one that agrees is enough: with policy routing nobody can tell which applies. Knows nothing in a replay.
+//! one that agrees is enough: with policy routing it is unknown which applies. Knows nothing in a replay.
 
 use ipnetwork::IpNetwork;
 

@@ -241,7 +241,7 @@ pub struct Settings {
     pub any_windows: Vec<Window>,
     /// How long a (source, destination) pair is remembered.
     pub contact_memory: Duration,
-    /// How long a segment must have been watched before an address nobody saw is dark.
+    /// How long a subnet must have been watched before an address nobody saw is dark.
     pub dark_learning: Duration,
     /// Connections found running are learnt, not counted, for so long after the first packet.
     pub start_up_grace: Duration,
@@ -261,7 +261,7 @@ pub struct Settings {
     pub reverse_paths: ReversePaths,
     /// Whether a source must live behind the interface its packet came in on, by `reverse_paths`.
     pub check_reverse_path: bool,
-    /// Whether a segment is asked who has an address before the address is acted on; never in a replay.
+    /// Whether a link is probed for who has an address before the address is acted on; never in a replay.
     pub address_probe: bool,
     /// Whether links can be asked who has an address; never in a replay.
     pub live: bool,

@@ -4,7 +4,7 @@
 //! only weighs if it comes from where its source is known to be: link and card as that host's own frames showed them, the
 //! link's own word (ARP replies, the kernel's neighbour table), the networks attached to each interface, and the routes
 //! beyond them. An address whose card is proved is that card's; until then, and behind a router, it is judged by itself.
-//! What passes here from behind a router cannot be told apart by its frames; THREAT_MODEL.md says so.
+//! What passes here from behind a router cannot be distinguished by its frames; THREAT_MODEL.md says so.
 
 use std::time::Duration;
 

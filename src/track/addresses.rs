@@ -104,7 +104,7 @@ impl Addresses {
         }
     }
 
-    /// Whether `client` is among those that `server` lately answered on `port`, as far as a sketch of them tells.
+    /// Whether `client` is among those that `server` lately answered on `port`, as far as a sketch of them shows.
     #[must_use]
     pub fn has_served(&self, server: Address, port: u16, client: Address, now: Timestamp) -> bool {
         self.table.find(self.service_key(server, port)).is_some_and(|entry| {
@@ -138,7 +138,7 @@ impl Addresses {
         if served == 0 || now.saturating_sub(served) > self.memory {
             return 0;
         }
-        // Kept fresh by each: an outage lasts while sources go on failing.
+        // Kept fresh by each: an outage lasts while sources keep failing.
         self.fails(entry, source, FAILING_FOR, now)
     }
 

@@ -24,7 +24,7 @@ pub enum Class {
     Echo,
     /// A completed handshake with a decoy.
     Decoy,
-    /// An SMB dialect, in the place of a destination: told once.
+    /// An SMB dialect, in the place of a destination: reported once.
     Spoken,
     /// On a lateral service by a host that is acted on, within a few minutes.
     Again,
@@ -34,7 +34,7 @@ pub enum Class {
     LateralUdp,
     /// A datagram to any other port.
     OtherUdp,
-    /// A packet that opened nothing, and told who is there.
+    /// A packet that opened nothing, and showed who is there.
     Probe,
     /// A fragment that hides its transport header.
     Fragment,
@@ -179,8 +179,8 @@ impl Contacts {
         }
     }
 
-    /// Notes a question, and says whether it is one asked again within `patience`, because no answer came; once a pair.
-    /// Times are kept in whole seconds: a copy of the same question in the same second is not taken for a second one.
+    /// Notes a request, and says whether it repeats one within `patience`, because no answer came; once a pair. Times are
+    /// kept in whole seconds: a copy of the same request in the same second is not taken for a second one.
     pub fn asks_again(&mut self, from: Party, to: Address, class: Class, patience: u32, now: Timestamp) -> bool {
         let last = self.find(from, to, class).filter(|slot| !slot.answered).map(|slot| slot.at);
         let again = last.is_some_and(|last| (1..=patience).contains(&Self::seconds(now).saturating_sub(last)));
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_asked_again_soon_was_not_answered() {
+    fn a_request_repeated_soon_was_not_answered() {
         let mut contacts = Contacts::new(64, Duration::from_secs(86_400), HashKey::new(1));
         let mut asks = |to, millis: u64| {
             contacts.asks_again(

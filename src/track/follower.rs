@@ -6,7 +6,7 @@
 //! concludes cannot depend on the segmentation.
 //!
 //! Bounds: at most [`HEAD`] bytes are kept of a direction, for a want that spans segments. Lengths are the peer's word
-//! and only ever move the place where the next wanted byte stands. Where wanted bytes are lost the follower goes on at
+//! and only ever move the place where the next wanted byte stands. Where wanted bytes are lost the follower continues at
 //! the message's end, if that is known and still ahead, and otherwise goes blind until a segment starts with something
 //! that the reader takes for a message. Nothing here panics or allocates.
 
@@ -173,7 +173,7 @@ impl Follower {
         Fed::Taken
     }
 
-    /// The bytes before `present` will not come: goes on at the message's end, or blind.
+    /// The bytes before `present` will not come: continues at the message's end, or blind.
     pub fn lose(&mut self, side: Side, present: u32, reader: &mut impl Reader) {
         let end = self.want.wrapping_add(self.left);
         if self.left > 0 && ahead(present, end) >= 0 {

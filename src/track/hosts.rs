@@ -39,7 +39,7 @@ pub struct Host {
     pub address: Address,
     /// When its last packet of interest was seen.
     pub seen: Timestamp,
-    /// When the shared table was last told that it is alive.
+    /// When the shared table last recorded that it is alive.
     pub reported: Timestamp,
     /// When a frame with that attachment was last seen.
     pub attached_at: Timestamp,
@@ -55,7 +55,7 @@ pub struct Host {
     pub dirty: bool,
     /// When the last alarm above watch was raised.
     pub alarmed: Option<Timestamp>,
-    /// When the responder was last told that an acted host still tries.
+    /// When the responder last heard that an acted host still scans.
     pub active_reported: Timestamp,
     /// The generation of the settings that `role` was looked up in.
     pub generation: u32,
@@ -75,7 +75,7 @@ pub struct Host {
     pub reached_next: u8,
     /// A watch was given and not yet outlived.
     pub watched: Option<Timestamp>,
-    /// When the last exploit was told.
+    /// When the last exploit was reported.
     pub exploited: Option<Timestamp>,
     /// Since when its attempts are failed at once, for having too many pending.
     pub overrun: Option<Timestamp>,

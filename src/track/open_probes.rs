@@ -1,8 +1,8 @@
-//! Questions that the gateway puts to a segment: who has this address?
+//! Address probes under way: the gateway asks a link who has an address.
 //!
-//! Shared by all shards, without a lock, like the devices: the control task opens and closes a question, the shard that
-//! sees an answer marks it. While nothing is asked an answer costs one look. Each question has a number of its own, so
-//! that an answer which races with its end marks no later one.
+//! Shared by all shards, without a lock: the control task opens and closes a probe, the shard that sees an answer marks
+//! it. While no probe is open an answer costs one load. Each probe has a number of its own, so that an answer which
+//! races with its end marks no later one.
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicUsize};
@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicU32, AtomicUsize};
 use crate::track::atomic::{AtomicAddress, AtomicMac};
 use crate::wire::{Address, Mac};
 
-/// Questions open at once, at most.
+/// Probes open at once, at most.
 const SLOTS: usize = 64;
 
 /// A slot is in use.
 const OPEN: u32 = 1;
-/// The expected device has answered.
+/// The expected card has answered.
 const EXPECTED: u32 = 2;
-/// From here on the question's number.
+/// From here on the probe's number.
 const NUMBER: u32 = 4;
 
 #[derive(Default)]
@@ -25,20 +25,20 @@ struct Slot {
     state: AtomicU32,
     address: AtomicAddress,
     expected: AtomicMac,
-    /// Another device that has answered.
+    /// Another card that has answered.
     other: AtomicMac,
 }
 
 /// Who has answered so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Answers {
-    /// The device that was expected has.
+    /// The card that was expected has.
     pub expected: bool,
     /// Another one has.
     pub other: Option<Mac>,
 }
 
-/// A question's place; not to be kept after [`OpenProbes::close`].
+/// An open probe's slot; not to be kept after [`OpenProbes::close`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenProbe(usize);
 
@@ -55,7 +55,7 @@ impl Default for OpenProbes {
 }
 
 impl OpenProbes {
-    /// Opens the question who has `address`, `expected` being the device that should; nothing while too many are open.
+    /// Opens a probe for who has `address`, `expected` being the card that should; nothing while too many are open.
     /// For the control task alone.
     #[must_use]
     pub fn open(&self, address: Address, expected: Mac) -> Option<OpenProbe> {
@@ -69,19 +69,19 @@ impl OpenProbes {
         Some(OpenProbe(at))
     }
 
-    /// `device` says that it has `address`.
-    pub fn answered(&self, address: Address, device: Mac) {
+    /// `card` says that it has `address`.
+    pub fn answered(&self, address: Address, card: Mac) {
         if self.open.load(Relaxed) == 0 {
             return;
         }
         for slot in &self.slots {
             let state = slot.state.load(Acquire);
             let about = state & OPEN != 0 && slot.address.get() == address;
-            if about && slot.expected.is(device) {
-                // If it fails, the question was closed, or another shard was first.
+            if about && slot.expected.is(card) {
+                // If it fails, the probe was closed, or another shard was first.
                 let _ = slot.state.compare_exchange(state, state | EXPECTED, AcqRel, Relaxed);
             } else if about {
-                slot.other.set(Some(device));
+                slot.other.set(Some(card));
             }
         }
     }
@@ -109,24 +109,24 @@ impl OpenProbes {
 mod tests {
     use super::*;
 
-    const DEVICE: Mac = Mac([2, 0, 0, 0, 0, 9]);
+    const CARD: Mac = Mac([2, 0, 0, 0, 0, 9]);
     const STRANGER: Mac = Mac([2, 0, 0, 0, 0, 66]);
 
     #[test]
     fn answers_are_told_apart_and_others_are_not_heard() {
         let probes = OpenProbes::default();
         let address: Address = "fd00::9".parse().unwrap();
-        probes.answered(address, DEVICE);
-        let probe = probes.open(address, DEVICE).unwrap();
+        probes.answered(address, CARD);
+        let probe = probes.open(address, CARD).unwrap();
         assert_eq!(probes.answers(probe), Answers::default(), "what was said before is no answer");
-        probes.answered("fd00::8".parse().unwrap(), DEVICE);
+        probes.answered("fd00::8".parse().unwrap(), CARD);
         assert_eq!(probes.answers(probe), Answers::default());
         probes.answered(address, STRANGER);
         assert_eq!(probes.answers(probe), Answers { expected: false, other: Some(STRANGER) });
-        probes.answered(address, DEVICE);
+        probes.answered(address, CARD);
         assert_eq!(probes.answers(probe), Answers { expected: true, other: Some(STRANGER) });
         probes.close(probe);
-        let next = probes.open(address, DEVICE).unwrap();
+        let next = probes.open(address, CARD).unwrap();
         assert_eq!(probes.answers(next), Answers::default());
     }
 
@@ -134,11 +134,11 @@ mod tests {
     fn their_number_is_bounded() {
         let probes = OpenProbes::default();
         let addresses = (0..100_u32).map(|n| Address::v4(n.to_be_bytes()));
-        let open: Vec<_> = addresses.filter_map(|address| probes.open(address, DEVICE)).collect();
+        let open: Vec<_> = addresses.filter_map(|address| probes.open(address, CARD)).collect();
         assert_eq!(open.len(), SLOTS);
         probes.close(open[5]);
         probes.close(open[5]);
-        assert!(probes.open(Address::v4([10, 0, 0, 1]), DEVICE).is_some());
-        assert!(probes.open(Address::v4([10, 0, 0, 2]), DEVICE).is_none());
+        assert!(probes.open(Address::v4([10, 0, 0, 1]), CARD).is_some());
+        assert!(probes.open(Address::v4([10, 0, 0, 2]), CARD).is_none());
     }
 }

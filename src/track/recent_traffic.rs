@@ -1,7 +1,7 @@
 //! Who lately sent something to whom, as far as anybody saw.
 //!
-//! Tells a datagram that answers from one that begins, whichever shard saw the other; and a question to the link that
-//! somebody caused, by sending in the name of the address asked for. Four-way sets of 32-bit fingerprints and times,
+//! Distinguishes a datagram that answers from one that begins, whichever shard saw the other, and finds a request to the
+//! link that somebody caused, by sending in the name of the address asked for. Four-way sets of 32-bit fingerprints and times,
 //! without locks; the pair that was quiet for longest is forgotten first. Bounded, and so now and then wrong: an answer
 //! then looks like a beginning. Nobody is acted on for that alone.
 

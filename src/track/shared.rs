@@ -1,4 +1,4 @@
-//! What the shards of one daemon share: addresses, open questions, who lately sent to whom, and how far their own sight
+//! What the shards of one daemon share: addresses, open probes, who lately sent to whom, and how far their own sight
 //! can be trusted.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -11,7 +11,7 @@ use crate::track::{Addresses, HashKey, OpenProbes, RecentTraffic};
 pub struct Shared {
     /// Addresses, segments and hardware addresses.
     pub addresses: Addresses,
-    /// What the gateway asks the segments.
+    /// The address probes under way.
     pub probes: OpenProbes,
     /// Who lately sent something to whom.
     pub recent_traffic: RecentTraffic,
@@ -57,7 +57,7 @@ impl Sketch {
 
 impl Shared {
     /// From so many distinct clients and servers on, answers that nobody saw are a path's doing and not a host's: it is
-    /// easy to send a SYN and to go on as if it had been answered.
+    /// easy to send a SYN and to continue as if it had been answered.
     const MANY: u32 = 8;
 
     /// With an address table of about `capacity` entries.
@@ -123,7 +123,7 @@ impl Shared {
         }
     }
 
-    /// Whether answers pass somewhere else: many clients go on as if answered by many servers, more often than answers
+    /// Whether answers pass somewhere else: many clients continue as if answered by many servers, more often than answers
     /// are seen.
     #[must_use]
     pub fn is_one_sided(&self) -> bool {

@@ -157,7 +157,7 @@ impl<T: Default> Streams<T> {
 
     /// Finds or enters the segment's connection. `sender` is who sent it, as far as its ports and payload show; a
     /// SYN-ACK shows it itself. `None` where the segment is nothing to follow: a SYN, an empty segment of an unknown
-    /// connection, a payload whose sides nobody can tell, a forgery.
+    /// connection, a payload whose sides cannot be known, a forgery.
     pub fn track<'a>(
         &'a mut self,
         segment: &Segment<'a>,

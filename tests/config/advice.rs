@@ -1,4 +1,4 @@
-//! What is unwise is told, with its line; what is wise is not nagged about.
+//! What is unwise is reported, with its line; what is wise is not nagged about.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! Answered, refused, unreachable, silent: each told apart, in time, and once.
+//! Answered, refused, unreachable, silent: each recognised, in time, and once.
 
 use firedoor::detect::Signal;
 use firedoor::detect::counters::{Outcome as Counted, Unverified};

@@ -46,10 +46,10 @@ pub(super) const NETWORKS: Section = Section {
         key(
             "address_probe",
             Switch(|c| &mut c.detect.address_probe),
-            "Before a host on an attached or bridged segment is cut off for what anybody could have sent in its name, ask \
-             the segment who has the address (ARP, neighbour discovery), unless it lately answered. A host that is there \
-             answers within a millisecond; one for which another card answers, or on an attached segment none, was \
-             forged, and is watched only. The questions are the only packets that Firedoor itself ever sends.",
+            "Before a host on an attached or bridged link is cut off for what anybody could have sent in its name, probe \
+             the link for who has the address (ARP, neighbour discovery), unless it lately answered. A host that is there \
+             answers within a millisecond; one for which another card answers, or on an attached link none, was \
+             forged, and is watched only. The probes are the only packets that Firedoor itself ever sends.",
         ),
     ],
 };
@@ -147,7 +147,7 @@ pub(super) const DETECT: Section = Section {
         key(
             "dark_learning",
             Time(|c| &mut c.detect.dark_learning, Duration::ZERO..=days(7)),
-            "How long a segment must have been watched before an address that nobody saw there counts as dark.",
+            "How long a subnet must have been watched before an address that nobody saw there counts as dark.",
         ),
         key(
             "start_up_grace",

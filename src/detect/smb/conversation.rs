@@ -1,7 +1,7 @@
 //! One connection's conversation: where its two readers stand, and what was learnt of it.
 //!
 //! [`Reading`] is the follower's [`Reader`]: it asks for the session header, then for just as much of each message as
-//! tells what it is, then for the parts that matter (a path, the DCE/RPC inside a write), and skips the rest. What the
+//! identifies it, then for the parts that matter (a path, the DCE/RPC inside a write), and skips the rest. What the
 //! protocols say lies in `smb1`, `smb2` and `rpc` beside this file; here is only how to get from one part to the next.
 
 use crate::detect::remote_execution::Operation;

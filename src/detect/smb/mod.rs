@@ -1,6 +1,6 @@
 //! SMB and DCE/RPC evidence: the exploit, not only the scan.
 //!
-//! [`Inspector`] is one shard's. It takes TCP segments and the time and tells what it finds in them; weights, roles and
+//! [`Inspector`] is one shard's. It takes TCP segments and the time and reports what it finds in them; weights, roles and
 //! alarms are the detector's. Connections, pairs of hosts and named ports live in tables of fixed capacity; in steady
 //! state a segment allocates nothing.
 //!
@@ -131,7 +131,7 @@ impl Inspector {
         Some(client)
     }
 
-    /// Reads a segment, of either direction, and tells what it shows.
+    /// Reads a segment of either direction, and reports what it shows.
     pub fn segment(&mut self, segment: &Segment<'_>, at: Timestamp, report: &mut dyn FnMut(Report)) {
         let memory = &mut self.memory;
         let mut sender = sender_of(segment);
@@ -236,7 +236,7 @@ impl Memory {
     /// Says what a sign means.
     fn interpret(&mut self, connection: &Connection, indicator: Indicator, report: &mut dyn FnMut(Report)) {
         let Connection { client, server, at, .. } = *connection;
-        let told = match indicator {
+        let finding = match indicator {
             Indicator::Negotiated(agreed) => {
                 report(Report::Negotiated(Negotiated {
                     client,
@@ -292,7 +292,7 @@ impl Memory {
                 }
             }
         };
-        if let Some(PairFinding { signal, detail, new_peer }) = told {
+        if let Some(PairFinding { signal, detail, new_peer }) = finding {
             report(Report::Finding(connection.finding(signal, detail, new_peer)));
         }
     }

@@ -10,12 +10,12 @@ use crate::time::Timestamp;
 
 /// An administrative share counts for calls within this time (DESIGN.md).
 const SHARE_MEMORY: Duration = Duration::from_secs(600);
-/// A remote execution or an exploit seen again within this time is the same one going on.
+/// A remote execution or an exploit seen again within this time is the same one.
 const TOLD_MEMORY: Duration = Duration::from_secs(600);
 /// A pair that has spoken SMB1 is no new pair for so long.
 const SMB1_MEMORY: Duration = Duration::from_secs(86_400);
 
-/// What there is to tell.
+/// What a pair's indicators add up to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PairFinding {
     pub signal: Signal,
@@ -30,10 +30,10 @@ pub(super) struct Pair {
     share: Option<Timestamp>,
     /// When SMB1 was last spoken.
     smb1: Option<Timestamp>,
-    /// When a remote execution was last told, and which operations were.
+    /// When a remote execution was last reported, and which operations were.
     executed: Option<Timestamp>,
     operations: u16,
-    /// When an exploit was last told, and which signals were, by number.
+    /// When an exploit was last reported, and which signals were, by number.
     exploited: Option<Timestamp>,
     signals: u64,
     /// When the groom's first connection opened, and how many there were.
@@ -63,14 +63,14 @@ impl Pair {
         self.share = Some(at);
     }
 
-    /// SMB1 was offered alone, or agreed on: told once in a day.
+    /// SMB1 was offered alone, or agreed on: reported once a day.
     pub fn spoke_smb1(&mut self, detail: Detail, at: Timestamp) -> Option<PairFinding> {
         let new = !within(self.smb1, SMB1_MEMORY, at);
         self.smb1 = Some(at);
         new.then_some(PairFinding { signal: Signal::Smb1, detail, new_peer: true })
     }
 
-    /// An exploit-grade indicator: told once while it goes on.
+    /// An exploit-grade indicator: reported once while it lasts.
     pub fn exploited(&mut self, signal: Signal, detail: Detail, at: Timestamp) -> Option<PairFinding> {
         if !within(self.exploited, TOLD_MEMORY, at) {
             self.signals = 0;

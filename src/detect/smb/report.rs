@@ -1,4 +1,4 @@
-//! What the inspection tells: findings about clients, and what hosts speak.
+//! What the inspection reports: findings about clients, and what hosts speak.
 
 use crate::evidence::{Detail, Signal};
 use crate::wire::Address;
@@ -100,7 +100,7 @@ impl Condition {
     }
 }
 
-/// One thing the inspection has to tell.
+/// One thing the inspection reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
     /// A client did something.

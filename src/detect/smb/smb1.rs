@@ -28,7 +28,7 @@ const CHAINING: [u8; 8] = [
     command::NT_CREATE_ANDX,
 ];
 
-/// How much of a command's block tells what it is; 0 where nothing does.
+/// How much of a command's block identifies it; 0 where nothing does.
 fn wanted(side: Side, command: u8) -> usize {
     match (side, command) {
         (Side::Client, command::NEGOTIATE | command::TREE_CONNECT_ANDX) => HEAD - smb1::HEADER,
@@ -247,7 +247,7 @@ impl Reading<'_> {
         self.conversation.negotiated = true;
         let signing = answer.signing();
         self.indicate(Indicator::Negotiated(Negotiation { dialect, signing, encryption: false, compression: false }));
-        // A request that offered SMB1 alone has told it already.
+        // A request that offered SMB1 alone was reported already.
         if !self.conversation.offers.only_smb1() {
             self.indicate(Indicator::Smb1(Detail::Fields {
                 what: "negotiate 0x72 answered with SMB1 dialect number {}",

@@ -8,7 +8,7 @@ use crate::wire::smb::smb2::{
 };
 use crate::wire::smb::text::{Path, Share};
 
-/// How much of a command tells what it is; 0 where nothing does.
+/// How much of a command identifies it; 0 where nothing does.
 fn wanted(side: Side, command: u16) -> usize {
     match (side, command) {
         (Side::Server, command::NEGOTIATE) => NegotiateResponse::LENGTH,
