@@ -16,7 +16,7 @@ use crate::daemon::machine::Machine;
 use crate::detect::counters::Unverified;
 use crate::detect::{Directive, Event};
 use crate::evidence::{Alarm, Attachment, Grade, Score, Signal};
-use crate::respond::inquiry::{Finding, Inquiry, Silence, Step, accused};
+use crate::respond::inquiry::{Finding, Inquiry, Silence, Step, suspect_of};
 use crate::suspect::{Link, Suspect};
 use crate::sys::inject::Injector;
 use crate::time::Timestamp;
@@ -159,7 +159,7 @@ impl Control {
     /// Gives the event back if it may be acted on now; keeps it while its link is being asked.
     pub(super) fn inquire(&mut self, event: Event) -> Option<Event> {
         let now = self.clock.now();
-        let Some((suspect, host, attachment)) = accused(&event) else { return Some(event) };
+        let Some((suspect, host, attachment)) = suspect_of(&event) else { return Some(event) };
         let settled = self.responder.case_of(suspect).is_some();
         if settled || self.shared.addresses.answered_from(attachment.link(), host, now) == Some(attachment.mac) {
             return Some(event);
@@ -169,7 +169,7 @@ impl Control {
             // The answer to the first event settles what the next ones of its kind would say.
             return None;
         }
-        match self.inquiries.begin(event, (suspect, host, attachment), asking.silence, &self.shared.questions, now) {
+        match self.inquiries.begin(event, (suspect, host, attachment), asking.silence, &self.shared.probes, now) {
             Ok(()) => {
                 ask(host, attachment, &asking);
                 None
@@ -185,7 +185,7 @@ impl Control {
     /// Looks for answers.
     pub(super) fn hear_segments(&mut self) {
         let now = self.clock.now();
-        for step in self.inquiries.advance(&self.shared.questions, now) {
+        for step in self.inquiries.advance(&self.shared.probes, now) {
             match step {
                 Step::Ask(host, attachment) => {
                     if let Some(asking) = self.asking(host, attachment, now) {
@@ -218,7 +218,7 @@ impl Control {
     fn disbelieve(&mut self, event: &Event, suspect: Suspect, finding: Finding, now: Timestamp) {
         self.published.control_counters.inquired(finding);
         let reason = if matches!(finding, Finding::Elsewhere(_)) { Unverified::Mac } else { Unverified::NobodyThere };
-        self.direct(&Directive::Doubted { suspect, reason });
+        self.direct(&Directive::Spoofed { suspect, reason });
         if let Event::Alarm(alarm) = event {
             self.record_doubt(alarm, finding, now);
         }
@@ -226,19 +226,19 @@ impl Control {
 
     /// Records why nothing was done about a suspect, unless that was recorded lately; says whether it did.
     fn record_doubt(&mut self, alarm: &Alarm, finding: Finding, now: Timestamp) -> bool {
-        self.doubted.retain(|_, at| now.since(*at) < REPEAT);
-        if self.doubted.len() >= MOST_TOLD || self.doubted.contains_key(&alarm.suspect) {
+        self.spoofed.retain(|_, at| now.since(*at) < REPEAT);
+        if self.spoofed.len() >= MOST_TOLD || self.spoofed.contains_key(&alarm.suspect) {
             return false;
         }
-        self.doubted.insert(alarm.suspect, now);
-        let record = self.responder.doubted(alarm, words(alarm, finding));
+        self.spoofed.insert(alarm.suspect, now);
+        let record = self.responder.spoofed(alarm, words(alarm, finding));
         self.carry_out(&mut vec![record]);
         true
     }
 
     fn asking(&self, host: Address, attachment: Attachment, now: Timestamp) -> Option<Asking> {
         let config = self.published.config();
-        if !config.detect.ask_first || attachment.mac == Mac::default() {
+        if !config.detect.address_probe || attachment.mac == Mac::default() {
             return None;
         }
         let watched = |index: u32| {

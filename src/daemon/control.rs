@@ -81,7 +81,7 @@ pub struct Control {
     /// What waits for a segment's word.
     pub(super) inquiries: Inquiries,
     /// Suspects whose link recently reported that they do not have their address.
-    pub(super) doubted: HashMap<Suspect, Timestamp>,
+    pub(super) spoofed: HashMap<Suspect, Timestamp>,
     /// Addresses whose links were recently asked who has them, before anything was reported of them.
     pub(super) asked: address_probe::Asked,
     pub(super) forgeries: address_probe::Forgeries,
@@ -172,7 +172,7 @@ impl Control {
 
     fn message(&mut self, message: Message, running: &mut usize) {
         match message {
-            Message::Event(Event::Speaks { host, as_server, dialect, signing, encryption }) => {
+            Message::Event(Event::SmbNegotiated { host, as_server, dialect, signing, encryption }) => {
                 self.published.host_table.speaks(host, as_server, dialect, signing, encryption);
             }
             Message::Event(Event::Unproved { address, peer, attachment }) => {
@@ -180,7 +180,7 @@ impl Control {
                 self.note_forgery(address, peer, attachment);
             }
             Message::Event(Event::Forwards { link, card, does }) => self.forwards(link, card, does),
-            Message::Event(Event::GaveAway { server, condition }) => {
+            Message::Event(Event::SmbCondition { server, condition }) => {
                 tracing::warn!(%server, condition = condition.label(), "{server} {}", condition.meaning());
             }
             Message::Event(event) => {

@@ -29,7 +29,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::api::peer;
 use crate::api::{self, orders as order};
-use crate::capture::{self, Interest, Pnet, Ring, Source};
+use crate::capture::{self, CapturePolicy, Pnet, Ring, Source};
 use crate::config::Config;
 use crate::config::model::Backend;
 use crate::detect::Detector;
@@ -43,7 +43,7 @@ use crate::respond::inquiry::Inquiries;
 use crate::store::StoreHandle;
 use crate::sys::clock::Clock;
 use crate::time::Timestamp;
-use crate::track::{Keys, Shared};
+use crate::track::{HashKey, Shared};
 use control::{Control, End};
 use machine::{Machine, core_settings};
 use shard::Shard;
@@ -121,8 +121,8 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         tracing::warn!(hosts = found.acted.len(), "took over hosts that the kernel acts on already");
     }
 
-    let keys = Keys::new(seed());
-    let shared = Arc::new(Shared::new(detect.capacities.addresses, detect.contact_memory, keys));
+    let hash_key = HashKey::new(seed());
+    let shared = Arc::new(Shared::new(detect.capacities.addresses, detect.contact_memory, hash_key));
     let published = Arc::new(Published::new(Arc::new(config.clone())));
     published.set_ruleset(plan.text(true));
     let history = config.observe.history.clone();
@@ -147,8 +147,8 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
             number,
             shards,
             source,
-            interest: Interest::new(&detect.lateral, detect.inspect_smb),
-            detector: Detector::new(detect.clone(), shared.clone(), shards, keys),
+            policy: CapturePolicy::new(&detect.lateral, detect.inspect_smb),
+            detector: Detector::new(detect.clone(), shared.clone(), shards, hash_key),
             shared: shared.clone(),
             published: published.clone(),
             counters: published.counters.shard(number).unwrap_or_default(),
@@ -226,7 +226,7 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         store,
         disk_late: false,
         inquiries: Inquiries::default(),
-        doubted: HashMap::new(),
+        spoofed: HashMap::new(),
         asked: address_probe::Asked::default(),
         forgeries: address_probe::Forgeries::default(),
         forwarders: BTreeSet::new(),

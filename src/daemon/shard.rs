@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::capture::{Interest, Read, Source, Statistics, fanout};
+use crate::capture::{CapturePolicy, Read, Source, Statistics, fanout};
 use crate::detect::{self, Detector, Directive, Event};
 use crate::published::Published;
 use crate::published::counters::{Cell, Counters, InterfaceCounters, ShardCounters, Table};
@@ -77,7 +77,7 @@ pub struct Shard {
     /// Where its frames come from.
     pub source: Box<dyn Source>,
     /// What of the frames the core wants to see.
-    pub interest: Interest,
+    pub policy: CapturePolicy,
     /// Its core.
     pub detector: Detector,
     /// What all shards share.
@@ -157,7 +157,7 @@ impl Shard {
             }
             let now = self.clock.now();
             let wait = self.detector.next_deadline().map_or(WAIT, |due| due.at.since(now).min(WAIT));
-            let (detector, interest) = (&mut self.detector, &self.interest);
+            let (detector, policy) = (&mut self.detector, &self.policy);
             let outcome = self.source.read(wait, &mut |meta, link, bytes| {
                 order += 1;
                 seen.frame(meta.interface, meta.direction, meta.at);
@@ -165,7 +165,7 @@ impl Shard {
                 seen.frames.count(decoded.as_ref().map_err(|reason| *reason));
                 match decoded {
                     // The filter in the kernel passes a little more than this; a replay asks the same.
-                    Ok(frame) if interest.takes(&frame) => detector.frame(&frame, order),
+                    Ok(frame) if policy.takes(&frame) => detector.frame(&frame, order),
                     Ok(_) | Err(_) => {}
                 }
             });
@@ -204,8 +204,8 @@ impl Shard {
                 self.detector.direct(&directive, |host| fanout::shard_of_address(host, shards) == number);
             }
             Command::Reconfigure(settings) => {
-                self.interest = Interest::new(&settings.lateral, settings.inspect_smb);
-                if let Err(error) = self.source.set_interest(&self.interest) {
+                self.policy = CapturePolicy::new(&settings.lateral, settings.inspect_smb);
+                if let Err(error) = self.source.set_policy(&self.policy) {
                     tracing::error!("the capture filter still lets through what the old settings asked for: {error}");
                 }
                 self.detector.reconfigure(settings);

@@ -53,7 +53,10 @@ impl Responder {
             Event::Named { suspect, address, at } => self.named(*suspect, *address, *at, effects),
             Event::Lost { suspect, address, to, at } => self.lost(*suspect, *address, *to, *at, effects),
             Event::Identified { from, to, address, at } => self.identified(*from, *to, *address, *at, effects),
-            Event::Speaks { .. } | Event::GaveAway { .. } | Event::Unproved { .. } | Event::Forwards { .. } => {}
+            Event::SmbNegotiated { .. }
+            | Event::SmbCondition { .. }
+            | Event::Unproved { .. }
+            | Event::Forwards { .. } => {}
         }
     }
 
@@ -488,7 +491,7 @@ impl Responder {
 
     /// The record that a suspect's link denied what was reported of it: watched, and nothing dropped.
     #[must_use]
-    pub fn doubted(&self, alarm: &Alarm, reason: String) -> Effect {
+    pub fn spoofed(&self, alarm: &Alarm, reason: String) -> Effect {
         self.record(alarm, Verdict::Watch, None, 0, false, reason)
     }
 

@@ -84,7 +84,7 @@ pub struct Line {
     pub change: Change,
 }
 
-/// The score: only told, for what lifts a score is a host's own failures.
+/// The score: only reported, for what lifts a score is a host's own failures.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ScoreLine {
     /// The configured threshold, in nats.

@@ -23,8 +23,8 @@ enum Place {
 /// Nobody has decided anything about the innocent host.
 fn unharmed(site: &Site, family: Family) -> Finding {
     let card = site.ground.innocent.link(|links| links.mac("eth0")).unwrap();
-    let accused = site.accused(&[site.ground.office(family, INNOCENT).to_string(), card.to_string()]);
-    unless(accused.is_empty(), || format!("it was accused: {}", accused[0]))
+    let acted_on = site.acted_on(&[site.ground.office(family, INNOCENT).to_string(), card.to_string()]);
+    unless(acted_on.is_empty(), || format!("it was acted on: {}", acted_on[0]))
 }
 
 /// Forged SYNs in a server's name, 20 a second, must neither delay the server's own first contacts (a SYN that is dropped
@@ -185,7 +185,7 @@ fn whoever_takes_an_address_over_gets_its_owner_cut_off_for_no_longer_than_that(
             unless(work(72).is_some(), || {
                 format!(
                     "its own contacts are dropped; it is accused: {:?}",
-                    site.accused(&[server.to_string()]).first()
+                    site.acted_on(&[server.to_string()]).first()
                 )
             })
         })

@@ -255,8 +255,8 @@ fn a_million_forged_sources_on_the_wire_hide_no_worm_harm_nobody_and_stay_within
     }
     site::until("the history has it all", || site.status().store.waiting == 0);
     let acts = Store::open_to_read(&site.directory.path().join("history.db")).unwrap().recent(1_000_000).unwrap();
-    let accused = |act: &ActView| matches!(act.decision, Verdict::Contain | Verdict::Isolate | Verdict::Hold);
-    let innocent: Vec<_> = acts.iter().filter(|act| accused(act) && act.host != Address::from(host)).collect();
+    let acted_on = |act: &ActView| matches!(act.decision, Verdict::Contain | Verdict::Isolate | Verdict::Hold);
+    let innocent: Vec<_> = acts.iter().filter(|act| acted_on(act) && act.host != Address::from(host)).collect();
     eprintln!("{} others contained, isolated or held; {} decisions in the history", innocent.len(), acts.len());
     let in_kernel = site.in_kernel();
     unstopped("the uninvolved client to 445", &uninvolved.end());

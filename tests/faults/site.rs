@@ -157,7 +157,7 @@ impl Site {
     }
 
     /// Everybody who was contained, isolated or held, by nobody's order.
-    pub fn accused(&self) -> Vec<ActView> {
+    pub fn acted_on(&self) -> Vec<ActView> {
         let mut found: Vec<ActView> = self.daemon().ask("/v1/decisions?limit=10000").unwrap();
         found.retain(|act| matches!(act.decision, Verdict::Contain | Verdict::Isolate | Verdict::Hold));
         found

@@ -424,8 +424,8 @@ fn soak(name: &str, seconds: u64, round: Duration, kills: bool) {
     undisturbed("the uninvolved client to 445", &uninvolved);
     undisturbed("the contained host to 80", &clinical);
     let worms: Vec<Address> = soak.contained.keys().map(|host| Address::from(*host)).collect();
-    let accused = |act: &ActView| matches!(act.decision, Verdict::Contain | Verdict::Isolate | Verdict::Hold);
-    let innocent: Vec<_> = acts.iter().filter(|act| accused(act) && !worms.contains(&act.host)).collect();
+    let acted_on = |act: &ActView| matches!(act.decision, Verdict::Contain | Verdict::Isolate | Verdict::Hold);
+    let innocent: Vec<_> = acts.iter().filter(|act| acted_on(act) && !worms.contains(&act.host)).collect();
     assert!(innocent.is_empty(), "{} innocents: {:#?}", innocent.len(), innocent.first());
     assert_eq!(errors, Vec::<String>::new());
     assert!(soak.samples.iter().all(|sample| sample.vitals.resident <= status.memory.bound));

@@ -2,7 +2,7 @@
 //!
 //! A forger can write any source; but a source that lives nowhere behind the interface its packet came in on did not
 //! send it. Each of the kernel's routing tables is asked by itself for the longest prefix (RFC 3704's strict check), and
-//! one that agrees is enough: with policy routing nobody can tell which applies. Knows nothing in a replay.
+//! one that agrees is enough: with policy routing it is unknown which applies. Knows nothing in a replay.
 
 use ipnetwork::IpNetwork;
 
@@ -13,7 +13,7 @@ type Length = (u128, Vec<(u128, Vec<u32>)>);
 
 /// The kernel's unicast routes, as the core must know them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Paths {
+pub struct ReversePaths {
     /// Each table's prefixes, the longest first.
     tables: Vec<(u32, Vec<Length>)>,
     /// The interfaces that packets leave by: for IPv4 (true) or IPv6.
@@ -23,7 +23,7 @@ pub struct Paths {
 /// One route: its table, the network it leads to, the index of the interface it leaves by.
 pub type Route = (u32, IpNetwork, u32);
 
-impl Paths {
+impl ReversePaths {
     /// From all routes, in any order; several to one network (multipath) all count.
     #[must_use]
     pub fn new(routes: &[Route]) -> Self {
@@ -39,7 +39,7 @@ impl Paths {
             .collect();
         sorted.sort_unstable();
         sorted.dedup();
-        let mut paths = Paths::default();
+        let mut paths = ReversePaths::default();
         for (table, host_bits, network, interface) in sorted {
             if paths.tables.last().is_none_or(|(last, _)| *last != table) {
                 paths.tables.push((table, Vec::new()));
@@ -67,7 +67,7 @@ impl Paths {
     /// Whether packets to `address` would leave by `interface`. `None` where that says nothing: a link-local address, or
     /// an interface that no route of that family uses (a bridge's port, a replay).
     #[must_use]
-    pub fn lead(&self, address: Address, interface: u32) -> Option<bool> {
+    pub fn permits(&self, address: Address, interface: u32) -> Option<bool> {
         if address.is_link_local() {
             return None;
         }
@@ -88,14 +88,14 @@ impl Paths {
 mod tests {
     use super::*;
 
-    fn paths(routes: &[(u32, &str, u32)]) -> Paths {
+    fn paths(routes: &[(u32, &str, u32)]) -> ReversePaths {
         let routes: Vec<Route> =
             routes.iter().map(|(table, network, interface)| (*table, network.parse().unwrap(), *interface)).collect();
-        Paths::new(&routes)
+        ReversePaths::new(&routes)
     }
 
-    fn lead(paths: &Paths, address: &str, interface: u32) -> Option<bool> {
-        paths.lead(address.parse().unwrap(), interface)
+    fn lead(paths: &ReversePaths, address: &str, interface: u32) -> Option<bool> {
+        paths.permits(address.parse().unwrap(), interface)
     }
 
     #[test]
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(lead(&paths, "10.77.0.1", 1), Some(false));
         assert_eq!(lead(&paths, "10.0.2.1", 1), Some(false));
         assert_eq!(lead(&paths, "10.0.1.1", 9), None, "a bridge's port");
-        assert_eq!(lead(&Paths::default(), "10.0.1.1", 1), None);
+        assert_eq!(lead(&ReversePaths::default(), "10.0.1.1", 1), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(super) const SMALL: u32 = 512;
 /// A broadcast is taken as a sign of life if its frame is no longer: DHCP, NetBIOS, mDNS are; multicast video is not.
 pub(super) const SMALL_BROADCAST: u32 = 600;
 
-/// Any of these makes a segment tell of the connection itself.
+/// Any of these makes a segment one about the connection itself.
 pub(super) const CONTROL: u8 = Flags::SYN | Flags::FIN | Flags::RST;
 
 /// How SMB messages begin, behind four bytes of NetBIOS or direct TCP header: SMB1, SMB2, compressed, encrypted.
@@ -37,17 +37,17 @@ pub(super) mod dce_rpc {
 
 /// What the core wants to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interest {
+pub struct CapturePolicy {
     lateral: Services,
     inspect: bool,
 }
 
-impl Interest {
+impl CapturePolicy {
     /// The lateral services, and whether SMB and DCE/RPC are looked into. DCE/RPC is known by how it begins, so the
     /// ports that an endpoint mapper gives out need not be.
     #[must_use]
     pub fn new(lateral: &Services, inspect_smb: bool) -> Self {
-        Interest { lateral: lateral.clone(), inspect: inspect_smb }
+        CapturePolicy { lateral: lateral.clone(), inspect: inspect_smb }
     }
 
     /// The lateral services.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Section, days, fits, hours, key, ms, secs};
-use crate::config::notation::Kind::{Count, Ladder, Nats, Networks, Services, Small, Switch, Time, TimeOr, Windows};
+use crate::config::value_kind::Kind::{Count, Ladder, Nats, Networks, Services, Small, Switch, Time, TimeOr, Windows};
 use crate::track::attempts::Attempts;
 use crate::track::hosts::{ANY_WINDOWS, LATERAL_WINDOWS, UDP_WINDOWS};
 use crate::track::windows::Recent;
@@ -37,19 +37,19 @@ pub(super) const NETWORKS: Section = Section {
         ),
         key(
             "reverse_path",
-            Switch(|c| &mut c.detect.reverse_path),
+            Switch(|c| &mut c.detect.check_reverse_path),
             "Believe a bare SYN only from a source that this machine's routes lead back to by the interface it came in \
              on, so that nobody gets hosts of another site contained by forging them. Turn it off where paths are \
              asymmetric by intent: there, evidence against remote hosts would weigh nothing, and be counted as \
              `reverse_path` in the metric of unverified evidence.",
         ),
         key(
-            "ask_first",
-            Switch(|c| &mut c.detect.ask_first),
-            "Before a host on an attached or bridged segment is cut off for what anybody could have sent in its name, ask \
-             the segment who has the address (ARP, neighbour discovery), unless it lately answered. A host that is there \
-             answers within a millisecond; one for which another card answers, or on an attached segment none, was \
-             forged, and is watched only. The questions are the only packets that Firedoor itself ever sends.",
+            "address_probe",
+            Switch(|c| &mut c.detect.address_probe),
+            "Before a host on an attached or bridged link is cut off for what anybody could have sent in its name, probe \
+             the link for who has the address (ARP, neighbour discovery), unless it lately answered. A host that is there \
+             answers within a millisecond; one for which another card answers, or on an attached link none, was \
+             forged, and is watched only. The probes are the only packets that Firedoor itself ever sends.",
         ),
     ],
 };
@@ -147,7 +147,7 @@ pub(super) const DETECT: Section = Section {
         key(
             "dark_learning",
             Time(|c| &mut c.detect.dark_learning, Duration::ZERO..=days(7)),
-            "How long a segment must have been watched before an address that nobody saw there counts as dark.",
+            "How long a subnet must have been watched before an address that nobody saw there counts as dark.",
         ),
         key(
             "start_up_grace",

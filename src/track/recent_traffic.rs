@@ -1,7 +1,7 @@
 //! Who lately sent something to whom, as far as anybody saw.
 //!
-//! Tells a datagram that answers from one that begins, whichever shard saw the other; and a question to the link that
-//! somebody caused, by sending in the name of the address asked for. Four-way sets of 32-bit fingerprints and times,
+//! Distinguishes a datagram that answers from one that begins, whichever shard saw the other, and finds a request to the
+//! link that somebody caused, by sending in the name of the address asked for. Four-way sets of 32-bit fingerprints and times,
 //! without locks; the pair that was quiet for longest is forgotten first. Bounded, and so now and then wrong: an answer
 //! then looks like a beginning. Nobody is acted on for that alone.
 
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::time::Timestamp;
-use crate::track::Keys;
+use crate::track::HashKey;
 use crate::wire::Address;
 
 /// What was sent.
@@ -31,10 +31,10 @@ impl Sent {
 }
 
 /// The tables.
-pub struct Heard {
+pub struct RecentTraffic {
     anything: Box<[Set]>,
     datagrams: Box<[Set]>,
-    keys: Keys,
+    hash_key: HashKey,
 }
 
 const WAYS: usize = 4;
@@ -44,7 +44,7 @@ type Set = [AtomicU64; WAYS];
 
 const FINGERPRINT: u64 = !0xffff_ffff;
 
-impl Heard {
+impl RecentTraffic {
     /// How many sets there are for packets of any kind, which matter less, and for datagrams.
     const SETS: [usize; 2] = [1 << 11, 1 << 13];
 
@@ -53,9 +53,9 @@ impl Heard {
 
     /// Empty tables.
     #[must_use]
-    pub fn new(keys: Keys) -> Self {
+    pub fn new(hash_key: HashKey) -> Self {
         let [anything, datagrams] = Self::SETS.map(|sets| std::iter::repeat_with(Set::default).take(sets).collect());
-        Heard { anything, datagrams, keys }
+        RecentTraffic { anything, datagrams, hash_key }
     }
 
     /// Time in units of 2²⁰ ns (1.05 ms), wrapping after 52 days; never 0.
@@ -64,7 +64,7 @@ impl Heard {
     }
 
     fn set(&self, what: Sent, from: Address, to: Address) -> (&[AtomicU64], u64) {
-        let hash = self.keys.pair(from, to, what.tag());
+        let hash = self.hash_key.pair(from, to, what.tag());
         let sets = match what {
             Sent::Anything | Sent::Forgery => &self.anything,
             Sent::Datagram => &self.datagrams,
@@ -111,33 +111,40 @@ mod tests {
 
     #[test]
     fn a_pair_is_known_by_its_direction_and_for_a_while() {
-        let heard = Heard::new(Keys::new(1));
+        let traffic = RecentTraffic::new(HashKey::new(1));
         let (a, b) = (Address::v4([10, 0, 0, 1]), Address::v4([10, 0, 0, 2]));
         let at = Timestamp::from_secs;
-        heard.note(Sent::Datagram, a, b, at(1000));
+        traffic.note(Sent::Datagram, a, b, at(1000));
         let minute = Duration::from_secs(60);
         assert!(
-            heard.within(Sent::Datagram, a, b, minute, at(1000))
-                && heard.within(Sent::Datagram, a, b, minute, at(1059))
+            traffic.within(Sent::Datagram, a, b, minute, at(1000))
+                && traffic.within(Sent::Datagram, a, b, minute, at(1059))
         );
-        assert!(!heard.within(Sent::Anything, a, b, minute, at(1000)));
-        assert!(!heard.within(Sent::Datagram, b, a, minute, at(1000)));
-        assert!(!heard.within(Sent::Datagram, a, b, minute, at(1062)));
+        assert!(!traffic.within(Sent::Anything, a, b, minute, at(1000)));
+        assert!(!traffic.within(Sent::Datagram, b, a, minute, at(1000)));
+        assert!(!traffic.within(Sent::Datagram, a, b, minute, at(1062)));
         assert!(
-            heard.within(Sent::Datagram, a, b, minute, at(999)) || heard.ago(Sent::Datagram, a, b, at(999)).is_some()
+            traffic.within(Sent::Datagram, a, b, minute, at(999))
+                || traffic.ago(Sent::Datagram, a, b, at(999)).is_some()
         );
     }
 
     #[test]
     fn many_pairs_at_once_mostly_stay_known() {
-        let heard = Heard::new(Keys::new(1));
+        let traffic = RecentTraffic::new(HashKey::new(1));
         let pair = |n: u32| (Address::v4(n.to_be_bytes()), Address::v4([10, 0, 0, 1]));
         let now = Timestamp::from_secs(1);
-        (0..2000).for_each(|n| heard.note(Sent::Datagram, pair(n).0, pair(n).1, now));
+        (0..2000).for_each(|n| traffic.note(Sent::Datagram, pair(n).0, pair(n).1, now));
         let known = (0..2000)
-            .filter(|&n| heard.within(Sent::Datagram, pair(n).0, pair(n).1, Duration::from_secs(1), now))
+            .filter(|&n| traffic.within(Sent::Datagram, pair(n).0, pair(n).1, Duration::from_secs(1), now))
             .count();
         assert!(known > 1990, "{known}");
-        assert!((2000..4000).all(|n| !heard.within(Sent::Datagram, pair(n).0, pair(n).1, Duration::from_secs(1), now)));
+        assert!((2000..4000).all(|n| !traffic.within(
+            Sent::Datagram,
+            pair(n).0,
+            pair(n).1,
+            Duration::from_secs(1),
+            now
+        )));
     }
 }

@@ -5,25 +5,25 @@
 
 use hashbrown::HashTable;
 
-use crate::track::Keys;
-use crate::track::keys::index_bytes;
+use crate::track::HashKey;
+use crate::track::hash_key::index_bytes;
 use crate::wire::Address;
 
 /// What such a map is keyed by.
 pub trait Key: Copy + Eq {
     /// Its keyed hash.
-    fn hash(&self, keys: &Keys) -> u64;
+    fn hash(&self, hash_key: &HashKey) -> u64;
 }
 
 impl Key for (Address, Address) {
-    fn hash(&self, keys: &Keys) -> u64 {
-        keys.pair(self.0, self.1, 0)
+    fn hash(&self, hash_key: &HashKey) -> u64 {
+        hash_key.pair(self.0, self.1, 0)
     }
 }
 
 impl Key for (Address, u16) {
-    fn hash(&self, keys: &Keys) -> u64 {
-        keys.pair(self.0, self.0, u64::from(self.1))
+    fn hash(&self, hash_key: &HashKey) -> u64 {
+        hash_key.pair(self.0, self.0, u64::from(self.1))
     }
 }
 
@@ -36,22 +36,22 @@ struct Entry<K, V> {
 
 /// The map.
 #[derive(Debug)]
-pub struct Clock<K, V> {
+pub struct ClockCache<K, V> {
     capacity: usize,
-    keys: Keys,
+    hash_key: HashKey,
     table: HashTable<u32>,
     entries: Vec<Entry<K, V>>,
     hand: usize,
     evicted: u64,
 }
 
-impl<K: Key, V: Default> Clock<K, V> {
+impl<K: Key, V: Default> ClockCache<K, V> {
     /// At most `capacity` entries (at least one).
     #[must_use]
-    pub fn new(capacity: usize, keys: Keys) -> Self {
-        Clock {
+    pub fn new(capacity: usize, hash_key: HashKey) -> Self {
+        ClockCache {
             capacity: capacity.clamp(1, 1 << 24),
-            keys,
+            hash_key,
             table: HashTable::new(),
             entries: Vec::new(),
             hand: 0,
@@ -91,14 +91,14 @@ impl<K: Key, V: Default> Clock<K, V> {
     /// The value of a key.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<&V> {
-        let index = self.find(key.hash(&self.keys), key)?;
+        let index = self.find(key.hash(&self.hash_key), key)?;
         self.entries.get(index).map(|entry| &entry.value)
     }
 
     /// The value of a key, entered with its default where it is missing; another one gives way where there is no room.
     /// Always `Some`.
     pub fn entry(&mut self, key: K) -> Option<&mut V> {
-        let hash = key.hash(&self.keys);
+        let hash = key.hash(&self.hash_key);
         let index = match self.find(hash, &key) {
             Some(index) => index,
             None => self.enter(hash, key),
@@ -120,8 +120,8 @@ impl<K: Key, V: Default> Clock<K, V> {
             }
             index
         };
-        let Clock { table, entries, keys, .. } = self;
-        let rehash = |index: &u32| entries.get(*index as usize).map_or(0, |entry| entry.key.hash(keys));
+        let ClockCache { table, entries, hash_key, .. } = self;
+        let rehash = |index: &u32| entries.get(*index as usize).map_or(0, |entry| entry.key.hash(hash_key));
         table.insert_unique(hash, u32::try_from(index).unwrap_or_default(), rehash);
         index
     }
@@ -136,7 +136,7 @@ impl<K: Key, V: Default> Clock<K, V> {
             if std::mem::take(&mut entry.used) {
                 continue;
             }
-            let hash = entry.key.hash(&self.keys);
+            let hash = entry.key.hash(&self.hash_key);
             if let Ok(place) = self.table.find_entry(hash, |other| *other as usize == index) {
                 place.remove();
             }
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn what_is_used_stays() {
         let host = Address::v4([10, 0, 0, 1]);
-        let mut map: Clock<(Address, u16), u16> = Clock::new(8, Keys::new(3));
+        let mut map: ClockCache<(Address, u16), u16> = ClockCache::new(8, HashKey::new(3));
         for n in 0..1000 {
             *map.entry((host, n)).unwrap() = n;
             *map.entry((host, 7)).unwrap() = 7;

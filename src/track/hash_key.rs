@@ -5,7 +5,7 @@ use crate::wire::{Address, Mac};
 
 /// A hash key. Live it is random for each start; in a replay it is fixed, so that runs can be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keys {
+pub struct HashKey {
     a: u64,
     b: u64,
 }
@@ -20,12 +20,12 @@ const fn fold(x: u64, y: u64) -> u64 {
     low ^ high
 }
 
-impl Keys {
+impl HashKey {
     /// From a seed; every seed gives a usable key.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         let a = fold(seed ^ GOLDEN, 0xa076_1d64_78bd_642f) | 1;
-        Keys { a, b: fold(a ^ seed.rotate_left(32), 0xe703_7ed1_a0b4_28db) | 1 }
+        HashKey { a, b: fold(a ^ seed.rotate_left(32), 0xe703_7ed1_a0b4_28db) | 1 }
     }
 
     /// Hash of an address.
@@ -88,18 +88,18 @@ mod tests {
 
     #[test]
     fn neighbours_spread_and_order_matters() {
-        let keys = Keys::new(7);
+        let hash_key = HashKey::new(7);
         let mut buckets = [0u32; 64];
         for last in 0..=255u8 {
             for third in 0..16u8 {
-                let hash = keys.address(Address::v4([10, 0, third, last]));
+                let hash = hash_key.address(Address::v4([10, 0, third, last]));
                 buckets[usize::try_from(hash % 64).unwrap()] += 1;
             }
         }
         assert!(buckets.iter().all(|&n| (32..=96).contains(&n)), "{buckets:?}");
         let (a, b) = (Address::v4([10, 0, 0, 1]), Address::v4([10, 0, 0, 2]));
-        assert_ne!(keys.pair(a, b, 0), keys.pair(b, a, 0));
-        assert_ne!(keys.pair(a, b, 0), keys.pair(a, b, 1));
-        assert_ne!(keys.address(a), Keys::new(8).address(a));
+        assert_ne!(hash_key.pair(a, b, 0), hash_key.pair(b, a, 0));
+        assert_ne!(hash_key.pair(a, b, 0), hash_key.pair(a, b, 1));
+        assert_ne!(hash_key.address(a), HashKey::new(8).address(a));
     }
 }

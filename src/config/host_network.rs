@@ -1,4 +1,4 @@
-//! What the machine tells about the network around it: interfaces, own addresses, next hops, DNS and DHCP servers.
+//! What the machine knows of the network around it: interfaces, own addresses, next hops, DNS and DHCP servers.
 //!
 //! Read for advice only, never for a decision: what cannot be read is left out. The parsers take text, so that they
 //! can be tested without a machine.
@@ -30,9 +30,9 @@ pub struct Interface {
     pub addresses: Vec<IpNetwork>,
 }
 
-/// The network around this machine, as far as it can tell.
+/// The network around this machine, as far as it knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Surroundings {
+pub struct HostNetwork {
     /// Its interfaces.
     pub interfaces: Vec<Interface>,
     /// Routers it forwards to.
@@ -43,7 +43,7 @@ pub struct Surroundings {
     pub dhcp: BTreeSet<IpAddr>,
 }
 
-impl Surroundings {
+impl HostNetwork {
     /// Reads those of this machine.
     #[must_use]
     pub fn of_this_machine() -> Self {
@@ -64,7 +64,7 @@ impl Surroundings {
             });
             dhcp.extend(leases.take(64).flat_map(|path| lenders(&text(path))));
         }
-        Surroundings { interfaces: interfaces.collect(), next_hops: next_hops(), dns, dhcp }
+        HostNetwork { interfaces: interfaces.collect(), next_hops: next_hops(), dns, dhcp }
     }
 
     /// This machine's own addresses, loopback and link-local ones aside.
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn this_machine_has_a_loopback() {
-        let here = Surroundings::of_this_machine();
+        let here = HostNetwork::of_this_machine();
         assert!(here.interfaces.iter().any(|interface| interface.loopback), "{here:?}");
         assert!(here.own().all(|ip| !ip.is_loopback()));
     }

@@ -9,11 +9,11 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 
 use super::diagnostic::Problem;
+use super::host_network::HostNetwork;
 use super::model::Config;
-use super::notation::show_network;
 use super::quantity::ShowDuration;
-use super::raw::{Places, suggestion};
-use super::surroundings::Surroundings;
+use super::reader::{Places, suggestion};
+use super::value_kind::show_network;
 use crate::detect::settings::{Networks, Role, Window};
 use crate::respond::Mode;
 use crate::time::Timestamp;
@@ -23,7 +23,7 @@ use crate::wire::Address;
 const BENIGN_LATERAL: u32 = 2;
 /// Most distinct destinations on any port over the same hosts, within so many seconds.
 const BENIGN_ANY: [(u64, u32); 4] = [(600, 131), (60, 70), (10, 59), (1, 24)];
-/// A role that ends this soon is told of.
+/// A role that ends this soon is warned about.
 const SOON: Duration = Duration::from_hours(14 * 24);
 
 /// Collects advice on one configuration.
@@ -45,7 +45,7 @@ pub(super) fn of_the_file(config: &Config, places: &Places, now: Option<Timestam
 }
 
 /// Advice that the machine around gives.
-pub(super) fn of_the_machine(config: &Config, places: &Places, around: &Surroundings) -> Vec<Problem> {
+pub(super) fn of_the_machine(config: &Config, places: &Places, around: &HostNetwork) -> Vec<Problem> {
     let mut advice = Advice { config, places, problems: Vec::new() };
     advice.interfaces(around);
     advice.own_addresses(around);
@@ -54,7 +54,7 @@ pub(super) fn of_the_machine(config: &Config, places: &Places, around: &Surround
 }
 
 /// What `around` has that ought to be in never-contain, with what it is: own addresses, next hops, DNS, DHCP.
-pub(super) fn missing(config: &Config, around: &Surroundings) -> Vec<(IpNetwork, &'static str)> {
+pub(super) fn missing(config: &Config, around: &HostNetwork) -> Vec<(IpNetwork, &'static str)> {
     let mut missing: Vec<(IpNetwork, &str)> = Vec::new();
     let kinds = [
         (around.own().collect::<Vec<_>>(), "this gateway"),
@@ -155,7 +155,7 @@ impl Advice<'_> {
             }
             match (until, now) {
                 (None, _) => {
-                    let help = "write until = 2027-12-31, or the day it will be asked again whether it is needed";
+                    let help = "write until = 2027-12-31, or the day its need will be reviewed";
                     self.advise(&format!("role[{at}]"), format!("role `{name}` never ends"), "exempted for good", help);
                 }
                 (Some(until), Some(now)) if *until <= now => {
@@ -257,7 +257,7 @@ impl Advice<'_> {
         }
     }
 
-    fn interfaces(&mut self, around: &Surroundings) {
+    fn interfaces(&mut self, around: &HostNetwork) {
         let names: Vec<&str> = around.interfaces.iter().map(|interface| interface.name.as_str()).collect();
         for (at, name) in self.config.gateway.interfaces.iter().enumerate() {
             let key = format!("gateway.interfaces[{at}]");
@@ -279,7 +279,7 @@ impl Advice<'_> {
         }
     }
 
-    fn own_addresses(&mut self, around: &Surroundings) {
+    fn own_addresses(&mut self, around: &HostNetwork) {
         let own: Vec<_> = around.own().map(Address::from).collect();
         for (at, decoy) in self.config.detect.decoys.written().iter().enumerate() {
             let one = Networks::new(vec![*decoy]);
@@ -298,7 +298,7 @@ impl Advice<'_> {
         }
     }
 
-    fn neighbours(&mut self, around: &Surroundings) {
+    fn neighbours(&mut self, around: &HostNetwork) {
         let missing = missing(self.config, around);
         let others: Vec<_> = missing.iter().filter(|(_, what)| *what != "this gateway").collect();
         if !others.is_empty() {
