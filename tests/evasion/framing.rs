@@ -184,7 +184,7 @@ fn whoever_takes_an_address_over_gets_its_owner_cut_off_for_no_longer_than_that(
             std::thread::sleep(Duration::from_millis(1_000));
             unless(work(72).is_some(), || {
                 format!(
-                    "its own contacts are dropped; it is accused: {:?}",
+                    "its own contacts are dropped; it is acted on: {:?}",
                     site.acted_on(&[server.to_string()]).first()
                 )
             })
