@@ -22,11 +22,10 @@ use crate::daemon::shard::{Command, Message};
 use crate::detect::{Directive, Event};
 use crate::firewall::{self, Firewall, Plan};
 use crate::observe::explain::NOT_SHUT;
-use crate::observe::host::HeldView;
 use crate::observe::live::Live;
 use crate::observe::order::Request;
 use crate::respond::inquiry::Inquiries;
-use crate::respond::{Block, Decision, Effect, Responder, Verdict};
+use crate::respond::{Block, Decision, Effect, Held, Responder, Verdict};
 use crate::store::StoreHandle;
 use crate::suspect::{Link, Place, Suspect, Who};
 use crate::sys::clock::Clock;
@@ -236,7 +235,7 @@ impl Control {
                 Effect::Enforce(block) => {
                     let orders = self.orders_of(&block);
                     if let Err(error) = self.firewall.act_many(&orders) {
-                        tracing::error!(host = %block.host, verdict = %block.verdict, "the kernel was not told: {error}");
+                        tracing::error!(host = %block.host(), verdict = %block.action, "the kernel was not told: {error}");
                         self.firewall_error = Some(error.to_string());
                     }
                 }
@@ -263,9 +262,8 @@ impl Control {
             return;
         }
         self.held_shown = self.clock.now();
-        let known = self.live.held();
-        let held: Vec<HeldView> = self.responder.held().map(|held| history::in_words(held, &known)).collect();
-        if *known != held {
+        let held: Vec<Held> = self.responder.held().cloned().collect();
+        if *self.live.held() != held {
             if let Some(store) = &self.store {
                 store.set_held(held.clone());
             }
@@ -296,18 +294,18 @@ impl Control {
 
     /// A block as the kernel is given it: place by place.
     fn orders_of(&self, block: &Block) -> Vec<firewall::Order> {
-        let timeout = self.timeout(block.until);
+        let timeout = self.timeout(block.decision.until);
         let order = |place: &Place| firewall::Order {
             place: *place,
-            verdict: block.verdict,
+            action: block.action,
             timeout,
-            ports: block.ports.clone(),
+            ports: block.decision.ports.clone(),
         };
         let may = |place: &&Place| match place.source {
             Who::Address(address) => self.responder.exemption(address).is_none(),
             Who::Card(_) | Who::Network(_) => true,
         };
-        block.places.iter().filter(may).filter(|place| self.firewall.reaches(**place)).map(order).collect()
+        block.decision.places().iter().filter(may).filter(|place| self.firewall.reaches(**place)).map(order).collect()
     }
 
     /// No block on paper: of what the kernel cannot match, the record says that it is not shut, and why.
@@ -315,13 +313,16 @@ impl Control {
         let mut unreachable: Vec<Address> = Vec::new();
         for action in effects {
             match action {
-                Effect::Enforce(block) if !block.places.iter().any(|place| self.firewall.reaches(*place)) => {
-                    unreachable.push(block.host);
+                Effect::Enforce(block)
+                    if !block.decision.places().iter().any(|place| self.firewall.reaches(*place)) =>
+                {
+                    unreachable.push(block.host());
                 }
                 Effect::Record(decision)
                     if unreachable.contains(&decision.host)
                         && matches!(decision.decision, Verdict::Contain | Verdict::Isolate) =>
                 {
+                    let decision = Arc::make_mut(decision);
                     decision.enforced = false;
                     decision.reason.push_str(NOT_SHUT);
                     decision.reason.push_str(
@@ -333,8 +334,8 @@ impl Control {
         }
     }
 
-    fn record(&mut self, decision: &Decision) {
-        let Decision { at, host, decision: verdict, score, destinations, step, enforced, reason, .. } = decision;
+    fn record(&mut self, decision: &Arc<Decision>) {
+        let Decision { at, host, decision: verdict, score, destinations, step, enforced, reason, .. } = &**decision;
         if matches!(verdict, Verdict::Contain | Verdict::Isolate) && decision.grade.is_some() {
             self.live.tallies.enforced(self.clock.now().since(*at));
         }

@@ -9,7 +9,7 @@ use crate::observe::snapshot::{
     BreakerView, DropCause, Drops, FirewallView, FuseView, HiddenView, HostCounts, InterfaceView, MemoryView,
     Occupancy, OverlapView, OverlapsView, Status, StoreView, TunnelView,
 };
-use crate::respond::{By, Case, Mode, Switched, Verdict};
+use crate::respond::{Action, Block, Mode, Switched};
 use crate::store::StoreHandle;
 use crate::suspect::{Link, Place};
 use crate::time::Timestamp;
@@ -21,11 +21,6 @@ const TUNNELS: usize = 16;
 
 /// Addresses shown that are in use on several links.
 const OVERLAPS: usize = 16;
-
-/// Whether an engineer's order, and nothing that the host did, is what a case rests on.
-fn is_ordered(case: &Case) -> bool {
-    case.grade.is_none() && case.by != By::Firedoor
-}
 
 impl Control {
     /// Puts up a fresh picture.
@@ -126,25 +121,25 @@ impl Control {
                 }
             })
             .collect();
-        let count = |verdict: Verdict| {
-            let cases = self.responder.cases().filter(|case| case.verdict == verdict).count();
-            u64::try_from(cases).unwrap_or(u64::MAX)
+        let count = |action: Action| {
+            let blocks = self.responder.blocks().filter(|block| block.action == action).count();
+            u64::try_from(blocks).unwrap_or(u64::MAX)
         };
-        let ordered = |verdict: Verdict| {
-            let cases = self.responder.cases().filter(|case| case.verdict == verdict && is_ordered(case));
-            u64::try_from(cases.count()).unwrap_or(u64::MAX)
+        let ordered = |action: Action| {
+            let blocks = self.responder.blocks().filter(|block| block.action == action && block.decision.is_ordered());
+            u64::try_from(blocks.count()).unwrap_or(u64::MAX)
         };
         let enforce = config.gateway.mode == Mode::Enforce;
-        self.live.adopt(self.responder.cases(), enforce);
+        self.live.adopt(self.responder.blocks(), enforce);
         let surveyed = self.live.board.survey(now, config.detect.decay);
         let shards = self.live.counters.shard_views();
         let hosts = HostCounts {
             tracked: shards.iter().map(|shard| shard.hosts).sum(),
             watched: surveyed.watched,
-            contained: count(Verdict::Contain),
-            isolated: count(Verdict::Isolate),
-            contained_by_order: ordered(Verdict::Contain),
-            isolated_by_order: ordered(Verdict::Isolate),
+            contained: count(Action::Contain),
+            isolated: count(Action::Isolate),
+            contained_by_order: ordered(Action::Contain),
+            isolated_by_order: ordered(Action::Isolate),
             held: u64::try_from(self.responder.held().count()).unwrap_or(u64::MAX),
         };
         let link_name = |link| self.responder.settings().link_name(link);
@@ -199,7 +194,7 @@ impl Control {
                 deletions: self.deletions.clone(),
                 drops: drops.to_vec(),
                 counted: (!enforce)
-                    .then(|| Switched::new(self.responder.cases().map(|case| case.host).collect(), now))
+                    .then(|| Switched::new(self.responder.blocks().map(Block::host).collect(), now))
                     .flatten(),
                 switched: self.responder.switched().filter(|_| enforce).cloned(),
             },

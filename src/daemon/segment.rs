@@ -139,7 +139,7 @@ impl Control {
             zone_hosts: 0,
         };
         let finding = Finding::Elsewhere(owner);
-        if self.record_doubt(&alarm, finding, now) {
+        if self.record_doubt(&alarm, None, finding, now) {
             self.live.tallies.inquired(finding);
         }
     }
@@ -160,7 +160,7 @@ impl Control {
     pub(super) fn inquire(&mut self, event: Event) -> Option<Event> {
         let now = self.clock.now();
         let Some((suspect, host, attachment)) = accused(&event) else { return Some(event) };
-        let settled = self.responder.case_of(suspect).is_some();
+        let settled = self.responder.block_of(suspect).is_some();
         if settled || self.shared.addresses.answered_from(attachment.link(), host, now) == Some(attachment.mac) {
             return Some(event);
         }
@@ -220,18 +220,18 @@ impl Control {
         let reason = if matches!(finding, Finding::Elsewhere(_)) { Unverified::Mac } else { Unverified::NobodyThere };
         self.direct(&Directive::Doubted { suspect, reason });
         if let Event::Alarm(alarm) = event {
-            self.record_doubt(alarm, finding, now);
+            self.record_doubt(alarm, Some(alarm.signal), finding, now);
         }
     }
 
     /// Records why nothing was done about a suspect, unless that was recorded lately; says whether it did.
-    fn record_doubt(&mut self, alarm: &Alarm, finding: Finding, now: Timestamp) -> bool {
+    fn record_doubt(&mut self, alarm: &Alarm, signal: Option<Signal>, finding: Finding, now: Timestamp) -> bool {
         self.doubted.retain(|_, at| now.since(*at) < REPEAT);
         if self.doubted.len() >= MOST_TOLD || self.doubted.contains_key(&alarm.suspect) {
             return false;
         }
         self.doubted.insert(alarm.suspect, now);
-        let record = self.responder.doubted(alarm, words(alarm, finding));
+        let record = self.responder.doubted(alarm, signal, words(alarm, finding));
         self.carry_out(&mut vec![record]);
         true
     }

@@ -3,12 +3,12 @@
 //! The fuse works without the daemon; this only makes it visible who meets it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::daemon::control::Control;
-use crate::evidence::{Attachment, Score};
-use crate::respond::cases::card_of;
-use crate::respond::{By, Decision, Effect, Mode, Verdict};
+use crate::observe::facts::Facts;
+use crate::respond::{Block, Decision, Effect, Mode, Verdict};
 use crate::suspect::{Link, Suspect};
 use crate::time::Timestamp;
 use crate::wire::Address;
@@ -41,38 +41,25 @@ impl Control {
             if self.throttled.len() >= MOST_TOLD {
                 return;
             }
-            let on_it = |case: &crate::respond::Case| [0, place.link.interface].contains(&case.suspect.link.interface);
-            if self.responder.cases_of(host).any(on_it) || self.throttled.contains_key(&key) {
+            let on_it = |block: &Block| [0, place.link.interface].contains(&block.suspect().link.interface);
+            if self.responder.blocks_of(host).any(on_it) || self.throttled.contains_key(&key) {
                 continue;
             }
             self.throttled.insert(key, now);
             let line = line.and_then(|line| line.facts);
             let verb = if enforced { "limits" } else { "would limit" };
+            let facts = line.unwrap_or(Facts { suspect: Suspect::address(Link::default(), host), ..Facts::default() });
+            let reason = format!("the fuse {verb} its first contacts to lateral services ({packets} packets so far)");
             let decision = Decision {
-                at: now,
-                host,
-                decision: Verdict::Throttle,
-                score: line.as_ref().map_or(Score(0), |facts| facts.score),
-                threshold: line.as_ref().map_or(Score(0), |facts| facts.threshold),
-                destinations: line.as_ref().map_or(0, |facts| facts.destinations),
-                grade: None,
-                until: None,
-                step: 0,
+                score: facts.score,
+                threshold: facts.threshold,
+                destinations: facts.destinations,
                 enforced,
-                reason: format!("the fuse {verb} its first contacts to lateral services ({packets} packets so far)"),
-                by: By::Firedoor,
-                suspect: line.as_ref().map_or(Suspect::address(Link::default(), host), |facts| facts.suspect),
-                link: line
-                    .as_ref()
-                    .map_or_else(String::new, |facts| self.responder.settings().link_name(facts.suspect.link)),
-                card: line.as_ref().and_then(|facts| card_of(facts.suspect)),
-                addresses: Vec::new(),
-                ports: Vec::new(),
-                unpardons: Vec::new(),
-                attachment: line.map_or_else(Attachment::default, |facts| facts.attachment),
-                evidence: Vec::new(),
+                link: self.responder.settings().link_name(facts.suspect.link),
+                sender: facts.attachment.mac,
+                ..Decision::without_alarm(now, facts.suspect, host, Verdict::Throttle, reason)
             };
-            self.carry_out(&mut vec![Effect::Record(Box::new(decision))]);
+            self.carry_out(&mut vec![Effect::Record(Arc::new(decision))]);
         }
     }
 }

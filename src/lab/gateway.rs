@@ -13,7 +13,7 @@ use toml::{Table, Value};
 use crate::lab::network::Network;
 use crate::lab::plan::{Plan, Segment};
 use crate::lab::{Error, Result};
-use crate::observe::host::ActView;
+use crate::respond::Decision;
 use crate::respond::Mode;
 use crate::sys::namespace::{self, Namespace};
 
@@ -146,8 +146,8 @@ impl Daemon {
     }
 
     /// Its decisions so far, oldest first.
-    pub fn decisions(&self) -> Result<Vec<ActView>> {
-        let mut decisions: Vec<ActView> = self.ask("/v1/decisions")?;
+    pub fn decisions(&self) -> Result<Vec<Decision>> {
+        let mut decisions: Vec<Decision> = self.ask("/v1/decisions")?;
         decisions.sort_by_key(|decision| decision.at);
         Ok(decisions)
     }

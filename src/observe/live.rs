@@ -11,12 +11,10 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::board::{Board, Standing};
 use super::counters::Counters;
-use super::host::{ActView, Exempted, HeldView};
-
 use super::snapshot::Status;
 use super::tallies::Tallies;
 use crate::config::model::Config;
-use crate::respond::{Case, Decision, Verdict};
+use crate::respond::{Block, Decision, Exempted, Held, Verdict};
 use crate::suspect::Link;
 use crate::time::Timestamp;
 use crate::wire::Address;
@@ -38,9 +36,9 @@ pub struct Live {
     config: ArcSwap<Config>,
     ruleset: ArcSwap<String>,
     exempted: ArcSwap<Vec<Exempted>>,
-    held: ArcSwap<Vec<HeldView>>,
+    held: ArcSwap<Vec<Held>>,
     /// Watches and throttles apart from the rest, so that they cannot push it out.
-    recent: Mutex<[VecDeque<Arc<ActView>>; 2]>,
+    recent: Mutex<[VecDeque<Arc<Decision>>; 2]>,
     /// Whom an engineer's release protects, and until when. As many as the responder remembers.
     pardons: Mutex<HashMap<(Address, Link), Timestamp>>,
 }
@@ -117,32 +115,32 @@ impl Live {
 
     /// The decisions that wait for an engineer.
     #[must_use]
-    pub fn held(&self) -> Arc<Vec<HeldView>> {
+    pub fn held(&self) -> Arc<Vec<Held>> {
         self.held.load_full()
     }
 
     /// After a decision was held, confirmed or dropped: all that wait now.
-    pub fn set_held(&self, held: Vec<HeldView>) {
-        let waits = |host| held.iter().any(|held: &HeldView| held.host == host);
-        for gone in self.held().iter().map(|held| held.host).filter(|host| !waits(*host)) {
+    pub fn set_held(&self, held: Vec<Held>) {
+        let waits = |host| held.iter().any(|held: &Held| held.decision.host == host);
+        for gone in self.held().iter().map(|held| held.decision.host).filter(|host| !waits(*host)) {
             for line in self.board.lines_of(gone) {
                 if line.standing.is_some_and(|standing| standing.verdict == Verdict::Hold) {
                     self.board.stand(gone, line.link, None);
                 }
             }
         }
-        for one in held.iter().filter(|one| self.board.any_standing(one.host).is_none()) {
+        for one in held.iter().filter(|one| self.board.any_standing(one.decision.host).is_none()) {
             // From before the start: no decision of this run has put it there.
-            let (verdict, since) = (Verdict::Hold, one.at);
+            let (verdict, since) = (Verdict::Hold, one.decision.at);
             let standing = Standing { verdict, enforced: false, since, until: None, step: 0 };
-            self.board.stand(one.host, Link::default(), Some(standing));
+            self.board.stand(one.decision.host, Link::default(), Some(standing));
         }
         self.held.store(Arc::new(held));
     }
 
     /// Shows a decision, and keeps it among the recent ones.
-    pub fn record(&self, decision: &Decision) {
-        self.remember(ActView::from(decision));
+    pub fn record(&self, decision: &Arc<Decision>) {
+        self.remember(decision.clone());
         self.show(decision);
     }
 
@@ -158,14 +156,14 @@ impl Live {
         };
         let link = decision.suspect.link;
         let before = self.board.standing(decision.host, link);
-        match (decision.decision, decision.until) {
+        match (decision.decision, decision.pardoned_until) {
             (Verdict::Release, Some(until)) => self.pardon(decision.host, link, until, decision.at),
             (Verdict::Contain | Verdict::Isolate, _) => {
                 let mut pardons = self.pardons();
                 pardons.remove(&(decision.host, link));
-                if !decision.unpardons.is_empty() {
+                if !decision.overrules.is_empty() {
                     // Released under another of its addresses, or before its link was known.
-                    let its = |host: Address| host == decision.host || decision.addresses.contains(&host);
+                    let its = |host: Address| host == decision.host || decision.addresses().contains(&host);
                     let here = |place: Link| place == link || place.interface == 0 || link.interface == 0;
                     pardons.retain(|(host, place), _| !(its(*host) && here(*place)));
                 }
@@ -203,36 +201,38 @@ impl Live {
 
     /// Puts on the board who is acted on without a decision of this run, or of this mode: those found in the kernel or the
     /// history at start. `enforced` says whether the kernel drops what they send.
-    pub fn adopt<'a>(&self, cases: impl Iterator<Item = &'a Case>, enforced: bool) {
-        for case in cases {
+    pub fn adopt<'a>(&self, blocks: impl Iterator<Item = &'a Block>, enforced: bool) {
+        for block in blocks {
+            let verdict = block.action.verdict();
+            let link = block.suspect().link;
             if self
                 .board
-                .standing(case.host, case.suspect.link)
-                .is_none_or(|standing| (standing.verdict, standing.enforced) != (case.verdict, enforced))
+                .standing(block.host(), link)
+                .is_none_or(|standing| (standing.verdict, standing.enforced) != (verdict, enforced))
             {
-                let Case { verdict, since, until, step, .. } = *case;
+                let Decision { at: since, until, step, .. } = *block.decision;
                 let standing = Standing { verdict, enforced, since, until, step };
-                self.board.stand(case.host, case.suspect.link, Some(standing));
+                self.board.stand(block.host(), link, Some(standing));
             }
         }
     }
 
     /// Keeps a decision among the recent ones without counting it: at start, those of an earlier run, oldest first.
-    pub fn remember(&self, act: ActView) {
+    pub fn remember(&self, act: Arc<Decision>) {
         let [notes, acts] = &mut *self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let recent = if matches!(act.decision, Verdict::Watch | Verdict::Throttle) { notes } else { acts };
         if recent.len() >= RECENT {
             recent.pop_front();
         }
-        recent.push_back(Arc::new(act));
+        recent.push_back(act);
     }
 
     /// The recent decisions, latest first, at most `most`; about `host` only, if one is given.
     #[must_use]
-    pub fn recent(&self, host: Option<Address>, most: usize) -> Vec<Arc<ActView>> {
+    pub fn recent(&self, host: Option<Address>, most: usize) -> Vec<Arc<Decision>> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let about = |act: &&Arc<ActView>| host.is_none_or(|host| act.host == host);
-        let mut found: Vec<Arc<ActView>> =
+        let about = |act: &&Arc<Decision>| host.is_none_or(|host| act.host == host);
+        let mut found: Vec<Arc<Decision>> =
             recent.iter().flat_map(|acts| acts.iter().rev().filter(about)).cloned().collect();
         found.sort_by_key(|act| std::cmp::Reverse(act.at));
         found.truncate(most);
@@ -243,43 +243,27 @@ impl Live {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::{Attachment, Score};
-    use crate::respond::By;
+    use crate::evidence::Score;
+    use crate::suspect::Suspect;
 
     fn decision(host: Address, decision: Verdict) -> Decision {
-        Decision {
-            at: Timestamp::from_secs(1_700_000_000),
-            host,
-            decision,
-            score: Score(9900),
-            threshold: Score(9900),
-            destinations: 4,
-            grade: None,
-            until: None,
-            step: 1,
-            enforced: true,
-            reason: String::new(),
-            by: By::Firedoor,
-            attachment: Attachment::default(),
-            suspect: crate::suspect::Suspect::address(Link::default(), host),
-            link: String::new(),
-            card: None,
-            addresses: Vec::new(),
-            ports: Vec::new(),
-            unpardons: Vec::new(),
-            evidence: Vec::new(),
-        }
+        let (at, suspect) = (Timestamp::from_secs(1_700_000_000), Suspect::address(Link::default(), host));
+        let judged = Decision::without_alarm(at, suspect, host, decision, String::new());
+        Decision { score: Score(9900), threshold: Score(9900), destinations: 4, step: 1, enforced: true, ..judged }
     }
 
     #[test]
     fn a_decision_is_counted_remembered_and_shown_on_the_board() {
         let live = Live::new(Arc::new(Config::default()));
         let host: Address = "10.0.0.7".parse().unwrap();
-        live.record(&decision(host, Verdict::Contain));
+        live.record(&Arc::new(decision(host, Verdict::Contain)));
         assert_eq!(live.board.get(host).unwrap().standing.unwrap().verdict, Verdict::Contain);
-        live.record(&decision(host, Verdict::Watch));
+        live.record(&Arc::new(decision(host, Verdict::Watch)));
         assert_eq!(live.board.get(host).unwrap().standing.unwrap().verdict, Verdict::Contain, "a watch undoes nothing");
-        live.record(&Decision { at: Timestamp::from_secs(1_700_000_009), ..decision(host, Verdict::Release) });
+        live.record(&Arc::new(Decision {
+            at: Timestamp::from_secs(1_700_000_009),
+            ..decision(host, Verdict::Release)
+        }));
         assert_eq!(live.board.get(host), None, "a release ends the standing");
         let recent: Vec<Verdict> = live.recent(Some(host), 10).iter().map(|act| act.decision).collect();
         assert_eq!(recent.first(), Some(&Verdict::Release));
@@ -291,33 +275,15 @@ mod tests {
     fn whoever_the_kernel_acts_on_from_an_earlier_run_is_shown() {
         let live = Live::new(Arc::new(Config::default()));
         let host: Address = "10.0.0.7".parse().unwrap();
-        let case = Case {
-            suspect: crate::suspect::Suspect::address(Link::default(), host),
-            link: String::new(),
-            host,
-            addresses: vec![host],
-            ports: Vec::new(),
-            verdict: Verdict::Isolate,
-            since: Timestamp::from_secs(1_700_000_000),
-            until: None,
-            step: 2,
-            active: Timestamp::ZERO,
-            grade: None,
-            by: By::Firedoor,
-            reason: String::new(),
-            attachment: Attachment::default(),
-            score: Score(0),
-            threshold: Score(0),
-            destinations: 0,
-            evidence: Vec::new(),
-        };
-        live.adopt(std::iter::once(&case), true);
+        let decision = Arc::new(Decision { step: 2, ..decision(host, Verdict::Isolate) });
+        let block = Block::new(decision).unwrap();
+        live.adopt(std::iter::once(&block), true);
         assert_eq!(
             live.board.any_standing(host).map(|standing| (standing.verdict, standing.step)),
             Some((Verdict::Isolate, 2))
         );
         assert!(live.recent(None, 1).is_empty(), "it is no decision of this run");
-        live.adopt(std::iter::once(&case), false);
+        live.adopt(std::iter::once(&block), false);
         assert!(!live.board.any_standing(host).unwrap().enforced, "monitor mode lets it pass");
     }
 
@@ -326,22 +292,25 @@ mod tests {
         let live = Live::new(Arc::new(Config::default()));
         let [one, other]: [Address; 2] = ["10.0.0.7", "10.0.0.8"].map(|text| text.parse().unwrap());
         let released = decision(one, Verdict::Release);
-        live.record(&released);
+        live.record(&Arc::new(released.clone()));
         assert_eq!(live.pardoned(one, Link::default()), None, "a release by the ladder pardons nobody");
         let until = released.at + Duration::from_hours(1);
-        live.record(&Decision { until: Some(until), ..released });
-        live.record(&decision(one, Verdict::Watch));
+        live.record(&Arc::new(Decision { pardoned_until: Some(until), ..released }));
+        live.record(&Arc::new(decision(one, Verdict::Watch)));
         assert_eq!(live.pardoned(one, Link::default()), Some(until));
         live.pardon(other, Link::default(), until + Duration::from_hours(1), until);
         assert_eq!(live.pardoned(one, Link::default()), None, "what has run out is forgotten");
-        live.record(&decision(other, Verdict::Contain));
+        live.record(&Arc::new(decision(other, Verdict::Contain)));
         assert_eq!(live.pardoned(other, Link::default()), None);
         // An order about an address that nobody has seen yet ends the pardons that it overrules, on each link.
         let links = [2, 3].map(Link::untagged);
         for link in links {
             live.pardon(one, link, until + Duration::from_hours(1), until);
         }
-        live.record(&Decision { unpardons: vec!["lan 10.0.0.7".to_owned()], ..decision(one, Verdict::Contain) });
+        live.record(&Arc::new(Decision {
+            overrules: vec!["lan 10.0.0.7".to_owned()],
+            ..decision(one, Verdict::Contain)
+        }));
         assert_eq!(links.map(|link| live.pardoned(one, link)), [None, None]);
     }
 
@@ -349,10 +318,10 @@ mod tests {
     fn the_recent_decisions_are_bounded_and_notes_push_out_no_acts() {
         let live = Live::new(Arc::new(Config::default()));
         let [host, other]: [Address; 2] = ["10.0.0.7", "10.0.0.8"].map(|text| text.parse().unwrap());
-        live.record(&decision(other, Verdict::Contain));
+        live.record(&Arc::new(decision(other, Verdict::Contain)));
         for _ in 0..RECENT {
-            live.record(&decision(host, Verdict::Watch));
-            live.record(&decision(host, Verdict::Throttle));
+            live.record(&Arc::new(decision(host, Verdict::Watch)));
+            live.record(&Arc::new(decision(host, Verdict::Throttle)));
         }
         assert_eq!(live.recent(None, usize::MAX).len(), RECENT + 1);
         assert_eq!(live.recent(Some(other), usize::MAX).len(), 1);

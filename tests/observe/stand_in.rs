@@ -11,14 +11,15 @@ use firedoor::evidence::{Attachment, Detail, Evidence, Grade, Score, Signal};
 use firedoor::observe::api::{self, socket};
 use firedoor::observe::counters::{Outcome, Table};
 use firedoor::observe::facts::Facts;
-use firedoor::observe::host::{Class, Exempted, HeldView, WindowFill};
+use firedoor::observe::host::{Class, WindowFill};
 use firedoor::observe::order::{Done, Request};
 use firedoor::observe::snapshot::{
     BlindView, Blindness, BreakerView, ConfigView, Drift, DropCause, Drops, FirewallView, FuseView, HiddenView,
     HostCounts, InterfaceView, Occupancy, OverlapView, OverlapsView, Repairs, Status, StoreView, TunnelView,
 };
 use firedoor::observe::{Live, Metrics, Order, Refusal, exporter};
-use firedoor::respond::{By, Decision, Mode, Refused, Verdict};
+use firedoor::respond::{Action, Decision, EvidenceRecord, Exempted, Held, Mode, Refused, Verdict};
+use firedoor::suspect::{Link, Suspect};
 use firedoor::time::Timestamp;
 use firedoor::wire::smb::Dialect;
 use firedoor::wire::{Address, Mac};
@@ -156,42 +157,26 @@ pub fn outbreak(live: &Live) {
     live.board.try_publish(address(201), Facts { exposed_by: Some(address(7)), ..facts(now, 1100, 201) });
     live.board.speaks(address(8), true, Dialect::NtLm012, false, false);
     live.board.speaks(address(8), false, Dialect::Smb311, true, false);
-    let decision = |host, decision, enforced, reason: &str| Decision {
-        at: now,
-        host,
-        decision,
-        score: Score(10_100),
-        threshold: Score(9900),
-        destinations: 4,
-        grade: Some(Grade::Scan),
-        until: (decision == Verdict::Contain).then_some(now + Duration::from_secs(600)),
-        step: u8::from(enforced),
-        enforced,
-        reason: reason.to_owned(),
-        by: By::Firedoor,
-        suspect: firedoor::suspect::Suspect::address(firedoor::suspect::Link::default(), host),
-        link: String::new(),
-        card: None,
-        addresses: Vec::new(),
-        ports: Vec::new(),
-        unpardons: Vec::new(),
-        attachment: Attachment::default(),
-        evidence: vec![evidence(now, 40)],
+    let decision = |host, decision, enforced, reason: &str| {
+        let suspect = Suspect::address(Link::default(), host);
+        Arc::new(Decision {
+            score: Score(10_100),
+            threshold: Score(9900),
+            destinations: 4,
+            grade: Some(Grade::Scan),
+            signal: Some(Signal::Dark),
+            until: (decision == Verdict::Contain).then_some(now + Duration::from_secs(600)),
+            step: u8::from(enforced),
+            enforced,
+            evidence: vec![EvidenceRecord::from(&evidence(now, 40))],
+            ..Decision::without_alarm(now, suspect, host, decision, reason.to_owned())
+        })
     };
     live.record(&decision(address(8), Verdict::Watch, false, "half way to an alarm: dark"));
     live.record(&decision(address(7), Verdict::Contain, true, "spreads like a worm: dark"));
-    live.record(&decision(address(9), Verdict::Hold, false, "would contain: dark; held, because the breaker tripped"));
-    live.set_held(vec![HeldView {
-        id: 3,
-        at: now,
-        host: address(9),
-        would: Verdict::Contain,
-        grade: Grade::Scan,
-        score: Score(9900),
-        destinations: 3,
-        reason: "would contain: dark".to_owned(),
-        evidence: Vec::new(),
-    }]);
+    let hold = decision(address(9), Verdict::Hold, false, "would contain: dark; held, because the breaker tripped");
+    live.record(&hold);
+    live.set_held(vec![Held { id: 3, action: Action::Contain, decision: hold }]);
     live.set_exempted(vec![Exempted {
         network: "10.0.0.250/32".parse().unwrap(),
         by: "ana".to_owned(),
