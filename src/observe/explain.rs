@@ -487,10 +487,8 @@ mod tests {
         let host: Address = "10.0.3.3".parse().unwrap();
         let standing = Standing { verdict: Verdict::Contain, enforced: false, since: NOW, until: None, step: 1 };
         live.board.stand(host, Link::default(), Some(standing));
-        let text = format!(
-            r#"{{"at":"{NOW}","host":"{host}","decision":"contain","score":9.9,"threshold":9.9,"destinations":3,"step":1,"enforced":false,"reason":"dark{NOT_SHUT}behind two tags","by":"firedoor","evidence":[]}}"#
-        );
-        live.remember(serde_json::from_str(&text).unwrap());
+        let (suspect, reason) = (Suspect::address(Link::default(), host), format!("dark{NOT_SHUT}behind two tags"));
+        live.remember(Arc::new(Decision::without_alarm(NOW, suspect, host, Verdict::Contain, reason)));
         let answer = why(host, &live);
         assert!(answer.summary.ends_with("but it is not shut: behind two tags."), "{}", answer.summary);
         assert!(answer.host.unwrap().shut.is_empty());
