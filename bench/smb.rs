@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use etherparse::PacketBuilder;
 use firedoor::detect::smb::Inspector;
 use firedoor::time::Timestamp;
-use firedoor::track::Keys;
+use firedoor::track::HashKey;
 use firedoor::wire::decode;
 use firedoor::wire::frame::{LinkKind, Meta, Packet};
 
@@ -173,7 +173,7 @@ fn main() {
     if let Some((case, name)) = counted {
         let all = all();
         let traffic = all.iter().find(|traffic| traffic.name == name).unwrap();
-        run(case, traffic, &mut Inspector::new(16_384, Keys::new(1)));
+        run(case, traffic, &mut Inspector::new(16_384, HashKey::new(1)));
         println!("{} packets", traffic.frames.len());
         return;
     }
@@ -182,7 +182,7 @@ fn main() {
         let mut best = [f64::MAX; 2];
         for _ in 0..ROUNDS {
             for (case, best) in ["decode", "inspect"].into_iter().zip(&mut best) {
-                let mut inspector = Inspector::new(16_384, Keys::new(1));
+                let mut inspector = Inspector::new(16_384, HashKey::new(1));
                 let start = Instant::now();
                 run(case, &traffic, &mut inspector);
                 *best = best.min(start.elapsed().as_secs_f64());

@@ -122,11 +122,11 @@ signals! {
     SmbGhost = "smb.smbghost", Exploit;
     /// An administrative share plus a remote-execution call on a new peer.
     RemoteExecution = "lateral.remote_execution", Scan;
-    /// A packet that opened nothing told who is there: a new peer refused what no handshake preceded.
+    /// A packet that opened nothing showed who is there: a new peer refused what no handshake preceded.
     Probe = "probe.liveness", Scan;
     /// A fragment made to hide a transport header: tiny, or overlapping it (RFC 1858, RFC 3128).
     FragmentEvasion = "fragment.evasion", Scan;
-    /// A host begins to use a tunnel, or several hosts in one spread: what runs inside cannot be told apart at the door.
+    /// A host begins to use a tunnel, or several hosts in one spread: what runs inside cannot be distinguished at the door.
     Tunnel = "tunnel.begun", Scan;
 }
 

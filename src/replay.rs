@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::capture::{Interest, fanout};
+use crate::capture::{CapturePolicy, fanout};
 use crate::detect::{self, Counters, Detector, Event};
 use crate::respond::{self, Decision, Effect, Responder, Verdict};
 use crate::suspect::{Suspect, Who};
 use crate::time::Timestamp;
-use crate::track::{Keys, Shared};
+use crate::track::{HashKey, Shared};
 use crate::wire::frame::Direction;
 use crate::wire::{Address, Frame};
 
@@ -26,7 +26,7 @@ pub struct Lockstep {
     shared: Arc<Shared>,
     settings: Arc<detect::Settings>,
     /// What a live daemon's kernel would let through; the rest is counted and let go.
-    interest: Interest,
+    policy: CapturePolicy,
     next_expiry: Option<Timestamp>,
     events: Vec<Event>,
     effects: Vec<Effect>,
@@ -96,19 +96,20 @@ impl Lockstep {
     /// With `shards` detectors and a fixed hash key, so that runs can be compared.
     #[must_use]
     pub fn new(detect: detect::Settings, respond: respond::Settings, shards: usize) -> Self {
-        let keys = Keys::new(0);
+        let hash_key = HashKey::new(0);
         let shards = shards.max(1);
-        let shared = Arc::new(Shared::new(detect.capacities.addresses, detect.contact_memory, keys));
-        let interest = Interest::new(&detect.lateral, detect.inspect_smb);
+        let shared = Arc::new(Shared::new(detect.capacities.addresses, detect.contact_memory, hash_key));
+        let policy = CapturePolicy::new(&detect.lateral, detect.inspect_smb);
         let settings = Arc::new(detect);
-        let detectors = (0..shards).map(|_| Detector::new(settings.clone(), shared.clone(), shards, keys)).collect();
+        let detectors =
+            (0..shards).map(|_| Detector::new(settings.clone(), shared.clone(), shards, hash_key)).collect();
         Lockstep {
             detectors,
             responder: Responder::new(respond.clone()),
             respond,
             shared,
             settings,
-            interest,
+            policy,
             next_expiry: None,
             events: Vec::new(),
             effects: Vec::new(),
@@ -139,7 +140,7 @@ impl Lockstep {
         frame.meta.at = frame.meta.at.max(self.now);
         self.advance(frame.meta.at);
         self.frames += 1;
-        if !self.interest.takes(&frame) {
+        if !self.policy.takes(&frame) {
             return;
         }
         let shards = self.detectors.len();

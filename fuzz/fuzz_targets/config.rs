@@ -2,7 +2,7 @@
 //! back as the same configuration.
 #![no_main]
 
-use firedoor::config::{self, File, Surroundings, reference};
+use firedoor::config::{self, File, HostNetwork, reference};
 use firedoor::time::Timestamp;
 use libfuzzer_sys::fuzz_target;
 
@@ -10,7 +10,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match File::parse(text, "fuzz.toml") {
         Ok(file) => {
-            let around = Surroundings::default();
+            let around = HostNetwork::default();
             let warnings = file.warnings(Some(Timestamp::from_secs(1_800_000_000)), Some(&around));
             let _ = (warnings.render(true), warnings.reports(), file.proposal(&around));
             let (again, _) = config::parse(&reference::written(&file.config), "written.toml").expect("written");

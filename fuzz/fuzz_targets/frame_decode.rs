@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use firedoor::capture::{Interest, busy, fanout};
+use firedoor::capture::{CapturePolicy, busy, fanout};
 use firedoor::detect::settings::Services;
 use firedoor::wire::frame::{LinkKind, Meta, Packet, Transport};
 use firedoor::wire::{FrameCounts, decode};
@@ -19,8 +19,8 @@ const LINKS: [LinkKind; 6] = [
     LinkKind::LinuxSll2,
 ];
 
-static INTEREST: LazyLock<Interest> =
-    LazyLock::new(|| Interest::new(&Services::new(&[(Transport::Tcp, 445), (Transport::Udp, 1434)]), true));
+static POLICY: LazyLock<CapturePolicy> =
+    LazyLock::new(|| CapturePolicy::new(&Services::new(&[(Transport::Tcp, 445), (Transport::Udp, 1434)]), true));
 
 fuzz_target!(|bytes: &[u8]| {
     let Some(([which, length], frame)) = bytes.split_first_chunk::<2>() else { return };
@@ -38,8 +38,8 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(frame) = decoded else { return };
     assert_ne!(frame.meta.vlan, Some(0));
     assert!(frame.meta.inner_vlan.is_none() || frame.meta.vlan.is_some());
-    let _ = INTEREST.takes(&frame);
-    assert!(fanout::shard_of(&frame, INTEREST.lateral(), 4) < 4);
+    let _ = POLICY.takes(&frame);
+    assert!(fanout::shard_of(&frame, POLICY.lateral(), 4) < 4);
     match frame.packet {
         Packet::Tcp(segment) => assert!(segment.payload.len() <= segment.payload_length as usize),
         Packet::Udp(_) => assert!(busy::bucket(&frame).is_some_and(|bucket| usize::from(bucket) < busy::BUCKETS)),

@@ -7,7 +7,7 @@
 
 use firedoor::detect::smb::Inspector;
 use firedoor::time::Timestamp;
-use firedoor::track::Keys;
+use firedoor::track::HashKey;
 use firedoor::track::follower::{Fed, Follower, HEAD, Piece, Reader, Side, Step};
 use firedoor::wire::Address;
 use firedoor::wire::frame::{Flags, Segment};
@@ -88,7 +88,7 @@ fuzz_target!(|bytes: &[u8]| {
     let (cuts, stream) = records.split_at(records.len().min(8));
     assert_eq!(read(stream, cuts), read(stream, &[]));
 
-    let mut inspector = Inspector::new(CAPACITY, Keys::new(1));
+    let mut inspector = Inspector::new(CAPACITY, HashKey::new(1));
     let mut at = Timestamp::from_secs(1000);
     let mut next = [[5000_u32, 9000]; CLIENTS as usize];
     let mut rest = records;

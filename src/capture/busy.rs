@@ -12,7 +12,7 @@
 
 use super::bpf::assembler::{Assembler, If, Op, Size};
 use super::bpf::walk::{self, cell};
-use super::interest::CONTROL;
+use super::capture_policy::CONTROL;
 use crate::wire::decode::tunnel::port;
 use crate::wire::frame::{Flags, LinkKind, Meta, Packet};
 use crate::wire::{Address, Frame, decode};

@@ -2,12 +2,12 @@
 //!
 //! That host, the suspect, is the source of an attempt (SYN, any other segment without ACK that is no RST, ARP request,
 //! solicitation, echo request, datagram, fragment, closed tunnel) and the destination of an answer to one (SYN-ACK, RST,
-//! ARP reply, advertisement, echo reply; of an ICMP error the source of the packet it embeds). For other segments and datagrams the port tells: who talks to a lateral service, or
-//! to SMB, is the client; where no port does, DCE/RPC tells by its packet type which side speaks. A hash over addresses and ports, as kernels offer it, would split a scanner's state over all shards.
+//! ARP reply, advertisement, echo reply; of an ICMP error the source of the packet it embeds). For other segments and datagrams the port decides: who talks to a lateral service, or
+//! to SMB, is the client; where no port does, DCE/RPC's packet type shows which side speaks. A hash over addresses and ports, as kernels offer it, would split a scanner's state over all shards.
 
 use super::bpf::assembler::{Assembler, If, Label, Op, Size};
 use super::bpf::walk::{self, Exits, Start, cell};
-use super::interest::{INSPECTED, Interest, dce_rpc, ports, rpc_type};
+use super::capture_policy::{CapturePolicy, INSPECTED, dce_rpc, ports, rpc_type};
 use crate::detect::settings::Services;
 use crate::sys::packet::Instruction;
 use crate::wire::frame::{Flags, Packet, Transport};
@@ -19,7 +19,7 @@ const SPREAD: u32 = 0x9e37_79b1;
 /// The program for a fan-out group: its result modulo the group's size is the shard. Frames of no interest, and those
 /// whose headers nest too deeply, go anywhere.
 #[must_use]
-pub fn program(interest: &Interest) -> Vec<Instruction> {
+pub fn program(policy: &CapturePolicy) -> Vec<Instruction> {
     let mut to = Assembler::default();
     let to = &mut to;
     let (source, destination, anywhere) = (to.label(), to.label(), to.label());
@@ -52,7 +52,7 @@ pub fn program(interest: &Interest) -> Vec<Instruction> {
     to.place(answer);
     to.branch(If::AnyBit, u32::from(Flags::SYN | Flags::RST), destination);
     to.place(ported);
-    let mut services = ports(interest.lateral(), Transport::Tcp);
+    let mut services = ports(policy.lateral(), Transport::Tcp);
     services.extend(INSPECTED.map(u32::from));
     services.sort_unstable();
     services.dedup();
@@ -72,7 +72,7 @@ pub fn program(interest: &Interest) -> Vec<Instruction> {
 
     to.place(exits.inner_udp);
     to.place(exits.udp);
-    by_port(to, &ports(interest.lateral(), Transport::Udp), source, destination);
+    by_port(to, &ports(policy.lateral(), Transport::Udp), source, destination);
     to.goto(source);
 
     let embedded = to.label();

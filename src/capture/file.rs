@@ -168,7 +168,7 @@ impl FileSource {
         }))
     }
 
-    /// What should be told about the file; complete after [`Read::End`].
+    /// What an engineer should know about the file; complete after [`Read::End`].
     #[must_use]
     pub fn notices(&self) -> Vec<Notice> {
         let mut notices = match &self.format {

@@ -3,7 +3,7 @@
 use super::bpf::assembler::{Ancillary, Assembler, If, Label, Op, Size};
 use super::bpf::walk::{self, Exits, OUTGOING, Start, cell};
 use super::busy::{self, Busy};
-use super::interest::{CONTROL, Interest, SMALL, SMALL_BROADCAST, SMB, dce_rpc};
+use super::capture_policy::{CONTROL, CapturePolicy, SMALL, SMALL_BROADCAST, SMB, dce_rpc};
 use crate::sys::packet::Instruction;
 use crate::wire::frame::{Direction, Flags, Opaque};
 
@@ -17,19 +17,19 @@ const SMALL_TUNNEL: u32 = 256;
 const LONGEST: usize = 4096;
 
 /// The filter for a socket that hears all interfaces: only frames on those of these indices, and of them only what
-/// `interest` takes; with `only`, of one direction.
+/// `policy` takes; with `only`, of one direction.
 ///
 /// Returns the length to copy, 0 for none. Two kinds are sampled: datagrams and bare acknowledgements in `busy` buckets, one in [`busy::ONE_IN`],
 /// and tunnels whose inside cannot be read, one in [`Opaque::ONE_IN`]. Frames whose headers nest too deeply to follow
 /// pass, for user space to judge. A frame that is cut within what the program reads does not (the kernel ends it with 0).
 #[must_use]
-pub fn program(interest: &Interest, interfaces: &[u32], only: Option<Direction>, busy: &Busy) -> Vec<Instruction> {
-    let program = assemble(interest, interfaces, only, busy);
+pub fn program(policy: &CapturePolicy, interfaces: &[u32], only: Option<Direction>, busy: &Busy) -> Vec<Instruction> {
+    let program = assemble(policy, interfaces, only, busy);
     // Lists of ports can be so long that they leave no room: then busy flows are copied whole.
-    if program.len() <= LONGEST { program } else { assemble(interest, interfaces, only, &Busy::default()) }
+    if program.len() <= LONGEST { program } else { assemble(policy, interfaces, only, &Busy::default()) }
 }
 
-fn assemble(interest: &Interest, interfaces: &[u32], only: Option<Direction>, busy: &Busy) -> Vec<Instruction> {
+fn assemble(policy: &CapturePolicy, interfaces: &[u32], only: Option<Direction>, busy: &Busy) -> Vec<Instruction> {
     let mut to = Assembler::default();
     let (pass, drop, here) = (to.label(), to.label(), to.label());
     let mut interfaces = interfaces.to_vec();
@@ -72,8 +72,8 @@ fn assemble(interest: &Interest, interfaces: &[u32], only: Option<Direction>, bu
     to.goto(drop);
     to.place(exits.tcp);
     let flow = to.label();
-    tcp(&mut to, interest, flow, pass, drop);
-    udp(&mut to, exits, interest, flow, pass, drop);
+    tcp(&mut to, policy, flow, pass, drop);
+    udp(&mut to, exits, policy, flow, pass, drop);
     to.place(flow);
     sampled(&mut to, busy, pass, drop);
     to.place(exits.icmp);
@@ -91,7 +91,7 @@ fn assemble(interest: &Interest, interfaces: &[u32], only: Option<Direction>, bu
 }
 
 /// `flow` is for what is sampled where its flow is busy, with the transport header's place in its cell.
-fn tcp(to: &mut Assembler, interest: &Interest, flow: Label, pass: Label, drop: Label) {
+fn tcp(to: &mut Assembler, policy: &CapturePolicy, flow: Label, pass: Label, drop: Label) {
     let (control, inspected, small, rpc) = (to.label(), to.label(), to.label(), to.label());
     let (acknowledged, bare) = (to.label(), to.label());
     to.load(Size::Byte, 13);
@@ -111,13 +111,13 @@ fn tcp(to: &mut Assembler, interest: &Interest, flow: Label, pass: Label, drop: 
     // Below zero: the header claims more than the packet.
     to.branch(If::AnyBit, 0x8000_0000, drop);
     to.load(Size::Half, 0);
-    to.one_of(&interest.inspected_tcp(), inspected);
+    to.one_of(&policy.inspected_tcp(), inspected);
     to.load(Size::Half, 2);
-    to.one_of(&interest.inspected_tcp(), inspected);
+    to.one_of(&policy.inspected_tcp(), inspected);
     // Nothing at all may be the end of a handshake, which shows that the client is where it says.
     to.place(bare);
     to.load(Size::Half, 2);
-    to.one_of(&interest.lateral_tcp(), small);
+    to.one_of(&policy.lateral_tcp(), small);
     to.goto(rpc);
     to.place(small);
     to.load_cell(cell::PAYLOAD);
@@ -139,7 +139,7 @@ fn tcp(to: &mut Assembler, interest: &Interest, flow: Label, pass: Label, drop: 
     to.load_x_cell(cell::TRANSPORT);
 
     to.place(rpc);
-    if interest.inspects() {
+    if policy.inspects() {
         let (long, kind) = (to.label(), to.label());
         to.load_cell(cell::PAYLOAD);
         to.branch(If::AtLeast, dce_rpc::LENGTH, long);
@@ -165,10 +165,10 @@ fn tcp(to: &mut Assembler, interest: &Interest, flow: Label, pass: Label, drop: 
     to.goto(drop);
 }
 
-fn udp(to: &mut Assembler, exits: Exits, interest: &Interest, flow: Label, pass: Label, drop: Label) {
+fn udp(to: &mut Assembler, exits: Exits, policy: &CapturePolicy, flow: Label, pass: Label, drop: Label) {
     /// Whether a tunnel stands around the datagram, so that the frame's addresses are another's.
     const INNER: u32 = cell::FREE + 5;
-    let ports = interest.lateral_udp();
+    let ports = policy.lateral_udp();
     let (many, six, ethernet, both) = (to.label(), to.label(), to.label(), to.label());
     to.place(exits.inner_udp);
     to.load_constant(1);

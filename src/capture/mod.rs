@@ -4,7 +4,7 @@
 //! their link layer is laid out. Decoding is `wire`'s business.
 //!
 //! Two programs run in the kernel, in classic BPF: [`filter`] keeps bulk data there, [`fanout`] brings everything about
-//! one suspect to one shard. Both have a twin that judges a decoded frame: [`Interest::takes`], to be asked of every
+//! one suspect to one shard. Both have a twin that judges a decoded frame: [`CapturePolicy::takes`], to be asked of every
 //! frame, live or from a file, so that a replay sees what a live daemon sees; and [`fanout::shard_of`], by which a
 //! replay splits a capture among shards as the kernel would. The filter may pass more than its twin takes (headers
 //! nested too deeply for it to follow), and less in two cases alone, of which it passes a sample: [`busy`] UDP flows,
@@ -12,11 +12,11 @@
 
 mod bpf;
 pub mod busy;
+mod capture_policy;
 mod error;
 pub mod fanout;
 pub mod file;
 pub mod filter;
-mod interest;
 pub mod pnet;
 pub mod renamed;
 mod ring;
@@ -25,9 +25,9 @@ mod statistics;
 use std::time::Duration;
 
 pub use self::pnet::Pnet;
+pub use capture_policy::CapturePolicy;
 pub use error::CaptureError;
 pub use file::FileSource;
-pub use interest::Interest;
 pub use ring::Ring;
 pub use statistics::{InterfaceStatistics, Statistics};
 
@@ -63,11 +63,11 @@ pub trait Source: Send {
         0
     }
 
-    /// Changes what is of interest: a live source tells the kernel. A file hands over everything, whatever is said here.
+    /// Changes the policy: a live source gives it to the kernel. A file hands over everything, whatever is said here.
     ///
     /// # Errors
     /// The kernel refuses; what was of interest before still is.
-    fn set_interest(&mut self, _interest: &Interest) -> Result<(), CaptureError> {
+    fn set_policy(&mut self, _interest: &CapturePolicy) -> Result<(), CaptureError> {
         Ok(())
     }
 }

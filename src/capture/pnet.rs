@@ -1,6 +1,6 @@
 //! Live frames through pnet's datalink channels: for kernels and machines on which the ring does not work.
 //!
-//! Two channels an interface, one for each direction, because pnet does not tell which way a frame went; each reads
+//! Two channels an interface, one for each direction, because pnet does not show which way a frame went; each reads
 //! from a socket prepared here, with the filter attached and nothing promiscuous about it. One shard only.
 //!
 //! What the ring knows and pnet does not pass on: the kernel's time of a frame (it gets the time at which it is read),
@@ -15,7 +15,7 @@ use ::pnet::datalink::{self, Channel, ChannelType, DataLinkReceiver};
 
 use super::ring::{link_kind, none_to_watch};
 use crate::capture::busy::{Busy, Meter};
-use crate::capture::{CaptureError, Interest, InterfaceStatistics, Read, Source, Statistics, filter, renamed};
+use crate::capture::{CaptureError, CapturePolicy, InterfaceStatistics, Read, Source, Statistics, filter, renamed};
 use crate::config::model::Config;
 use crate::sys::clock::Clock;
 use crate::sys::packet::{self, Interface, Socket};
@@ -48,7 +48,7 @@ struct Watched {
 /// All protected interfaces through pnet.
 pub struct Pnet {
     clock: Clock,
-    interest: Interest,
+    policy: CapturePolicy,
     meter: Meter,
     watched: Vec<Watched>,
     /// For asking about interfaces; hears nothing itself.
@@ -74,7 +74,7 @@ impl Pnet {
     pub fn open(config: &Config, clock: Clock) -> Result<Self, CaptureError> {
         let mut source = Pnet {
             clock,
-            interest: Interest::new(&config.detect.lateral, config.detect.inspect_smb),
+            policy: CapturePolicy::new(&config.detect.lateral, config.detect.inspect_smb),
             meter: Meter::default(),
             watched: config.gateway.interfaces.iter().map(|name| Watched::new(name)).collect(),
             asker: Socket::open().map_err(CaptureError::socket("open a packet socket"))?,
@@ -99,10 +99,10 @@ impl Pnet {
             let InterfaceStatistics { name, index, .. } = &watched.statistics;
             let look = renamed::look(&self.asker, name, *index, &names);
             let look = look.map_err(|source| CaptureError::Interface { name: name.clone(), source })?;
-            watched.found(look.now, &self.interest, self.meter.busy(), self.buffer)?;
+            watched.found(look.now, &self.policy, self.meter.busy(), self.buffer)?;
             if let Some((name, found)) = look.former {
                 let mut former = Watched { former: true, ..Watched::new(&name) };
-                former.found(Some(found), &self.interest, self.meter.busy(), self.buffer)?;
+                former.found(Some(found), &self.policy, self.meter.busy(), self.buffer)?;
                 renamed.push(former);
             }
         }
@@ -115,7 +115,7 @@ impl Pnet {
         for watched in &self.watched {
             for ear in &watched.ears {
                 let index = watched.statistics.index;
-                let program = filter::program(&self.interest, &[index], Some(ear.direction), self.meter.busy());
+                let program = filter::program(&self.policy, &[index], Some(ear.direction), self.meter.busy());
                 let attached = ear.socket.attach_filter(&program);
                 attached.map_err(CaptureError::socket("attach the capture filter"))?;
             }
@@ -133,7 +133,7 @@ impl Watched {
     fn found(
         &mut self,
         found: Option<Interface>,
-        interest: &Interest,
+        policy: &CapturePolicy,
         busy: &Busy,
         buffer: usize,
     ) -> Result<(), CaptureError> {
@@ -155,7 +155,7 @@ impl Watched {
         let Some(Interface { index, up: true, .. }) = found else { return Ok(()) };
         if self.ears.is_empty() {
             let ears =
-                [Direction::In, Direction::Out].map(|direction| Ear::open(index, direction, interest, busy, buffer));
+                [Direction::In, Direction::Out].map(|direction| Ear::open(index, direction, policy, busy, buffer));
             match ears.into_iter().collect() {
                 Ok(ears) => self.ears = ears,
                 Err(error) if gone(&error) => {}
@@ -166,16 +166,16 @@ impl Watched {
     }
 }
 
-/// Gone or down again since it was looked at: the next look will tell.
+/// Gone or down again since it was looked at: the next look decides.
 fn gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
         || matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENXIO | libc::ENETDOWN))
 }
 
 impl Ear {
-    fn open(index: u32, direction: Direction, interest: &Interest, busy: &Busy, buffer: usize) -> io::Result<Self> {
+    fn open(index: u32, direction: Direction, policy: &CapturePolicy, busy: &Busy, buffer: usize) -> io::Result<Self> {
         let socket = Socket::open()?;
-        socket.attach_filter(&filter::program(interest, &[index], Some(direction), busy))?;
+        socket.attach_filter(&filter::program(policy, &[index], Some(direction), busy))?;
         socket.set_receive_buffer(buffer)?;
         let interfaces = datalink::interfaces();
         let interface = interfaces.iter().find(|interface| interface.index == index).ok_or(io::ErrorKind::NotFound)?;
@@ -255,8 +255,8 @@ impl Source for Pnet {
         Statistics { interfaces: self.watched.iter().map(|watched| watched.statistics.clone()).collect() }
     }
 
-    fn set_interest(&mut self, interest: &Interest) -> Result<(), CaptureError> {
-        self.interest = interest.clone();
+    fn set_policy(&mut self, policy: &CapturePolicy) -> Result<(), CaptureError> {
+        self.policy = policy.clone();
         self.attach()
     }
 }

@@ -12,7 +12,9 @@
 use std::time::Duration;
 
 use crate::capture::busy::Meter;
-use crate::capture::{CaptureError, Interest, InterfaceStatistics, Read, Source, Statistics, fanout, filter, renamed};
+use crate::capture::{
+    CaptureError, CapturePolicy, InterfaceStatistics, Read, Source, Statistics, fanout, filter, renamed,
+};
 use crate::config::model::Config;
 use crate::sys::clock::{Clock, Stamper};
 use crate::sys::packet::{self, Geometry, Instruction, Interface, Socket};
@@ -53,7 +55,7 @@ pub struct Ring {
     blocks: packet::Ring,
     stamper: Stamper,
     clock: Clock,
-    interest: Interest,
+    policy: CapturePolicy,
     meter: Meter,
     watched: Vec<Watched>,
     /// The indices that the filter lets through.
@@ -71,7 +73,7 @@ impl Ring {
     /// # Errors
     /// CAP_NET_RAW or memory is missing, or no interface exists that can be decoded.
     pub fn open_all(config: &Config, clock: Clock) -> Result<Vec<Self>, CaptureError> {
-        let interest = Interest::new(&config.detect.lateral, config.detect.inspect_smb);
+        let policy = CapturePolicy::new(&config.detect.lateral, config.detect.inspect_smb);
         let shards = config.capture.shards.max(1);
         let blocks = (config.capture.ring_bytes / BLOCK).max(FEWEST_BLOCKS);
         let geometry = Geometry { block_bytes: BLOCK, blocks, timeout: config.capture.block_timeout };
@@ -86,7 +88,7 @@ impl Ring {
             if shards > 1 {
                 let joined = socket.join_fanout(group).map_err(CaptureError::socket("join the fan-out group"))?;
                 if group.is_none() {
-                    let program = fanout::program(&interest);
+                    let program = fanout::program(&policy);
                     let set = socket.set_fanout_program(&program);
                     set.map_err(CaptureError::socket("attach the fan-out program"))?;
                 }
@@ -96,7 +98,7 @@ impl Ring {
                 blocks: ring,
                 stamper: clock.stamper(),
                 clock,
-                interest: interest.clone(),
+                policy: policy.clone(),
                 meter: Meter::default(),
                 watched: config.gateway.interfaces.iter().map(|name| Watched::new(name)).collect(),
                 open: Vec::new(),
@@ -144,7 +146,7 @@ impl Ring {
     }
 
     fn attach(&self) -> Result<(), CaptureError> {
-        let program = filter::program(&self.interest, &self.open, None, self.meter.busy());
+        let program = filter::program(&self.policy, &self.open, None, self.meter.busy());
         self.blocks.socket().attach_filter(&program).map_err(CaptureError::socket("attach the capture filter"))
     }
 
@@ -210,12 +212,12 @@ impl Source for Ring {
         Statistics { interfaces: self.watched.iter().map(|watched| watched.statistics.clone()).collect() }
     }
 
-    fn set_interest(&mut self, interest: &Interest) -> Result<(), CaptureError> {
-        self.interest = interest.clone();
+    fn set_policy(&mut self, policy: &CapturePolicy) -> Result<(), CaptureError> {
+        self.policy = policy.clone();
         self.attach()?;
         if self.fanned_out {
             // One program serves the group; that each member sets the same one does no harm.
-            let program = fanout::program(interest);
+            let program = fanout::program(policy);
             let set = self.blocks.socket().set_fanout_program(&program);
             set.map_err(CaptureError::socket("attach the fan-out program"))?;
         }
@@ -269,7 +271,7 @@ pub(super) fn link_kind(hardware: u16) -> Option<LinkKind> {
     })
 }
 
-/// Splits what a shared ring lost among its interfaces, by what each received meanwhile: the kernel does not tell whose
+/// Splits what a shared ring lost among its interfaces, by what each received meanwhile: the kernel does not say whose
 /// the lost frames were. The parts add up to the whole.
 fn split(lost: u64, shares: &[u64]) -> Vec<u64> {
     let whole: u64 = shares.iter().sum();

@@ -12,10 +12,10 @@ use super::client::Client;
 use super::output::{BAD, GOOD, HEADING, NOTE};
 use super::{Global, Output, failure};
 use crate::config::diagnostic::Report;
-use crate::config::{self, Config, Surroundings};
+use crate::config::{self, Config, HostNetwork};
 use crate::daemon::machine::Machine;
-use crate::observe::Status;
-use crate::observe::explain::NOT_SHUT;
+use crate::published::status::Status;
+use crate::respond::decision::NOT_SHUT;
 use crate::respond::{Decision, Mode, Switched};
 use crate::store::Store;
 
@@ -91,7 +91,7 @@ fn overlaps(machine: &Machine, protected: &[String]) -> Vec<Overlap> {
 /// Checks the file and says what is wrong or unwise.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let path = args.file.as_ref().unwrap_or(&global.config);
-    let around = (!args.file_only).then(Surroundings::of_this_machine);
+    let around = (!args.file_only).then(HostNetwork::of_this_machine);
     let mut out = Output::stdout();
     let colour = out.choice() != ColorChoice::Never;
     let file = path.display().to_string();

@@ -10,8 +10,8 @@ use super::contain::show;
 use super::output::DIM;
 use super::table::{Table, count, moment};
 use super::{Global, Output};
-use crate::observe::api::body;
-use crate::observe::order::Done;
+use crate::api::body;
+use crate::api::orders::Done;
 use crate::respond::Held;
 
 /// Options of `held`.

@@ -11,7 +11,7 @@ use super::output::{BAD, DIM, HEADING, NOTE};
 use super::table::{Field, Table, count, moment, span};
 use super::{Global, Output, captures};
 use crate::detect::settings::Networks;
-use crate::observe::host::Class;
+use crate::published::host_report::Class;
 use crate::tune::{Change, Line, Measure, Outlier, Proposal};
 use crate::wire::Address;
 

@@ -11,7 +11,7 @@ use super::hosts::place;
 use super::output::{BAD, DIM, HEADING, NOTE};
 use super::table::{Field, Table, ago, local, moment, span};
 use super::{Global, Output};
-use crate::observe::host::{Exemption, HostView, WhyView};
+use crate::api::host::{Exemption, HostView, WhyView};
 use crate::respond::{By, Decision, Verdict};
 use crate::time::Timestamp;
 use crate::wire::Address;

@@ -4,15 +4,15 @@
 //! the `Default` of the settings themselves; the table reaches them through its fields. A new setting needs its field,
 //! a row here, and the two generated files anew: `firedoor reference`, and with `--defaults`.
 
-mod judgement;
+mod detection;
 mod machine;
 
 use std::time::Duration;
 
 use super::model::Config;
-use super::notation::Kind::{self, Date, Name, Networks, ServicesOrAny, Switch, Text};
+use super::value_kind::Kind::{self, Date, Name, Networks, ServicesOrAny, Switch, Text};
 use crate::detect::settings::Role;
-use judgement::{BREAKER, DETECT, NETWORKS, RESPOND, SERVICES, WEIGHTS};
+use detection::{BREAKER, DETECT, NETWORKS, RESPOND, SERVICES, WEIGHTS};
 use machine::{CAPTURE, FUSE, GATEWAY, OBSERVE, PRIVILEGES, TABLES};
 
 /// One key.

@@ -5,27 +5,27 @@
 //! with one error gives no configuration.
 
 pub mod diagnostic;
+pub mod host_network;
 pub mod keys;
+mod lints;
 pub mod model;
-pub mod notation;
 pub mod quantity;
-mod raw;
+mod reader;
 pub mod reference;
-pub mod surroundings;
-mod unwise;
 mod value;
+pub mod value_kind;
 
 use std::fmt::Write as _;
 use std::io::Read;
 use std::path::Path;
 
 pub use diagnostic::{Errors, Warnings};
+pub use host_network::HostNetwork;
 pub use model::Config;
-pub use surroundings::Surroundings;
 
 use crate::time::Timestamp;
 use diagnostic::Source;
-use notation::{quoted, show_network};
+use value_kind::{quoted, show_network};
 
 /// Larger files are refused: a list that long is a mistake, and reading it would hold up a reload.
 pub const LARGEST: u64 = 1 << 20;
@@ -38,7 +38,7 @@ pub fn load(path: &Path) -> Result<(Config, Warnings), Errors> {
 }
 
 /// Parses and checks a file's text; `name` is what its errors call it. Reads no clock: roles that have ended are not
-/// told of.
+/// reported.
 pub fn parse(text: &str, name: &str) -> Result<(Config, Warnings), Errors> {
     let file = File::parse(text, name)?;
     let warnings = file.warnings(None, None);
@@ -58,7 +58,7 @@ pub struct File {
     /// The configuration.
     pub config: Config,
     source: Source,
-    places: raw::Places,
+    places: reader::Places,
 }
 
 impl File {
@@ -72,7 +72,7 @@ impl File {
     /// Parses a file's text.
     pub fn parse(text: &str, name: &str) -> Result<Self, Errors> {
         let source = Source { name: name.into(), text: text.into() };
-        let (config, reading) = raw::read(text);
+        let (config, reading) = reader::read(text);
         if reading.problems.is_empty() {
             Ok(File { config, source, places: reading.places })
         } else {
@@ -82,10 +82,10 @@ impl File {
 
     /// What is unwise: by itself, at the time `now`, and on the machine described.
     #[must_use]
-    pub fn warnings(&self, now: Option<Timestamp>, around: Option<&Surroundings>) -> Warnings {
-        let mut problems = unwise::of_the_file(&self.config, &self.places, now);
+    pub fn warnings(&self, now: Option<Timestamp>, around: Option<&HostNetwork>) -> Warnings {
+        let mut problems = lints::of_the_file(&self.config, &self.places, now);
         if let Some(around) = around {
-            problems.extend(unwise::of_the_machine(&self.config, &self.places, around));
+            problems.extend(lints::of_the_machine(&self.config, &self.places, around));
         }
         Warnings::new(problems, self.source.clone())
     }
@@ -93,8 +93,8 @@ impl File {
     /// The `never_contain` list to paste: what it holds, and what the machine recognises as missing. `None` if nothing
     /// is.
     #[must_use]
-    pub fn proposal(&self, around: &Surroundings) -> Option<String> {
-        let missing = unwise::missing(&self.config, around);
+    pub fn proposal(&self, around: &HostNetwork) -> Option<String> {
+        let missing = lints::missing(&self.config, around);
         if missing.is_empty() {
             return None;
         }

@@ -1,4 +1,4 @@
-//! The checked configuration: ready objects, built once from [`raw`](super) and read by everything else.
+//! The checked configuration: ready objects, built once from [`reader`](super) and read by everything else.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

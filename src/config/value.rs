@@ -11,9 +11,9 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::diagnostic::Problem;
-use super::notation::{LONGEST_LIST, MOST_RUNGS, UNTIL_RELEASED, times};
 use super::quantity::{Malformed, ShowDuration, ShowSize, parse_duration, parse_size};
-use super::raw::{Places, suggestion};
+use super::reader::{Places, suggestion};
+use super::value_kind::{LONGEST_LIST, MOST_RUNGS, UNTIL_RELEASED, times};
 use crate::detect::Score;
 use crate::detect::settings::{Services, Window};
 use crate::respond::settings::Rung;

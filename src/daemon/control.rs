@@ -13,17 +13,17 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
 
+use crate::api::orders::Request;
 use crate::config::{self, Config};
-use crate::daemon::blind::Blind;
+use crate::daemon::address_probe;
 use crate::daemon::history;
+use crate::daemon::interface_health::InterfaceHealth;
 use crate::daemon::machine::{Machine, core_settings};
-use crate::daemon::segment;
 use crate::daemon::shard::{Command, Message};
 use crate::detect::{Directive, Event};
 use crate::firewall::{self, Firewall, Plan};
-use crate::observe::explain::NOT_SHUT;
-use crate::observe::live::Live;
-use crate::observe::order::Request;
+use crate::published::Published;
+use crate::respond::decision::NOT_SHUT;
 use crate::respond::inquiry::Inquiries;
 use crate::respond::{Block, Decision, Effect, Held, Responder, Verdict};
 use crate::store::StoreHandle;
@@ -55,7 +55,7 @@ pub struct Control {
     pub(super) protected: super::renamed::Protected,
     pub(super) clock: Clock,
     pub(super) started: Timestamp,
-    pub(super) live: Arc<Live>,
+    pub(super) published: Arc<Published>,
     pub(super) shared: Arc<Shared>,
     pub(super) responder: Responder,
     pub(super) firewall: Firewall,
@@ -65,34 +65,34 @@ pub struct Control {
     pub(super) tagged: bool,
     pub(super) counters: firewall::Counters,
     pub(super) shards: Vec<mpsc::Sender<Command>>,
-    pub(super) blind: Blind,
-    pub(super) config: crate::observe::snapshot::ConfigView,
-    pub(super) repairs: Vec<crate::observe::snapshot::Repairs>,
+    pub(super) interface_health: InterfaceHealth,
+    pub(super) config: crate::published::status::ConfigView,
+    pub(super) repairs: Vec<crate::published::status::Repairs>,
     /// Deletions of the whole table, and when those of the last seconds were.
-    pub(super) deletions: Option<crate::observe::snapshot::Deletions>,
+    pub(super) deletions: Option<crate::published::status::Deletions>,
     pub(super) deleted_at: std::collections::VecDeque<Timestamp>,
     pub(super) store: Option<StoreHandle>,
     /// The disk did not keep up with the last decision.
     pub(super) disk_late: bool,
     /// Routes have changed since the machine was last looked at.
     pub(super) routes_changed: bool,
-    pub(super) throttled: super::throttle::Told,
+    pub(super) throttled: super::fuse_reports::Reported,
     /// What waits for a segment's word.
     pub(super) inquiries: Inquiries,
     /// Suspects whose link recently reported that they do not have their address.
-    pub(super) doubted: HashMap<Suspect, Timestamp>,
+    pub(super) spoofed: HashMap<Suspect, Timestamp>,
     /// Addresses whose links were recently asked who has them, before anything was reported of them.
-    pub(super) asked: segment::Asked,
-    pub(super) forgeries: segment::Forgeries,
+    pub(super) asked: address_probe::Asked,
+    pub(super) forgeries: address_probe::Forgeries,
     /// Cards that forward for others.
     pub(super) forwarders: BTreeSet<(Link, Mac)>,
     pub(super) effects: Vec<Effect>,
     /// What is held may differ from what is shown.
     pub(super) held_changed: bool,
     pub(super) held_shown: Timestamp,
-    pub(super) restraint: super::restraint::Restraint,
+    pub(super) restraint: super::record_limiter::RecordLimiter,
     /// Tunnels that protected hosts lately began to use, the latest first.
-    pub(super) tunnels: std::collections::VecDeque<crate::observe::snapshot::TunnelView>,
+    pub(super) tunnels: std::collections::VecDeque<crate::published::status::TunnelView>,
 }
 
 /// What ends the control task.
@@ -119,7 +119,7 @@ impl Control {
         let mut hangup = signal(SignalKind::hangup())?;
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut listening = tokio::time::interval(segment::LISTENING);
+        let mut listening = tokio::time::interval(address_probe::POLL);
         listening.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut running = self.shards.len();
         let mut drift = readiness::register(self.firewall.watch().map_err(std::io::Error::other)?)?;
@@ -171,20 +171,20 @@ impl Control {
 
     fn message(&mut self, message: Message, running: &mut usize) {
         match message {
-            Message::Event(Event::Speaks { host, as_server, dialect, signing, encryption }) => {
-                self.live.board.speaks(host, as_server, dialect, signing, encryption);
+            Message::Event(Event::SmbNegotiated { host, as_server, dialect, signing, encryption }) => {
+                self.published.host_table.speaks(host, as_server, dialect, signing, encryption);
             }
             Message::Event(Event::Unproved { address, peer, attachment }) => {
                 self.ask_early(address, attachment);
                 self.note_forgery(address, peer, attachment);
             }
             Message::Event(Event::Forwards { link, card, does }) => self.forwards(link, card, does),
-            Message::Event(Event::GaveAway { server, condition }) => {
+            Message::Event(Event::SmbCondition { server, condition }) => {
                 tracing::warn!(%server, condition = condition.label(), "{server} {}", condition.meaning());
             }
             Message::Event(event) => {
                 if let Event::Alarm(alarm) = &event {
-                    self.live.tallies.alarmed(alarm);
+                    self.published.control_counters.alarmed(alarm);
                     self.note_tunnel(alarm);
                 }
                 if let Some(event) = self.inquire(event) {
@@ -192,7 +192,7 @@ impl Control {
                 }
             }
             Message::Statistics { shard, statistics } => {
-                self.blind.statistics(shard, &statistics);
+                self.interface_health.statistics(shard, &statistics);
             }
             Message::Failed { shard, error } => {
                 tracing::error!(shard, "a capture thread has ended: {error}");
@@ -217,10 +217,10 @@ impl Control {
         self.held_changed |= !effects.is_empty();
         self.admit_the_unreachable(effects);
         let now = self.clock.now();
-        let (restraint, live) = (&mut self.restraint, &self.live);
+        let (restraint, published) = (&mut self.restraint, &self.published);
         effects.retain(|action| match action {
             Effect::Record(decision) if !restraint.keeps(decision, now) => {
-                live.show(decision);
+                published.show(decision);
                 false
             }
             _ => true,
@@ -263,11 +263,11 @@ impl Control {
         }
         self.held_shown = self.clock.now();
         let held: Vec<Held> = self.responder.held().cloned().collect();
-        if *self.live.held() != held {
+        if *self.published.held() != held {
             if let Some(store) = &self.store {
                 store.set_held(held.clone());
             }
-            self.live.set_held(held);
+            self.published.set_held(held);
         }
     }
 
@@ -337,7 +337,7 @@ impl Control {
     fn record(&mut self, decision: &Arc<Decision>) {
         let Decision { at, host, decision: verdict, score, destinations, step, enforced, reason, .. } = &**decision;
         if matches!(verdict, Verdict::Contain | Verdict::Isolate) && decision.grade.is_some() {
-            self.live.tallies.enforced(self.clock.now().since(*at));
+            self.published.control_counters.enforced(self.clock.now().since(*at));
         }
         match verdict {
             Verdict::Contain | Verdict::Isolate | Verdict::Hold => tracing::warn!(
@@ -347,7 +347,7 @@ impl Control {
                 tracing::info!(%host, decision = %verdict, %score, destinations, enforced, "{verdict} {host}: {reason}");
             }
         }
-        self.live.record(decision);
+        self.published.record(decision);
     }
 
     pub(super) fn direct(&self, directive: &Directive) {
@@ -375,10 +375,10 @@ impl Control {
         if self.routes_changed {
             self.survey();
         }
-        self.tell_throttled();
-        self.live.board.trim(now, self.live.config().detect.decay);
+        self.report_throttled();
+        self.published.host_table.trim(now, self.published.config().detect.decay);
         self.refresh();
-        crate::observe::log::tell_suppressed();
+        crate::log::report_suppressed();
     }
 
     /// Puts the kernel's table right.
@@ -386,7 +386,7 @@ impl Control {
         let now = self.clock.now();
         self.looked_over = now;
         let outcome = self.plan().and_then(|plan| {
-            self.live.set_ruleset(plan.text(true));
+            self.published.set_ruleset(plan.text(true));
             self.firewall.reconcile(&plan)
         });
         match outcome {
@@ -458,7 +458,7 @@ impl Control {
         if let Some(store) = &self.store {
             store.set_limits(history::limits(&config));
         }
-        self.live.set_config(Arc::new(config));
+        self.published.set_config(Arc::new(config));
     }
 
     /// Reads the configuration again; says what became of it.

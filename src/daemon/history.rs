@@ -12,8 +12,8 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::daemon::machine::Machine;
 use crate::firewall::Acted;
-use crate::observe::explain::NOT_SHUT;
-use crate::observe::live::Live;
+use crate::published::Published;
+use crate::respond::decision::NOT_SHUT;
 use crate::respond::{Action, Block, By, Decision, Effect, Held, Mode, Responder, Verdict};
 use crate::store::{Kept, Limits, Receipt, Store, StoreHandle};
 use crate::suspect::{Link, Place, Suspect, Who};
@@ -87,7 +87,7 @@ pub(super) fn take_over(
     machine: &Machine,
     store: Option<&Store>,
     responder: &mut Responder,
-    live: &Live,
+    published: &Published,
     now: Timestamp,
     effects: &mut Vec<Effect>,
 ) -> Vec<String> {
@@ -117,7 +117,7 @@ pub(super) fn take_over(
                         tracing::error!("{} is not on the never-contain list any more: {refused}", entry.network);
                     }
                 }
-                live.set_exempted(exempted);
+                published.set_exempted(exempted);
             }
             Err(error) => read("never-contain entries", error),
         }
@@ -127,13 +127,13 @@ pub(super) fn take_over(
                     let Some(until) = release.pardoned_until.filter(|until| now < *until) else { continue };
                     let suspect = placed(release.suspect, &release.link, machine);
                     responder.restore_pardon(suspect, release.host, release.key(), until);
-                    live.pardon(release.host, suspect.link, until, now);
+                    published.pardon(release.host, suspect.link, until, now);
                 }
             }
             Err(error) => read("pardons", error),
         }
         match store.recent(RECENT) {
-            Ok(acts) => acts.into_iter().rev().for_each(|act| live.remember(Arc::new(act))),
+            Ok(acts) => acts.into_iter().rev().for_each(|act| published.remember(Arc::new(act))),
             Err(error) => read("decisions", error),
         }
     }
@@ -209,7 +209,7 @@ pub(super) fn take_over(
                     let decision = Arc::new(again(Arc::unwrap_or_clone(decision), machine));
                     responder.restore_held(Held { id, action, decision });
                 }
-                live.set_held(responder.held().cloned().collect());
+                published.set_held(responder.held().cloned().collect());
             }
             Err(error) => read("held decisions", error),
         }
@@ -273,12 +273,12 @@ mod tests {
     }
 
     /// What a start takes over from this store, at `now`.
-    fn start(store: &Store, now: Timestamp) -> (Responder, Live, Vec<Effect>) {
+    fn start(store: &Store, now: Timestamp) -> (Responder, Published, Vec<Effect>) {
         let mut responder = Responder::new(Settings::default());
-        let live = Live::new(Arc::new(Config::default()));
+        let published = Published::new(Arc::new(Config::default()));
         let mut effects = Vec::new();
-        take_over(&[], &Machine::default(), Some(store), &mut responder, &live, now, &mut effects);
-        (responder, live, effects)
+        take_over(&[], &Machine::default(), Some(store), &mut responder, &published, now, &mut effects);
+        (responder, published, effects)
     }
 
     #[test]
@@ -287,9 +287,9 @@ mod tests {
         let store = Store::open(&directory.path().join("history.db")).unwrap().store;
         let held = Held { id: 7, action: Action::Contain, decision: hold(Address::v4([10, 1, 0, 5])).into() };
         store.set_held(std::slice::from_ref(&held)).unwrap();
-        let (mut responder, live, _) = start(&store, NOW);
+        let (mut responder, published, _) = start(&store, NOW);
         assert_eq!(responder.held().collect::<Vec<_>>(), [&held]);
-        assert_eq!(*live.held(), [held]);
+        assert_eq!(*published.held(), [held]);
         let mut effects = Vec::new();
         responder.order_confirm(7, By::Operator("anna".to_owned()), NOW, &mut effects).unwrap();
         let block = responder.block(Address::v4([10, 1, 0, 5])).unwrap();
@@ -306,11 +306,11 @@ mod tests {
             let until = Some(NOW + Duration::from_mins(minutes));
             store.record(&Decision { decision: Verdict::Release, pardoned_until: until, ..hold(host) }).unwrap();
         }
-        let (responder, live, _) = start(&store, NOW + Duration::from_mins(60));
+        let (responder, published, _) = start(&store, NOW + Duration::from_mins(60));
         assert_eq!(
             [over, lasting].map(|host| responder.pardon(Suspect::address(Link::default(), host)).is_some()),
             [false, true]
         );
-        assert_eq!([over, lasting].map(|host| live.pardoned(host, Link::default()).is_some()), [false, true]);
+        assert_eq!([over, lasting].map(|host| published.pardoned(host, Link::default()).is_some()), [false, true]);
     }
 }

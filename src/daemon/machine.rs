@@ -8,7 +8,7 @@ use ipnetwork::IpNetwork;
 
 use crate::config::Config;
 use crate::detect::settings::{Fuse, Networks};
-use crate::detect::{self, Paths};
+use crate::detect::{self, ReversePaths};
 use crate::respond::{self, Mode};
 use crate::suspect;
 use crate::sys::route::{Kernel, Link};
@@ -24,7 +24,7 @@ pub struct Machine {
     /// Networks attached to each interface.
     pub attached: Vec<(u32, Vec<IpNetwork>)>,
     /// By which interface each address is reached.
-    pub paths: Paths,
+    pub reverse_paths: ReversePaths,
     /// Hardware addresses by kernel index.
     pub macs: HashMap<u32, Mac>,
     /// Ports of bridges, each with its bridge's index.
@@ -38,16 +38,16 @@ pub struct Machine {
 /// With more routes than this (an Internet table) nothing is said about reverse paths beyond the attached networks.
 const MOST_ROUTES: usize = 65_536;
 
-fn paths() -> Paths {
+fn reverse_paths() -> ReversePaths {
     match Kernel::open().and_then(|mut kernel| kernel.paths()) {
-        Ok(routes) if routes.len() <= MOST_ROUTES => Paths::new(&routes),
+        Ok(routes) if routes.len() <= MOST_ROUTES => ReversePaths::new(&routes),
         Ok(routes) => {
             tracing::warn!(routes = routes.len(), "too many routes to check sources by");
-            Paths::default()
+            ReversePaths::default()
         }
         Err(error) => {
             tracing::warn!("the routes cannot be read: {error}");
-            Paths::default()
+            ReversePaths::default()
         }
     }
 }
@@ -73,7 +73,7 @@ impl Machine {
     /// Reads this machine's.
     #[must_use]
     pub fn now() -> Self {
-        let mut machine = Machine { paths: paths(), ..Machine::default() };
+        let mut machine = Machine { reverse_paths: reverse_paths(), ..Machine::default() };
         for interface in pnet::datalink::interfaces() {
             machine.names.insert(interface.index, interface.name.clone());
             if interface.is_loopback() {
@@ -169,7 +169,7 @@ impl Machine {
         config.respond.own_addresses = own;
         config.respond.mode = config.gateway.mode;
         let watched = |index: &u32| self.names.get(index).is_some_and(|name| config.gateway.interfaces.contains(name));
-        config.detect.paths = self.paths.clone();
+        config.detect.reverse_paths = self.reverse_paths.clone();
         config.detect.live = true;
         config.respond.interfaces = self.names.iter().map(|(index, name)| (*index, name.clone())).collect();
         config.respond.interfaces.sort_unstable();

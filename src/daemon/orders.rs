@@ -2,9 +2,9 @@
 
 use ipnetwork::IpNetwork;
 
+use crate::api::orders::{Done, Order, Refusal, Request, Target, Which};
 use crate::daemon::control::Control;
-use crate::observe::facts::Facts;
-use crate::observe::order::{Done, Order, Refusal, Request, Target, Which};
+use crate::published::host_report::HostReport;
 use crate::respond::{Block, By, Effect, Exempted, Known, Ordered, breaker};
 use crate::store::OrderRow;
 use crate::suspect::{Suspect, Who};
@@ -13,10 +13,11 @@ use crate::wire::Address;
 impl Control {
     /// Carries out one request and answers it.
     pub(super) fn request(&mut self, request: Request) {
-        let label = request.order.label();
+        let kind = request.order.kind();
+        let label = kind.label();
         let (target, reason) = named(&request.order);
         let outcome = self.order(request.order, &request.by);
-        self.live.tallies.ordered(label, outcome.is_ok());
+        self.published.control_counters.ordered(kind, outcome.is_ok());
         match &outcome {
             Ok(done) => tracing::info!(order = label, by = request.by, "{}", done.message),
             Err(refusal) => tracing::warn!(order = label, by = request.by, "order refused: {refusal}"),
@@ -112,13 +113,13 @@ impl Control {
             }
             Order::Exempt { network, reason } => {
                 self.responder.order_exempt(network, &who, now, &mut effects)?;
-                let mut exempted = (*self.live.exempted()).clone();
+                let mut exempted = (*self.published.exempted()).clone();
                 exempted.retain(|entry| entry.network != network);
                 exempted.push(Exempted { network, by: by.to_owned(), at: now, reason });
                 if let Some(store) = &self.store {
                     store.set_exempted(exempted.clone());
                 }
-                self.live.set_exempted(exempted);
+                self.published.set_exempted(exempted);
                 self.carry_out(&mut effects);
                 self.exemptions_changed();
                 format!(
@@ -129,12 +130,12 @@ impl Control {
                 if !self.responder.order_unexempt(network) {
                     return Err(Refusal::NotAdded(network));
                 }
-                let mut exempted = (*self.live.exempted()).clone();
+                let mut exempted = (*self.published.exempted()).clone();
                 exempted.retain(|entry| entry.network != network);
                 if let Some(store) = &self.store {
                     store.set_exempted(exempted.clone());
                 }
-                self.live.set_exempted(exempted);
+                self.published.set_exempted(exempted);
                 self.exemptions_changed();
                 format!("{network} is off the never-contain list")
             }
@@ -150,30 +151,30 @@ impl Control {
         Ok(Done { message, decisions })
     }
 
-    /// Who uses an address, as far as it was seen: several where several links have it. The board may be a moment late: a
+    /// Who uses an address, as far as it was seen: several where several links have it. The host table may be a moment late: a
     /// host that is a card by now, for the link has answered, is ordered about as a card.
     fn known(&self, address: Address) -> Vec<Known> {
         let (owners, now) = (&self.shared.addresses, self.clock.now());
-        let board = &self.live.board;
-        let mut lines = board.lines_of(address);
+        let host_table = &self.published.host_table;
+        let mut lines = host_table.lines_of(address);
         if lines.is_empty() {
-            lines = board.users(address).into_iter().map(|(_, line)| line).collect();
+            lines = host_table.users(address).into_iter().map(|(_, line)| line).collect();
         }
-        let known = |facts: Facts| {
-            let addresses = if facts.addresses.is_empty() { vec![address] } else { facts.addresses };
-            let Suspect { link, who } = facts.suspect;
-            let card = facts.attachment.mac;
+        let known = |report: HostReport| {
+            let addresses = if report.addresses.is_empty() { vec![address] } else { report.addresses };
+            let Suspect { link, who } = report.suspect;
+            let card = report.attachment.mac;
             let suspect = match who {
                 Who::Address(address)
                     if owners.answered_from(link, address, now) == Some(card) && !owners.is_router(link, card, now) =>
                 {
                     Suspect::card(link, card)
                 }
-                _ => facts.suspect,
+                _ => report.suspect,
             };
-            Known { suspect, attachment: facts.attachment, addresses }
+            Known { suspect, attachment: report.attachment, addresses }
         };
-        lines.into_iter().filter_map(|line| line.facts).map(known).collect()
+        lines.into_iter().filter_map(|line| line.report).map(known).collect()
     }
 
     fn held_ids(&self, which: Which) -> Result<Vec<u64>, Refusal> {
@@ -221,7 +222,7 @@ fn addresses(target: Target) -> Vec<Address> {
 
 /// The host addresses of a network: without its network and broadcast address where it has them.
 fn hosts_of(network: IpNetwork) -> Vec<Address> {
-    let all = network.iter().take(crate::observe::order::MOST_ADDRESSES);
+    let all = network.iter().take(crate::api::orders::MOST_ADDRESSES);
     match network {
         IpNetwork::V4(four) if four.prefix() < 31 => {
             all.filter(|ip| *ip != four.network() && *ip != four.broadcast()).map(Address::from).collect()

@@ -12,12 +12,12 @@ use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::capture::{Interest, Read, Source, Statistics, fanout};
+use crate::capture::{CapturePolicy, Read, Source, Statistics, fanout};
 use crate::detect::{self, Detector, Directive, Event};
-use crate::observe::board::Published;
-use crate::observe::counters::{Cell, Counters, InterfaceCounters, ShardCounters, Table};
-use crate::observe::facts::Facts;
-use crate::observe::live::Live;
+use crate::published::Published;
+use crate::published::counters::{Cell, Counters, InterfaceCounters, ShardCounters, Table};
+use crate::published::host_report::HostReport;
+use crate::published::host_table::Publication;
 use crate::sys::clock::Clock;
 use crate::time::Timestamp;
 use crate::track::Shared;
@@ -77,13 +77,13 @@ pub struct Shard {
     /// Where its frames come from.
     pub source: Box<dyn Source>,
     /// What of the frames the core wants to see.
-    pub interest: Interest,
+    pub policy: CapturePolicy,
     /// Its core.
     pub detector: Detector,
     /// What all shards share.
     pub shared: Arc<Shared>,
     /// What the daemon shows.
-    pub live: Arc<Live>,
+    pub published: Arc<Published>,
     /// Its counters.
     pub counters: Arc<ShardCounters>,
     /// The daemon's clock.
@@ -157,7 +157,7 @@ impl Shard {
             }
             let now = self.clock.now();
             let wait = self.detector.next_deadline().map_or(WAIT, |due| due.at.since(now).min(WAIT));
-            let (detector, interest) = (&mut self.detector, &self.interest);
+            let (detector, policy) = (&mut self.detector, &self.policy);
             let outcome = self.source.read(wait, &mut |meta, link, bytes| {
                 order += 1;
                 seen.frame(meta.interface, meta.direction, meta.at);
@@ -165,7 +165,7 @@ impl Shard {
                 seen.frames.count(decoded.as_ref().map_err(|reason| *reason));
                 match decoded {
                     // The filter in the kernel passes a little more than this; a replay asks the same.
-                    Ok(frame) if interest.takes(&frame) => detector.frame(&frame, order),
+                    Ok(frame) if policy.takes(&frame) => detector.frame(&frame, order),
                     Ok(_) | Err(_) => {}
                 }
             });
@@ -204,8 +204,8 @@ impl Shard {
                 self.detector.direct(&directive, |host| fanout::shard_of_address(host, shards) == number);
             }
             Command::Reconfigure(settings) => {
-                self.interest = Interest::new(&settings.lateral, settings.inspect_smb);
-                if let Err(error) = self.source.set_interest(&self.interest) {
+                self.policy = CapturePolicy::new(&settings.lateral, settings.inspect_smb);
+                if let Err(error) = self.source.set_policy(&self.policy) {
                     tracing::error!("the capture filter still lets through what the old settings asked for: {error}");
                 }
                 self.detector.reconfigure(settings);
@@ -235,7 +235,7 @@ impl Shard {
         }
         for interface in &statistics.interfaces {
             if interface.index != 0 && !seen.interfaces.iter().any(|(index, ..)| *index == interface.index) {
-                let counters = self.live.counters.interface(&interface.name);
+                let counters = self.published.counters.interface(&interface.name);
                 seen.interfaces.retain(|(_, known, ..)| known.name != interface.name);
                 seen.interfaces.push((interface.index, counters, [0, 0], Timestamp::ZERO));
             }
@@ -247,7 +247,7 @@ impl Shard {
         let counters = &self.counters;
         counters.alive.set(now.nanos());
         counters.packets.set(seen.packets);
-        seen.put_kinds(counters, &self.live.counters);
+        seen.put_kinds(counters, &self.published.counters);
         counters.sampled.set(self.source.sampled().into());
         for (_, interface, [inward, outward], last) in &mut seen.interfaces {
             interface.packets_in.add(std::mem::take(inward));
@@ -289,9 +289,9 @@ impl Shard {
                 continue;
             }
             let threshold = self.detector.threshold_of(host);
-            let facts = Facts::of(host, threshold, self.detector.settings(), now);
-            let published = self.live.board.try_publish(host.address, facts);
-            if published != Published::Busy {
+            let report = HostReport::of(host, threshold, self.detector.settings(), now);
+            let published = self.published.host_table.try_publish(host.address, report);
+            if published != Publication::Busy {
                 self.detector.hosts_mut().clean(*cursor);
             }
         }

@@ -28,7 +28,7 @@ pub(super) const REPEAT: Duration = Duration::from_secs(600);
 /// services within this time.
 const OWN: (u32, Duration) = (3, Duration::from_secs(300));
 
-/// Questions to the link are counted within this time.
+/// ARP requests and neighbour solicitations are counted within this time.
 pub(super) const ASKED_WITHIN: Duration = Duration::from_secs(60);
 
 /// A /64 behind a router is decided on by windows of at most this length.
@@ -134,7 +134,7 @@ impl Context<'_> {
     }
 
     /// Counts an address that `host` asks the link for; to many distinct ones within a minute it is watched.
-    pub fn questions(&mut self, host: &mut Host, target: Address, limit: u32) {
+    pub fn link_request(&mut self, host: &mut Host, target: Address, limit: u32) {
         let count = host.asked.push(ASKED_WITHIN, self.now);
         if count > limit {
             let seconds = u32::try_from(ASKED_WITHIN.as_secs()).unwrap_or(u32::MAX);
@@ -217,8 +217,8 @@ impl Context<'_> {
         }
     }
 
-    /// Whether an exploit of this host was told lately: further ones add nothing to what is done about it.
-    pub fn is_told(&self, host: &Host, grade: Grade) -> bool {
+    /// Whether an exploit of this host was reported lately: further ones add nothing to what is done about it.
+    pub fn is_reported(&self, host: &Host, grade: Grade) -> bool {
         grade == Grade::Exploit && !self.is_due(host, grade)
     }
 
@@ -237,7 +237,7 @@ impl Context<'_> {
         self.refill(host);
     }
 
-    /// What was said of `host`, and doubted `since` then, is true: it is there.
+    /// The alarm about `host` that waits for confirmation since `since` holds: it is there.
     pub fn confirm(&mut self, host: &mut Host, since: Timestamp) {
         if self.now.since(since) <= self.settings.decay / 10
             && let Some(last) = host.evidence.last().copied()
@@ -340,7 +340,7 @@ impl Context<'_> {
             destinations: host.destinations,
             evidence: host.evidence.clone(),
             reached,
-            zone_hosts: self.shared.addresses.segment_hosts(host.address),
+            zone_hosts: self.shared.addresses.subnet_hosts(host.address),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::suspect::{Suspect, Who};
 use crate::time::Timestamp;
 use crate::track::buckets::Buckets;
 use crate::track::contacts::{Party, Seen};
-use crate::track::heard::Sent;
+use crate::track::recent_traffic::Sent;
 use crate::track::{Attempt, Class, Contacts, Host, Opening, Proof, Shared};
 use crate::wire::frame::Transport;
 use crate::wire::{Address, Frame, Mac};
@@ -22,7 +22,7 @@ use crate::wire::{Address, Frame, Mac};
 /// The shared table hears of a living host at most this often.
 const TELL: Duration = Duration::from_secs(30);
 
-/// The responder hears that an acted host goes on at most this often.
+/// The responder hears at most this often that an acted host still scans.
 const ACTIVE: Duration = Duration::from_secs(10);
 
 /// From so many source addresses inside on, a tunnel is taken for a site's.
@@ -35,14 +35,14 @@ const SITE_CONTACTS: u32 = 15;
 /// counts one, one that is dark three, a server that others use none.
 const FURTHER: u16 = 15;
 
-/// So many addresses that never answered, within a round of so long, are no retries of a few dead shares.
+/// So many addresses that never answered, within a period of so long, are no retries of a few dead shares.
 const SEVERAL: u32 = 4;
-const ROUND: Duration = Duration::from_secs(300);
+const SCANNING_PERIOD: Duration = Duration::from_secs(300);
 
 /// Lateral services over UDP that answer nobody: NetBIOS datagrams (RFC 1002 §4.4).
 const ONE_WAY: [u16; 1] = [138];
 
-/// A question to the link is asked again within so many seconds if nobody answers.
+/// A stack repeats an ARP request within so many seconds if nobody answers.
 const ASKS_AGAIN: u32 = 5;
 
 /// Most distinct addresses, of those not known to be alive, that an ordinary host asks its link for within a minute: 24
@@ -52,12 +52,12 @@ const ASKS: u32 = 32;
 /// The same for a router, which asks for whom its senders name: 499 within 28 s in real captures.
 const ROUTER_ASKS: u32 = 2048;
 
-/// A question is caused by who sent in the target's name within this time.
+/// A request is caused by who sent in the target's name within this time.
 const CAUSED: Duration = Duration::from_secs(60);
 
 /// What a packet attempts.
 #[derive(Clone, Copy)]
-pub(super) struct Try {
+pub(super) struct ContactAttempt {
     pub host: Address,
     pub peer: Address,
     pub port: u16,
@@ -101,7 +101,7 @@ impl Detector {
 
 impl Context<'_> {
     /// A host that is acted on tries a port that may not be shut for it: if it spreads over that one too, it is reported.
-    fn further(&mut self, host: &mut Host, contacts: &mut Contacts, generation: u32, what: Try) {
+    fn further(&mut self, host: &mut Host, contacts: &mut Contacts, generation: u32, what: ContactAttempt) {
         let (settings, shared, now) = (self.settings, self.shared, self.now);
         if !matches!(what.transport, Transport::Tcp | Transport::Udp)
             || meet(host, contacts, what.peer, what.class, now) == Seen::Before
@@ -122,8 +122,8 @@ impl Context<'_> {
 
 impl Detector {
     /// `frame` shows that a host attempts something.
-    pub(super) fn attempt(&mut self, frame: &Frame<'_>, what: Try) {
-        let Try { host: inside, peer, port, class, opening, running, .. } = what;
+    pub(super) fn attempt(&mut self, frame: &Frame<'_>, what: ContactAttempt) {
+        let ContactAttempt { host: inside, peer, port, class, opening, running, .. } = what;
         // What runs in a tunnel is the doing of whoever sends it.
         let source = frame.tunnel.map_or(inside, |tunnel| tunnel.outer_source);
         if !self.settings.protected.contains(source) || self.settings.own.contains(source) || source == peer {
@@ -143,7 +143,7 @@ impl Detector {
             counters,
             events,
             started,
-            keys,
+            hash_key,
             beyond,
             asks,
             ..
@@ -151,27 +151,27 @@ impl Detector {
         let settings = &**settings;
         let (host, unproved) = match identify(settings, shared, hosts, frame, source, now) {
             Ok(found) => found,
-            Err(Some(doubt)) => {
-                counters.unverified(doubt.reason);
-                if doubt.ask && asks.may(now) {
+            Err(Some(rejection)) => {
+                counters.unverified(rejection.reason);
+                if rejection.probe && asks.may(now) {
                     events.push(Event::Unproved { address: source, peer, attachment: attachment(frame) });
                 }
                 return;
             }
             Err(None) => return,
         };
-        if unproved && settings.ask_first && frame.mac_source.is_some() && settings.live && asks.may(now) {
+        if unproved && settings.address_probe && frame.mac_source.is_some() && settings.live && asks.may(now) {
             events.push(Event::Unproved { address: source, peer, attachment: host.attachment });
         }
-        if now.since(host.told) >= TELL || host.told == Timestamp::ZERO {
-            host.told = now;
+        if now.since(host.reported) >= TELL || host.reported == Timestamp::ZERO {
+            host.reported = now;
             shared.addresses.saw(source, now);
         }
         let lateral = matches!(class, Class::Lateral | Class::LateralUdp);
         if let Some(tunnel) = frame.tunnel
             && inside != source
         {
-            host.tunnelled |= 1 << (keys.address(inside) >> 58);
+            host.tunnelled |= 1 << (hash_key.address(inside) >> 58);
             let inside = host.tunnelled.count_ones();
             if inside >= SITE {
                 // Several hosts in one tunnel are a site's, or look like one: cutting it would cut off the site.
@@ -187,8 +187,9 @@ impl Detector {
             }
         }
         if host.acted {
-            if lateral && now.since(host.active_told) >= ACTIVE && goes_on(host, contacts, peer, class, now) {
-                host.active_told = now;
+            if lateral && now.since(host.active_reported) >= ACTIVE && still_scanning(host, contacts, peer, class, now)
+            {
+                host.active_reported = now;
                 host.dirty = true;
                 events.push(Event::Active { suspect: host.suspect, at: now });
             }
@@ -200,8 +201,8 @@ impl Detector {
         }
         if host.alarmed.is_some_and(|at| now.since(at) < REPEAT) {
             // Alarmed, and held or exempt: nothing more is said of it for a while, so nothing more is weighed. If it
-            // goes on after that, its windows fill again.
-            if host.doubted.is_some() && what.transport == Transport::Tcp && !running {
+            // continues after that, its windows fill again.
+            if host.unconfirmed.is_some() && what.transport == Transport::Tcp && !running {
                 // Its handshake would show that it is there.
                 host.attempts.push(Attempt {
                     peer,
@@ -297,7 +298,7 @@ impl Detector {
         if let Some(oldest) = host.attempts.push(attempt) {
             ctx.silent(host, oldest, true);
         }
-        // More than a few attempts pending: they have failed. While that goes on, each new one fails the one before.
+        // More than a few attempts pending: they have failed. While that lasts, each new one fails the one before.
         let limit = if host.overrun.is_some_and(|at| now.since(at) < settings.answer_timeout * 10) {
             1
         } else {
@@ -318,7 +319,7 @@ impl Detector {
     /// `frame` asks the link for an address that does not answer, as far as is known. Its answer need not pass here: the
     /// proof that none came is that the host asks again, as every operating system does within seconds (RFC 1122
     /// §2.3.2.1, RFC 4861 §7.2.2).
-    fn asked(&mut self, frame: &Frame<'_>, what: Try) {
+    fn asked(&mut self, frame: &Frame<'_>, what: ContactAttempt) {
         let (now, threshold, generation) = (self.now, self.threshold, self.generation);
         let Detector { settings, shared, hosts, contacts, counters, events, .. } = self;
         let (link, card) = (frame.link(), frame.mac_source.unwrap_or_default());
@@ -330,7 +331,7 @@ impl Detector {
             return;
         }
         // A packet in the target's name makes anybody ask for it.
-        if shared.heard.within(Sent::Anything, what.peer, what.host, CAUSED, now) {
+        if shared.recent_traffic.within(Sent::Anything, what.peer, what.host, CAUSED, now) {
             counters.unverified(Unverified::Caused);
             return;
         }
@@ -347,7 +348,7 @@ impl Detector {
         }
         let mut ctx = Context { settings, shared, counters, events, now, threshold };
         if first {
-            ctx.questions(host, what.peer, if router { ROUTER_ASKS } else { ASKS });
+            ctx.link_request(host, what.peer, if router { ROUTER_ASKS } else { ASKS });
             return;
         }
         let attempt = Attempt {
@@ -361,9 +362,9 @@ impl Detector {
         ctx.silent(host, attempt, false);
     }
 
-    /// The client goes on as if answered, though no answer was seen.
-    fn inferred(&mut self, what: Try) {
-        // Towards nobody there is no going on: payload is easily sent after a SYN that nobody answered.
+    /// The client continues as if answered, though no answer was seen.
+    fn inferred(&mut self, what: ContactAttempt) {
+        // A dark address cannot have answered: payload is easily sent after a SYN that nobody answered.
         if is_dark(&self.settings, &self.shared, what.peer, self.now) {
             return;
         }
@@ -378,11 +379,11 @@ impl Detector {
         // Many addresses of one card are one client, unless it is a router.
         let (card, addresses) = (host.attachment.mac, &self.shared.addresses);
         let client = if card == Mac::default() || addresses.is_router(host.suspect.link, card, self.now) {
-            self.keys.address(what.host)
+            self.hash_key.address(what.host)
         } else {
-            self.keys.mac(card)
+            self.hash_key.mac(card)
         };
-        self.shared.inferred_answer(client, self.keys.address(what.peer));
+        self.shared.inferred_answer(client, self.hash_key.address(what.peer));
         self.counters.outcome(Outcome::Answered);
         self.contacts.answered(host.party(), what.peer, what.class);
         remember(host, what);
@@ -394,8 +395,8 @@ impl Detector {
 fn meet(host: &Host, contacts: &mut Contacts, peer: Address, class: Class, now: Timestamp) -> Seen {
     let party = host.party();
     let seen = contacts.meet(party, peer, class, now);
-    if seen == Seen::First && host.round > 0 {
-        let before = Party { round: host.round - 1, ..party };
+    if seen == Seen::First && host.epoch > 0 {
+        let before = Party { epoch: host.epoch - 1, ..party };
         if contacts.was_answered(before, peer, class, now) {
             contacts.answered(party, peer, class);
             return Seen::Before;
@@ -406,29 +407,29 @@ fn meet(host: &Host, contacts: &mut Contacts, peer: Address, class: Class, now: 
 
 /// Whether a host that is acted on still spreads: it tries an address it never tried before, or goes round among several
 /// that never answered it. Its own servers it may miss without being renewed for that.
-fn goes_on(host: &mut Host, contacts: &mut Contacts, peer: Address, class: Class, now: Timestamp) -> bool {
+fn still_scanning(host: &mut Host, contacts: &mut Contacts, peer: Address, class: Class, now: Timestamp) -> bool {
     if meet(host, contacts, peer, class, now) == Seen::First {
         return true;
     }
     if contacts.was_answered(host.party(), peer, class, now) {
         return false;
     }
-    // Each round of some minutes counts its addresses anew.
-    let rounds = now.secs() / ROUND.as_secs();
-    let again = Party { identity: host.identity, round: rounds.to_le_bytes().first().copied().unwrap_or(0) };
+    // Each period of some minutes counts its addresses anew.
+    let periods = now.secs() / SCANNING_PERIOD.as_secs();
+    let again = Party { identity: host.identity, epoch: periods.to_le_bytes().first().copied().unwrap_or(0) };
     if contacts.meet(again, peer, Class::Again, now) == Seen::First {
         host.lateral.push(now);
     }
-    host.lateral.reached(SEVERAL, ROUND, now)
+    host.lateral.reached(SEVERAL, SCANNING_PERIOD, now)
 }
 
-pub(super) fn remember(host: &mut Host, what: Try) {
+pub(super) fn remember(host: &mut Host, what: ContactAttempt) {
     if matches!(what.class, Class::Lateral | Class::LateralUdp) {
         host.remember(crate::evidence::Reached { destination: what.peer, port: what.port });
     }
 }
 
-/// Whether a role of `host` in force allows something. Hosts without any role are told apart once for each generation of
+/// Whether a role of `host` in force allows something. Hosts without any role are looked up once for each generation of
 /// the settings.
 pub(super) fn has_role(
     settings: &Settings,
@@ -450,7 +451,7 @@ pub(super) fn has_role(
         .any(|role| role.hosts.contains(host.address) && role.until.is_none_or(|until| now < until) && allows(role))
 }
 
-pub(super) fn role_allows(role: &Role, what: Try) -> bool {
+pub(super) fn role_allows(role: &Role, what: ContactAttempt) -> bool {
     let Some(services) = &role.services else { return true };
     match what.transport {
         Transport::Tcp => services.has_tcp(what.port),

@@ -67,7 +67,7 @@ pub enum Unverified {
     Role,
     /// An exploit signature on a connection whose handshake nobody saw completed.
     Handshake,
-    /// Nobody on the source's segment answers for it.
+    /// Nobody on the source's link answers for it.
     NobodyThere,
     /// An answer that did not come from the peer, or not by the path that leads to it.
     Answer,
@@ -132,7 +132,7 @@ pub struct Counters {
     /// Watches.
     pub watches: u64,
     /// Failures taken back because an answer came after all.
-    pub taken_back: u64,
+    pub retracted: u64,
     /// Connections found running that the start-up grace learnt.
     pub learnt: u64,
     /// SMB negotiations by [`Dialect`], in `Dialect::ALL`'s order.
@@ -172,7 +172,7 @@ impl Counters {
     }
 
     /// Counts a negotiation.
-    pub fn spoken(&mut self, dialect: Dialect) {
+    pub fn negotiated(&mut self, dialect: Dialect) {
         if let Some(count) = self.dialects.get_mut(dialect as usize) {
             *count += 1;
         }
@@ -216,7 +216,7 @@ impl Counters {
         self.tunnels += other.tunnels;
         self.first_contacts += other.first_contacts;
         self.watches += other.watches;
-        self.taken_back += other.taken_back;
+        self.retracted += other.retracted;
         self.learnt += other.learnt;
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::detect::alarm::{Context, REPEAT, cooperative, threshold_of};
-use crate::detect::contact::{Beyond, Try, has_role, role_allows};
+use crate::detect::contact::{Beyond, ContactAttempt, has_role, role_allows};
 use crate::detect::counters::{Counters, Unverified};
 use crate::detect::event::{Directive, Event};
 use crate::detect::outcome::Answer;
@@ -17,10 +17,10 @@ use crate::time::Timestamp;
 use crate::track::attempts::{Due, Opening, Proof};
 use crate::track::buckets::Buckets;
 use crate::track::contacts::Seen;
-use crate::track::heard::Sent;
 use crate::track::hosts::Adopted;
 use crate::track::ports::Ports;
-use crate::track::{Addresses, Class, Contacts, Deadlines, Heard, Host, Hosts, Keys, Shared};
+use crate::track::recent_traffic::Sent;
+use crate::track::{Addresses, Class, Contacts, Deadlines, HashKey, Host, Hosts, RecentTraffic, Shared};
 use crate::wire::frame::{
     Arp, Datagram, Direction, Echo, Flags, Fragment, FragmentKind, IcmpError, Neighbour, Opaque, Packet, Segment,
     Transport, Tunnel, TunnelKind,
@@ -31,7 +31,10 @@ use crate::wire::{Address, Frame, Mac};
 const TALKING: Duration = Duration::from_secs(600);
 
 /// A host that nobody answers for is not alarmed again for so long.
-const DOUBTED: Duration = Duration::from_secs(30);
+const UNCONFIRMED: Duration = Duration::from_secs(30);
+
+/// A card that is acted on takes no address back from one that answered for it so lately.
+const CONTESTED: Duration = Duration::from_secs(60);
 
 /// The detector of one shard.
 ///
@@ -53,7 +56,7 @@ pub struct Detector {
     pub(super) order: u64,
     pub(super) started: Option<Timestamp>,
     pub(super) threshold: Score,
-    pub(super) keys: Keys,
+    pub(super) hash_key: HashKey,
     /// A first contact from behind a router that is still to be counted for its network.
     pub(super) beyond: Option<Beyond>,
     /// Links that were to be asked lately.
@@ -84,25 +87,25 @@ impl Pace {
 impl Detector {
     /// One of `shards` detectors; per-daemon capacities are split evenly among them.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, shared: Arc<Shared>, shards: usize, keys: Keys) -> Self {
+    pub fn new(settings: Arc<Settings>, shared: Arc<Shared>, shards: usize, hash_key: HashKey) -> Self {
         let capacities = settings.capacities;
         let share = |whole: usize| whole.div_ceil(shards.max(1));
         Detector {
             generation: 1,
             shared,
-            hosts: Hosts::new(share(capacities.hosts), keys),
-            contacts: Contacts::new(share(capacities.contacts), settings.contact_memory, keys),
+            hosts: Hosts::new(share(capacities.hosts), hash_key),
+            contacts: Contacts::new(share(capacities.contacts), settings.contact_memory, hash_key),
             deadlines: Deadlines::new(share(capacities.attempts), settings.answer_timeout),
             counters: Counters::default(),
-            buckets: Buckets::new(keys),
-            inspector: Inspector::new(share(capacities.streams), keys),
+            buckets: Buckets::new(hash_key),
+            inspector: Inspector::new(share(capacities.streams), hash_key),
             reports: Vec::with_capacity(32),
             events: Vec::with_capacity(16),
             now: Timestamp::ZERO,
             order: 0,
             started: None,
             threshold: settings.threshold,
-            keys,
+            hash_key,
             beyond: None,
             asks: Pace::default(),
             contained: 0,
@@ -118,7 +121,7 @@ impl Detector {
             + Contacts::bytes(share(capacities.contacts))
             + Deadlines::bytes(share(capacities.attempts))
             + Inspector::bytes(share(capacities.streams));
-        each * shards.max(1) + Addresses::bytes(capacities.addresses) + Heard::BYTES
+        each * shards.max(1) + Addresses::bytes(capacities.addresses) + RecentTraffic::BYTES
     }
 
     /// Takes one frame. `order` counts frames over all shards; it only breaks ties between equal times.
@@ -151,7 +154,7 @@ impl Detector {
 
     fn tcp(&mut self, frame: &Frame<'_>, segment: &Segment<'_>) {
         let Segment { source, destination, source_port, destination_port, flags, .. } = *segment;
-        self.hear(frame, source, destination);
+        self.note_traffic(frame, source, destination);
         // Every segment of a connection but its first has ACK (RFC 9293 §3.10.7.4); what has neither, or SYN with FIN, asks
         // who is there. Nobody opens and ends with one segment either.
         let contradicts = flags.is_rst() && flags.0 & Flags::SYN != 0;
@@ -161,7 +164,7 @@ impl Detector {
                 let class = if self.settings.lateral.has_tcp(destination_port) { Class::Lateral } else { Class::Other };
                 self.attempt(
                     frame,
-                    Try {
+                    ContactAttempt {
                         host: source,
                         peer: destination,
                         port: destination_port,
@@ -214,7 +217,7 @@ impl Detector {
             {
                 self.attempt(
                     frame,
-                    Try {
+                    ContactAttempt {
                         host: source,
                         peer: destination,
                         port: destination_port,
@@ -252,12 +255,12 @@ impl Detector {
         }
         // Who was asked lately answers; who asks is who sent first, also where both ports are the service's, as NetBIOS
         // has it.
-        let heard = &self.shared.heard;
-        let answers = heard.within(Sent::Datagram, destination, source, TALKING, self.now);
+        let traffic = &self.shared.recent_traffic;
+        let answers = traffic.within(Sent::Datagram, destination, source, TALKING, self.now);
         if !self.misplaced(frame, source) {
-            heard.note(Sent::Datagram, source, destination, self.now);
+            traffic.note(Sent::Datagram, source, destination, self.now);
         }
-        self.hear(frame, source, destination);
+        self.note_traffic(frame, source, destination);
         // What is sent to everybody on the link, as names are looked for by broadcast, asks nobody in particular: by the
         // frame, and by an address that may be a network's last (of a /26 or wider), for any stack takes a frame to all.
         let to_all = destination.is_v4()
@@ -267,14 +270,17 @@ impl Detector {
             let (host, port, transport) = (source, destination_port, Transport::Udp);
             let class = if to { Class::LateralUdp } else { Class::OtherUdp };
             let opening = Opening { port: source_port, sequence: 0 };
-            self.attempt(frame, Try { host, peer: destination, port, class, transport, opening, running: false });
+            self.attempt(
+                frame,
+                ContactAttempt { host, peer: destination, port, class, transport, opening, running: false },
+            );
         }
     }
 
     /// Notes in whose name something is sent to whom.
-    fn hear(&self, frame: &Frame<'_>, source: Address, destination: Address) {
+    fn note_traffic(&self, frame: &Frame<'_>, source: Address, destination: Address) {
         if frame.meta.direction == Direction::In {
-            self.shared.heard.note(Sent::Anything, source, destination, self.now);
+            self.shared.recent_traffic.note(Sent::Anything, source, destination, self.now);
         }
     }
 
@@ -283,7 +289,7 @@ impl Detector {
         if !arp.request {
             if !own && arp.sender.is_unicast() {
                 self.alive(arp.sender);
-                self.shared.questions.answered(arp.sender, arp.sender_mac);
+                self.shared.probes.answered(arp.sender, arp.sender_mac);
                 self.owns(frame.link(), arp.sender_mac, arp.sender);
                 self.answer(arp.target, arp.sender, 0, &[Class::Arp], Proof::Port(0), Answer::Open);
             }
@@ -305,7 +311,7 @@ impl Detector {
         } else if !own && neighbour.target.is_unicast() {
             self.alive(neighbour.target);
             if let Some(card) = frame.mac_source {
-                self.shared.questions.answered(neighbour.target, card);
+                self.shared.probes.answered(neighbour.target, card);
                 self.owns(frame.link(), card, neighbour.target);
             }
         }
@@ -332,7 +338,10 @@ impl Detector {
         self.alive(sender);
         if self.settings.protected.contains(target) {
             let (class, transport, opening) = (Class::Arp, Transport::Other, Opening::default());
-            self.attempt(frame, Try { host: sender, peer: target, port: 0, class, transport, opening, running: false });
+            self.attempt(
+                frame,
+                ContactAttempt { host: sender, peer: target, port: 0, class, transport, opening, running: false },
+            );
         }
     }
 
@@ -340,7 +349,7 @@ impl Detector {
         if !echo.source.is_unicast() || !echo.destination.is_unicast() {
             return;
         }
-        self.hear(frame, echo.source, echo.destination);
+        self.note_traffic(frame, echo.source, echo.destination);
         if !echo.request {
             if self.is_forged(frame, echo.destination, echo.source, 0, Proof::Port(0)) {
                 return;
@@ -350,7 +359,7 @@ impl Detector {
         } else if frame.meta.direction == Direction::In && self.settings.protected.contains(echo.destination) {
             let (class, transport, opening) = (Class::Echo, Transport::Icmp, Opening::default());
             let (host, peer) = (echo.source, echo.destination);
-            self.attempt(frame, Try { host, peer, port: 0, class, transport, opening, running: false });
+            self.attempt(frame, ContactAttempt { host, peer, port: 0, class, transport, opening, running: false });
         }
     }
 
@@ -415,8 +424,15 @@ impl Detector {
         }
         let transport = Transport::Other;
         let opening = Opening::default();
-        let what =
-            Try { host: source, peer: destination, port: 0, class: Class::Tunnel, transport, opening, running: false };
+        let what = ContactAttempt {
+            host: source,
+            peer: destination,
+            port: 0,
+            class: Class::Tunnel,
+            transport,
+            opening,
+            running: false,
+        };
         if has_role(settings, host, generation, now, |role| role_allows(role, what)) {
             counters.unverified(Unverified::Role);
             return;
@@ -437,9 +453,9 @@ impl Detector {
         }
         let host = match identify(settings, shared, hosts, frame, source, now) {
             Ok((host, _)) => host,
-            Err(doubt) => {
-                if let Some(doubt) = doubt {
-                    counters.unverified(doubt.reason);
+            Err(rejection) => {
+                if let Some(rejection) = rejection {
+                    counters.unverified(rejection.reason);
                 }
                 return;
             }
@@ -483,9 +499,9 @@ impl Detector {
         }
         host.offered = None;
         // As good as an answer to whoever asks the link for it just now.
-        self.shared.questions.answered(source, card);
-        let doubted = host.doubted.take();
-        if doubted.is_some() {
+        self.shared.probes.answered(source, card);
+        let unconfirmed = host.unconfirmed.take();
+        if unconfirmed.is_some() {
             host.alarmed = None;
         }
         if self.settings.decoys.contains(destination) {
@@ -494,7 +510,7 @@ impl Detector {
         if !is_card && frame.mac_source.is_some() {
             self.places(link, card, source, slot);
         }
-        if let Some(since) = doubted {
+        if let Some(since) = unconfirmed {
             let Detector { settings, shared, hosts, counters, events, threshold, .. } = self;
             let threshold = *threshold;
             if let Some(host) = hosts.get_mut(source).filter(|host| !host.acted) {
@@ -523,13 +539,21 @@ impl Detector {
     pub fn owns(&mut self, link: Link, card: Mac, address: Address) {
         let now = self.now;
         let before = self.shared.addresses.answered_from(link, address, now);
-        self.shared.addresses.resolved(link, address, card, now);
-        if let Some(host) = self.hosts.lose(link, card, address)
-            && host.acted
-        {
-            self.events.push(Event::Lost { suspect: host.suspect, address, to: card, at: now });
-        }
         let to = Suspect::card(link, card);
+        // Two cards that both answer want the same address, and the block stays off it: one of them is its owner.
+        let contested = |host: &Host| {
+            host.acted && before.is_some_and(|other| other != card) && now.since(host.lost_at) < CONTESTED
+        };
+        if self.hosts.suspect(to).is_some_and(contested) {
+            return;
+        }
+        self.shared.addresses.resolved(link, address, card, now);
+        let events = &mut self.events;
+        self.hosts.lose(link, card, address, now, |host| {
+            if host.acted {
+                events.push(Event::Lost { suspect: host.suspect, address, to: card, at: now });
+            }
+        });
         let adopted = self.hosts.adopt(link, card, address, now, self.settings.decay);
         let threshold = self.threshold;
         let Detector { settings, shared, hosts, counters, events, .. } = self;
@@ -541,12 +565,13 @@ impl Detector {
         match adopted {
             Adopted::Nothing | Adopted::Named => {
                 // One that it had lost to another card is its again.
-                if host.acted && (adopted == Adopted::Named || before != Some(card)) {
+                let again = std::mem::take(&mut host.nameless) || before != Some(card);
+                if host.acted && (adopted == Adopted::Named || again) {
                     events.push(Event::Named { suspect: to, address, at: now });
                 }
             }
             Adopted::Moved(from) => {
-                if host.acted || host.alarmed.is_some() || host.round > 0 {
+                if host.acted || host.alarmed.is_some() || host.epoch > 0 {
                     events.push(Event::Identified { from, to, address, at: now });
                 }
                 Context { settings, shared, counters, events, now, threshold }.reconsider(host);
@@ -563,15 +588,15 @@ impl Detector {
         }
         let host = match identify(settings, shared, hosts, frame, source, now) {
             Ok((host, _)) if !host.acted => host,
-            Err(Some(doubt)) => {
-                counters.unverified(doubt.reason);
+            Err(Some(rejection)) => {
+                counters.unverified(rejection.reason);
                 return;
             }
             Ok(_) | Err(None) => return,
         };
         let transport = Transport::Tcp;
         let (class, opening) = (Class::Decoy, Opening::default());
-        let what = Try { host: source, peer: decoy, port, class, transport, opening, running: false };
+        let what = ContactAttempt { host: source, peer: decoy, port, class, transport, opening, running: false };
         if has_role(settings, host, generation, now, |role| role_allows(role, what)) {
             counters.unverified(Unverified::Role);
             return;
@@ -641,20 +666,20 @@ impl Detector {
             Directive::Released { suspect } => {
                 for slot in self.meant(*suspect) {
                     if let Some(host) = self.hosts.slot_mut(slot) {
-                        host.acquit(self.now);
+                        host.reset(self.now);
                     }
                 }
             }
-            Directive::Doubted { suspect, reason } => {
+            Directive::Spoofed { suspect, reason } => {
                 if let Some(host) = self.hosts.suspect_mut(*suspect).filter(|host| !host.acted) {
                     self.counters.unverified(*reason);
                     if *reason == Unverified::NobodyThere {
                         // A host that hides shows itself by the next handshake it completes: what was said of it stands.
-                        host.doubted = Some(self.now);
-                        host.alarmed = Some(self.now - REPEAT + DOUBTED);
+                        host.unconfirmed = Some(self.now);
+                        host.alarmed = Some(self.now - REPEAT + UNCONFIRMED);
                     } else {
                         // Where its device has answered, a forger is not listened to any more, and the host itself is.
-                        host.acquit(self.now);
+                        host.reset(self.now);
                         host.destinations = 0;
                         // Its place is learnt anew.
                         host.attached_at = Timestamp::ZERO;
@@ -773,8 +798,8 @@ mod tests {
 
     #[test]
     fn a_contained_card_loses_an_address_to_the_card_that_answers_for_it_and_regains_it_the_same_way() {
-        let shared = Arc::new(Shared::new(64, Duration::from_secs(86_400), Keys::new(1)));
-        let mut detector = Detector::new(Arc::new(Settings::default()), shared, 1, Keys::new(1));
+        let shared = Arc::new(Shared::new(64, Duration::from_secs(86_400), HashKey::new(1)));
+        let mut detector = Detector::new(Arc::new(Settings::default()), shared, 1, HashKey::new(1));
         let (link, address) = (Link::untagged(2), Address::v4([10, 0, 1, 5]));
         let [worm, next] = [5, 6].map(|last| Mac([2, 0, 0, 0, 0, last]));
         let suspect = Suspect::card(link, worm);
@@ -788,8 +813,15 @@ mod tests {
         let lost = Event::Lost { suspect, address, to: next, at };
         assert_eq!(detector.events().collect::<Vec<_>>(), [lost], "though it is its only one");
         detector.owns(link, worm, address);
+        assert_eq!(detector.events().count(), 0, "both answer: it stays with whoever is not acted on");
+        assert_eq!(detector.shared.addresses.answered_from(link, address, at), Some(next));
+        detector.advance(at + CONTESTED);
+        let at = detector.now();
+        detector.owns(link, worm, address);
         assert_eq!(detector.events().collect::<Vec<_>>(), [Event::Named { suspect, address, at }]);
         detector.owns(link, worm, address);
         assert_eq!(detector.events().count(), 0, "said once");
+        detector.owns(link, next, address);
+        assert_eq!(detector.events().collect::<Vec<_>>(), [Event::Lost { suspect, address, to: next, at }]);
     }
 }

@@ -1,4 +1,4 @@
-//! What a detector says to the responder, and what it is told in return.
+//! What a detector reports to the responder, and the directives it takes in return.
 
 use crate::detect::counters::Unverified;
 use crate::detect::smb::Condition;
@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 use crate::wire::smb::Dialect;
 use crate::wire::{Address, Mac};
 
-/// What a detector says.
+/// What a detector reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A host deserves a decision.
@@ -71,7 +71,7 @@ pub enum Event {
         does: bool,
     },
     /// A host was heard agreeing on an SMB dialect, for the first time within the contact memory.
-    Speaks {
+    SmbNegotiated {
         /// The host.
         host: Address,
         /// As the server; otherwise as the client.
@@ -84,7 +84,7 @@ pub enum Event {
         encryption: bool,
     },
     /// A server's answer gave away a condition that an engineer must mend, for the first time within the contact memory.
-    GaveAway {
+    SmbCondition {
         /// The server.
         server: Address,
         /// What its answer shows.
@@ -92,7 +92,7 @@ pub enum Event {
     },
 }
 
-/// What a detector is told.
+/// What a detector is directed to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Directive {
     /// This suspect is acted on: notice that it still tries, weigh only what is not shut yet.
@@ -117,7 +117,7 @@ pub enum Directive {
         suspect: Suspect,
     },
     /// What was reported of this suspect rests on frames that it did not send, as far as its link knows: it is forgotten.
-    Doubted {
+    Spoofed {
         /// The suspect.
         suspect: Suspect,
         /// Why.

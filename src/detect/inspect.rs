@@ -5,7 +5,7 @@ use crate::detect::contact::has_role;
 use crate::detect::counters::Unverified;
 use crate::detect::detector::Detector;
 use crate::detect::event::Event;
-use crate::detect::smb::{Condition, Finding, Report, Spoken};
+use crate::detect::smb::{Condition, Finding, Negotiated, Report};
 use crate::detect::verify::attachment;
 use crate::evidence::{Grade, Score, Signal};
 use crate::suspect::{Link, Suspect};
@@ -24,7 +24,7 @@ impl Detector {
             return;
         }
         let mut reports = std::mem::take(&mut self.reports);
-        // The buffer keeps its room from segment to segment; one segment tells a handful of things at most.
+        // The buffer keeps its room from segment to segment; one segment gives a handful of reports at most.
         self.inspector.segment(segment, self.now, &mut |report| {
             if reports.len() < reports.capacity() {
                 reports.push(report);
@@ -33,9 +33,9 @@ impl Detector {
         for report in reports.drain(..) {
             match report {
                 Report::Finding(finding) => self.found(frame, segment, &finding),
-                Report::Spoken(spoken) => self.spoken(&spoken),
+                Report::Negotiated(negotiated) => self.negotiated(&negotiated),
                 Report::Used { feature, .. } => self.counters.used(feature),
-                Report::Condition { server, condition } => self.gave_away(server, condition),
+                Report::Condition { server, condition } => self.smb_condition(server, condition),
                 // The capture knows DCE/RPC by how it begins, and the inspection remembers the port.
                 Report::Named { .. } => {}
             }
@@ -97,41 +97,41 @@ impl Detector {
             return;
         }
         let mut ctx = Context { settings, shared, counters, events, now, threshold };
-        if ctx.is_told(host, signal.grade()) {
+        if ctx.is_reported(host, signal.grade()) {
             return;
         }
         ctx.weigh(host, signal, peer, port, weight, detail);
     }
 
-    fn gave_away(&mut self, server: Address, condition: Condition) {
+    fn smb_condition(&mut self, server: Address, condition: Condition) {
         self.counters.condition(condition);
         // As for what is spoken: reported once within the contact memory.
         let mark = Address::from_bits((1 << 64) | condition as u128);
-        let party = Party { identity: self.contacts.identity(Suspect::address(Link::default(), server)), round: 0 };
+        let party = Party { identity: self.contacts.identity(Suspect::address(Link::default(), server)), epoch: 0 };
         if self.settings.protected.contains(server)
             && self.contacts.meet(party, mark, Class::Spoken, self.now) == Seen::First
         {
             self.contacts.answered(party, mark, Class::Spoken);
-            self.events.push(Event::GaveAway { server, condition });
+            self.events.push(Event::SmbCondition { server, condition });
         }
     }
 
-    fn spoken(&mut self, spoken: &Spoken) {
-        let Spoken { client, server, dialect, signing, encryption, compression } = *spoken;
-        self.counters.spoken(dialect);
+    fn negotiated(&mut self, negotiated: &Negotiated) {
+        let Negotiated { client, server, dialect, signing, encryption, compression } = *negotiated;
+        self.counters.negotiated(dialect);
         self.counters.signed += u64::from(signing == Signing::Required);
         self.counters.encrypted += u64::from(encryption);
         self.counters.compressed += u64::from(compression);
         for (host, as_server) in [(client, false), (server, true)] {
-            // The contact memory also remembers what was told of whom, so that it is told once.
+            // The contact memory also remembers what was reported of whom, so that it is reported once.
             let mark = Address::from_bits(((dialect as u128) << 2) | u128::from(as_server));
-            let party = Party { identity: self.contacts.identity(Suspect::address(Link::default(), host)), round: 0 };
+            let party = Party { identity: self.contacts.identity(Suspect::address(Link::default(), host)), epoch: 0 };
             if self.settings.protected.contains(host)
                 && self.contacts.meet(party, mark, Class::Spoken, self.now) == Seen::First
             {
                 self.contacts.answered(party, mark, Class::Spoken);
                 let signing = signing == Signing::Required;
-                self.events.push(Event::Speaks { host, as_server, dialect, signing, encryption });
+                self.events.push(Event::SmbNegotiated { host, as_server, dialect, signing, encryption });
             }
         }
         if dialect.is_smb1()

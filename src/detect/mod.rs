@@ -10,8 +10,8 @@ mod detector;
 mod event;
 mod inspect;
 mod outcome;
-pub mod paths;
 pub mod remote_execution;
+pub mod reverse_path;
 pub mod settings;
 pub mod smb;
 pub mod verify;
@@ -21,5 +21,5 @@ pub use crate::evidence::{Alarm, Detail, Evidence, Grade, Reached, Score, Signal
 pub use counters::Counters;
 pub use detector::Detector;
 pub use event::{Directive, Event};
-pub use paths::Paths;
+pub use reverse_path::ReversePaths;
 pub use settings::Settings;

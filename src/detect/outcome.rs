@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::detect::alarm::{Context, REPEAT};
-use crate::detect::contact::{Try, has_role, remember, role_allows};
+use crate::detect::contact::{ContactAttempt, has_role, remember, role_allows};
 use crate::detect::counters::{Outcome, Unverified};
 use crate::detect::detector::Detector;
 use crate::detect::settings::Settings;
@@ -12,12 +12,12 @@ use crate::suspect::{Link, Suspect};
 use crate::time::Timestamp;
 use crate::track::attempts::{Due, Opening};
 use crate::track::contacts::Seen;
-use crate::track::heard::Sent;
+use crate::track::recent_traffic::Sent;
 use crate::track::{Attempt, Class, Host, Proof, Shared};
 use crate::wire::frame::{Direction, Segment, Transport};
 use crate::wire::{Address, Frame, Mac};
 
-/// The gateway's own question to the link must have stood so long before silence makes an address dark.
+/// The gateway's own ARP request must have stood so long before silence makes an address dark.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// An answer that comes within this time takes its failure back.
@@ -65,7 +65,7 @@ impl Detector {
                 }
                 return met;
             }
-            ctx.counters.taken_back += 1;
+            ctx.counters.retracted += 1;
             let first = classes.first().copied().unwrap_or(Class::Other);
             let class = match first {
                 Class::Lateral if port != 0 && !settings.lateral.has_tcp(port) => Class::Other,
@@ -90,9 +90,9 @@ impl Detector {
                     } else if weight.0 > 0 {
                         ctx.weigh(host, Signal::FailureOther, peer, attempt.port, weight, Detail::Answered);
                     } else if attempt.class == Class::Other && !host.evidence.is_empty() {
-                        outweigh(settings, host, now);
+                        offset_failures(settings, host, now);
                     }
-                    let what = Try {
+                    let what = ContactAttempt {
                         host: host.address,
                         peer,
                         port: attempt.port,
@@ -129,18 +129,18 @@ impl Detector {
         port: u16,
         proof: Proof,
     ) -> bool {
-        let heard = &self.shared.heard;
+        let traffic = &self.shared.recent_traffic;
         if self.misplaced(frame, peer) || self.answers_itself(frame, host, peer) {
             let speaks_for = |known: &Host| {
                 known.attempts.waits_for(peer, port, proof) || known.evidence.iter().any(|said| said.peer == peer)
             };
             if self.hosts.get(host).is_some_and(speaks_for) {
-                heard.note(Sent::Forgery, peer, host, self.now);
+                traffic.note(Sent::Forgery, peer, host, self.now);
             }
             self.counters.unverified(Unverified::Answer);
             return true;
         }
-        heard.within(Sent::Forgery, peer, host, FORWARDED, self.now)
+        traffic.within(Sent::Forgery, peer, host, FORWARDED, self.now)
     }
 
     /// Whether a frame came in where its source does not live.
@@ -153,7 +153,8 @@ impl Detector {
         let elsewhere =
             settings.attached.iter().any(|(interface, of)| *interface != meta.interface && of.contains(source))
                 && !settings.attached.iter().any(|(interface, of)| *interface == meta.interface && of.contains(source));
-        elsewhere || (settings.reverse_path && settings.paths.lead(source, meta.interface) == Some(false))
+        elsewhere
+            || (settings.check_reverse_path && settings.reverse_paths.permits(source, meta.interface) == Some(false))
     }
 
     fn answers_itself(&self, frame: &Frame<'_>, host: Address, peer: Address) -> bool {
@@ -174,7 +175,8 @@ impl Detector {
         // gateway on its way, and needs the link layer's word: peers across a bridge answer by another port, and where
         // routes lead, `misplaced` has decided. A capture file shows one link for all.
         let settings = &self.settings;
-        let across = !settings.attached.is_empty() && settings.paths.lead(peer, frame.meta.interface).is_none();
+        let across =
+            !settings.attached.is_empty() && settings.reverse_paths.permits(peer, frame.meta.interface).is_none();
         let attached = settings.attached.iter().any(|(on, of)| *on == frame.meta.interface && of.contains(peer));
         card == home.mac || (across && !attached && addresses.answered_from(frame.link(), peer, now) != Some(card))
     }
@@ -211,8 +213,15 @@ impl Detector {
         }
         let lateral = settings.lateral.has_tcp(port);
         let (class, transport) = (if lateral { Class::Lateral } else { Class::Other }, Transport::Tcp);
-        let what =
-            Try { host: host.address, peer, port, class, transport, opening: Opening::default(), running: false };
+        let what = ContactAttempt {
+            host: host.address,
+            peer,
+            port,
+            class,
+            transport,
+            opening: Opening::default(),
+            running: false,
+        };
         if has_role(settings, host, generation, now, |role| role_allows(role, what)) {
             counters.unverified(Unverified::Role);
             return;
@@ -256,7 +265,7 @@ pub(super) fn answered_late(
     now: Timestamp,
     which: impl Fn(Signal) -> bool,
 ) -> bool {
-    host.take_back(peer, now - LATE, |evidence| {
+    host.retract(peer, now - LATE, |evidence| {
         (port == 0 || evidence.port == port)
             && which(evidence.signal)
             && matches!(evidence.detail, Detail::Silent { .. } | Detail::Overrun { .. })
@@ -266,7 +275,7 @@ pub(super) fn answered_late(
 /// On a port that is no lateral service an answer takes back as much of what such ports added lately as a known server's
 /// would: a print server meets dead printers among many that answer, a scan meets hardly anybody. What lateral services
 /// added stays: there, whoever answers may be the next victim.
-fn outweigh(settings: &Settings, host: &mut Host, now: Timestamp) {
+fn offset_failures(settings: &Settings, host: &mut Host, now: Timestamp) {
     let mut credit = -scaled(settings.weights.known_server, Class::Other).0;
     // Older evidence has decayed by now, and taking it back would take from what is newer.
     let since = now - settings.decay;
@@ -302,7 +311,7 @@ pub(super) fn is_dark(settings: &Settings, shared: &Shared, address: Address, no
         && !settings.own.contains(address)
         && !addresses.is_alive(address, now)
         && (addresses.unanswered(address, PATIENCE, now)
-            || (!addresses.under_pressure(now) && addresses.is_segment_known(address, settings.dark_learning, now)))
+            || (!addresses.under_pressure(now) && addresses.is_subnet_known(address, settings.dark_learning, now)))
 }
 
 impl Context<'_> {
@@ -311,7 +320,7 @@ impl Context<'_> {
         if attempt.class == Class::LateralUdp {
             // The answer may have come to another shard: where both ports are the service's, each side looks like who asks.
             let waited = self.now.since(attempt.at) + Duration::from_millis(2);
-            if self.shared.heard.within(Sent::Datagram, attempt.peer, host.address, waited, self.now) {
+            if self.shared.recent_traffic.within(Sent::Datagram, attempt.peer, host.address, waited, self.now) {
                 self.counters.outcome(Outcome::Answered);
                 return;
             }

@@ -1,8 +1,8 @@
 //! `lateral.remote_execution`: DCE/RPC calls that make another machine run something.
 //!
 //! Interface and operation number stand in the clear even where the call itself is sealed. A call that *plants* a
-//! program (creates a service, registers a task, runs a command over WMI) tells by itself. A call that merely *starts*
-//! what is there is an administrator's daily work, and tells only together with an administrative share that the same
+//! program (creates a service, registers a task, runs a command over WMI) is evidence by itself. A call that merely *starts*
+//! what is there is an administrator's daily work, and is evidence only together with an administrative share that the same
 //! client lately connected to on the same peer.
 
 use crate::wire::dcerpc::Uuid;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
-use crate::detect::paths::Paths;
+use crate::detect::reverse_path::ReversePaths;
 use crate::evidence::Score;
 use crate::time::Timestamp;
 use crate::wire::Address;
@@ -241,7 +241,7 @@ pub struct Settings {
     pub any_windows: Vec<Window>,
     /// How long a (source, destination) pair is remembered.
     pub contact_memory: Duration,
-    /// How long a segment must have been watched before an address nobody saw is dark.
+    /// How long a subnet must have been watched before an address nobody saw is dark.
     pub dark_learning: Duration,
     /// Connections found running are learnt, not counted, for so long after the first packet.
     pub start_up_grace: Duration,
@@ -258,11 +258,11 @@ pub struct Settings {
     /// Networks attached to an interface, by its index, for the reverse-path check; empty in a replay.
     pub attached: Vec<(u32, Networks)>,
     /// By which interface each address is reached, for the same check beyond the attached networks; empty in a replay.
-    pub paths: Paths,
-    /// Whether a source must live behind the interface its packet came in on, by `paths`.
-    pub reverse_path: bool,
-    /// Whether a segment is asked who has an address before the address is acted on; never in a replay.
-    pub ask_first: bool,
+    pub reverse_paths: ReversePaths,
+    /// Whether a source must live behind the interface its packet came in on, by `reverse_paths`.
+    pub check_reverse_path: bool,
+    /// Whether a link is probed for who has an address before the address is acted on; never in a replay.
+    pub address_probe: bool,
     /// Whether links can be asked who has an address; never in a replay.
     pub live: bool,
     /// Whether an address that a card claims unasked is taken for its own: in a replay, where nobody can be asked.
@@ -336,9 +336,9 @@ impl Default for Settings {
             inspect_smb: true,
             own: Networks::default(),
             attached: Vec::new(),
-            paths: Paths::default(),
-            reverse_path: true,
-            ask_first: true,
+            reverse_paths: ReversePaths::default(),
+            check_reverse_path: true,
+            address_probe: true,
             live: false,
             believe_claims: false,
             fuse: None,

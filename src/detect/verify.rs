@@ -4,7 +4,7 @@
 //! only weighs if it comes from where its source is known to be: link and card as that host's own frames showed them, the
 //! link's own word (ARP replies, the kernel's neighbour table), the networks attached to each interface, and the routes
 //! beyond them. An address whose card is proved is that card's; until then, and behind a router, it is judged by itself.
-//! What passes here from behind a router cannot be told apart by its frames; THREAT_MODEL.md says so.
+//! What passes here from behind a router cannot be distinguished by its frames; THREAT_MODEL.md says so.
 
 use std::time::Duration;
 
@@ -25,16 +25,16 @@ const AGAIN: Duration = Duration::from_secs(30);
 
 /// Why a frame is not believed, and whether its link should be asked who has the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Doubt {
+pub struct Rejection {
     /// The first reason found.
     pub reason: Unverified,
     /// The link's answer could change that.
-    pub ask: bool,
+    pub probe: bool,
 }
 
-impl From<Unverified> for Doubt {
+impl From<Unverified> for Rejection {
     fn from(reason: Unverified) -> Self {
-        Doubt { reason, ask: false }
+        Rejection { reason, probe: false }
     }
 }
 
@@ -50,7 +50,7 @@ pub fn identify<'h>(
     frame: &Frame<'_>,
     source: Address,
     now: Timestamp,
-) -> Result<(&'h mut Host, bool), Option<Doubt>> {
+) -> Result<(&'h mut Host, bool), Option<Rejection>> {
     let (link, card) = (frame.link(), frame.mac_source.unwrap_or_default());
     let (host, new) = match hosts.sender(source, link, card) {
         Some(slot) => (hosts.sending(slot, source), false),
@@ -90,7 +90,7 @@ fn suspect_of(
     frame: &Frame<'_>,
     source: Address,
     now: Timestamp,
-) -> Result<(Suspect, Proof), Doubt> {
+) -> Result<(Suspect, Proof), Rejection> {
     let (link, addresses) = (frame.link(), &shared.addresses);
     let by_itself = (Suspect::address(link, source), Proof::None);
     let Some(card) = frame.mac_source else { return Ok(by_itself) };
@@ -103,7 +103,7 @@ fn suspect_of(
         Some(owner) if owner == card => return Ok((of_card, Proof::Answered)),
         Some(_) if addresses.is_router(link, card, now) => return Ok(by_itself),
         // A forger, or the address is another card's by now: that one answers.
-        Some(_) => return Err(Doubt { reason: Unverified::Mac, ask: true }),
+        Some(_) => return Err(Rejection { reason: Unverified::Mac, probe: true }),
         None => {}
     }
     let claims = || settings.believe_claims && addresses.resolution(link, source, now) == Some(card);
@@ -118,7 +118,7 @@ fn suspect_of(
     // The same host seen once more on its way, or a forger elsewhere. If it answers here, it is another of that name.
     let elsewhere = hosts.get(source).filter(|host| host.suspect.link != link && host.attached_at != Timestamp::ZERO);
     if elsewhere.is_some_and(|host| now.since(host.attached_at) < QUIET) {
-        return Err(Doubt { reason: Unverified::Interface, ask: true });
+        return Err(Rejection { reason: Unverified::Interface, probe: true });
     }
     Ok(by_itself)
 }
@@ -143,7 +143,7 @@ fn verify(
     frame: &Frame<'_>,
     source: Address,
     now: Timestamp,
-) -> Result<(), Doubt> {
+) -> Result<(), Rejection> {
     let here = attachment(frame);
     let known = host.attached_at != Timestamp::ZERO;
     if known && here == host.attachment && now.since(host.verified_at) < AGAIN {
@@ -157,8 +157,19 @@ fn verify(
         return Err(Unverified::ReversePath.into());
     }
     // A tagged frame came in by the VLAN's interface, whose index the ring does not show.
-    if settings.reverse_path && here.vlan == 0 && settings.paths.lead(source, here.interface) == Some(false) {
+    if settings.check_reverse_path
+        && here.vlan == 0
+        && settings.reverse_paths.permits(source, here.interface) == Some(false)
+    {
         return Err(Unverified::ReversePath.into());
+    }
+    if host.is_card()
+        && let Some(owner) = addresses.answered_from(link, source, now)
+        && owner != here.mac
+        && !addresses.is_forwarder(link, here.mac, now)
+    {
+        // Another card took the address over. Whoever has it by right answers for it.
+        return Err(Rejection { reason: Unverified::Mac, probe: true });
     }
     if let Some(card) = frame.mac_source.filter(|_| !host.is_card()) {
         addresses.carried(link, card, source, now);
@@ -176,12 +187,12 @@ fn verify(
         let answers = || addresses.answered_from(link, source, now) == Some(here.mac);
         let other_card = known && host.attachment.mac != here.mac && now.since(host.attached_at) < QUIET;
         if other_card && !answers() && !(routed && addresses.is_router(link, host.attachment.mac, now)) {
-            return Err(Doubt { reason: Unverified::Mac, ask: true });
+            return Err(Rejection { reason: Unverified::Mac, probe: true });
         }
     }
-    if known && here != host.attachment && host.doubted.is_some() {
+    if known && here != host.attachment && host.unconfirmed.is_some() {
         // Whoever sent in its name was not there, and this is another.
-        host.acquit(now);
+        host.reset(now);
         host.destinations = 0;
     }
     host.attachment = here;
@@ -204,10 +215,10 @@ pub fn is_one_of_many(settings: &Settings, shared: &Shared, host: &Host, now: Ti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::paths::Paths;
+    use crate::detect::reverse_path::ReversePaths;
     use crate::detect::settings::Networks;
     use crate::suspect::{Link, Who};
-    use crate::track::Keys;
+    use crate::track::HashKey;
     use crate::wire::frame::{Meta, Packet};
 
     const HOST: Address = Address::v4([10, 0, 1, 5]);
@@ -232,8 +243,8 @@ mod tests {
                 ],
                 ..Settings::default()
             };
-            let shared = Shared::new(1024, Duration::from_secs(86_400), Keys::new(1));
-            Scene { settings, shared, hosts: Hosts::new(64, Keys::new(1)) }
+            let shared = Shared::new(1024, Duration::from_secs(86_400), HashKey::new(1));
+            Scene { settings, shared, hosts: Hosts::new(64, HashKey::new(1)) }
         }
 
         /// The suspect, or why not.
@@ -250,7 +261,7 @@ mod tests {
             };
             identify(&self.settings, &self.shared, &mut self.hosts, &frame, source, now)
                 .map(|(host, _)| host.suspect.who)
-                .map_err(|doubt| doubt.unwrap().reason)
+                .map_err(|rejection| rejection.unwrap().reason)
         }
 
         fn from(&mut self, source: Address, interface: u32, mac: u8, secs: u64) -> Result<(), Unverified> {
@@ -298,7 +309,7 @@ mod tests {
         let mut scene = Scene::new();
         let routes = [("10.0.1.0/24", 1), ("10.0.2.0/24", 2), ("10.9.0.0/16", 2)];
         let routes = routes.map(|(network, interface)| (254, network.parse().unwrap(), interface));
-        scene.settings.paths = Paths::new(&routes);
+        scene.settings.reverse_paths = ReversePaths::new(&routes);
         let (remote, nowhere) = (Address::v4([10, 9, 0, 1]), Address::v4([10, 77, 0, 1]));
         assert_eq!(scene.from(remote, 1, 66, 0), Err(Unverified::ReversePath));
         assert_eq!(scene.from(remote, 2, 5, 0), Ok(()));
@@ -307,7 +318,7 @@ mod tests {
         }
         assert_eq!(scene.from(nowhere, 7, 66, 0), Ok(()), "a bridge's port: no route leads there");
         assert_eq!(scene.from(HOST, 1, 5, 0), Ok(()));
-        scene.settings.reverse_path = false;
+        scene.settings.check_reverse_path = false;
         let other = Address::v4([10, 9, 0, 2]);
         assert_eq!(scene.from(other, 1, 66, 0), Ok(()), "paths are asymmetric by intent");
     }

@@ -13,8 +13,7 @@ use toml::{Table, Value};
 use crate::lab::network::Network;
 use crate::lab::plan::{Plan, Segment};
 use crate::lab::{Error, Result};
-use crate::respond::Decision;
-use crate::respond::Mode;
+use crate::respond::{Decision, Mode};
 use crate::sys::namespace::{self, Namespace};
 
 /// How long the daemon may take to start.

@@ -164,6 +164,9 @@ impl From<&Evidence> for EvidenceRecord {
     }
 }
 
+/// What a decision's reason says before why the kernel cannot match the host, where it cannot.
+pub const NOT_SHUT: &str = "; not shut: ";
+
 /// One decision: what the history stores and reads back, the API and `--json` send, and the log and every command
 /// print. Its JSON reads back as itself, times to the millisecond. Serializes to one line of `replay --json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

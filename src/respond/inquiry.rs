@@ -13,7 +13,7 @@ use crate::detect::Event;
 use crate::evidence::{Attachment, Grade};
 use crate::suspect::Suspect;
 use crate::time::Timestamp;
-use crate::track::questions::{Question, Questions};
+use crate::track::open_probes::{OpenProbe, OpenProbes};
 use crate::wire::{Address, Mac};
 
 /// A question without an answer is put again after this.
@@ -75,7 +75,7 @@ pub struct Inquiry {
     /// Where its frames came from.
     pub attachment: Attachment,
     silence: Silence,
-    question: Question,
+    probe: OpenProbe,
     begun: Timestamp,
     asked: Timestamp,
 }
@@ -98,7 +98,7 @@ pub struct Inquiries {
 /// Whom an event accuses, by which address, and where the frames came from that it rests on; nothing where a completed
 /// handshake proves who the sender is, or where nothing would be done.
 #[must_use]
-pub fn accused(event: &Event) -> Option<(Suspect, Address, Attachment)> {
+pub fn suspect_of(event: &Event) -> Option<(Suspect, Address, Attachment)> {
     match event {
         Event::Alarm(alarm) => (alarm.grade == Grade::Scan).then_some((alarm.suspect, alarm.host, alarm.attachment)),
         Event::Active { .. }
@@ -107,8 +107,8 @@ pub fn accused(event: &Event) -> Option<(Suspect, Address, Attachment)> {
         | Event::Identified { .. }
         | Event::Unproved { .. }
         | Event::Forwards { .. }
-        | Event::Speaks { .. }
-        | Event::GaveAway { .. } => None,
+        | Event::SmbNegotiated { .. }
+        | Event::SmbCondition { .. } => None,
     }
 }
 
@@ -122,11 +122,11 @@ impl Inquiries {
         event: Event,
         (suspect, host, attachment): (Suspect, Address, Attachment),
         silence: Silence,
-        questions: &Questions,
+        probes: &OpenProbes,
         now: Timestamp,
     ) -> Result<(), Event> {
-        let Some(question) = questions.open(host, attachment.mac) else { return Err(event) };
-        self.open.push(Inquiry { event, suspect, host, attachment, silence, question, begun: now, asked: now });
+        let Some(probe) = probes.open(host, attachment.mac) else { return Err(event) };
+        self.open.push(Inquiry { event, suspect, host, attachment, silence, probe, begun: now, asked: now });
         Ok(())
     }
 
@@ -143,11 +143,11 @@ impl Inquiries {
     }
 
     /// Lets time pass: who has answered, who is to be asked again, whose time is up.
-    pub fn advance(&mut self, questions: &Questions, now: Timestamp) -> Vec<Step> {
+    pub fn advance(&mut self, probes: &OpenProbes, now: Timestamp) -> Vec<Step> {
         let mut steps = Vec::new();
         let mut at = 0;
         while let Some(inquiry) = self.open.get_mut(at) {
-            let answers = questions.answers(inquiry.question);
+            let answers = probes.answers(inquiry.probe);
             let patience = match inquiry.silence {
                 Silence::IsAbsence => PATIENCE,
                 Silence::ProvesNothing => PATIENCE_BEHIND,
@@ -171,7 +171,7 @@ impl Inquiries {
                 Finding::Elsewhere(_) | Finding::NotAsked => false,
             };
             let inquiry = self.open.swap_remove(at);
-            questions.close(inquiry.question);
+            probes.close(inquiry.probe);
             steps.push(Step::Ended(Box::new(inquiry), finding, believed));
         }
         steps
@@ -198,20 +198,20 @@ mod tests {
 
     struct Scene {
         inquiries: Inquiries,
-        questions: Questions,
+        probes: OpenProbes,
         asked: u32,
     }
 
     impl Scene {
         fn begun(silence: Silence) -> Self {
-            let mut scene = Scene { inquiries: Inquiries::default(), questions: Questions::default(), asked: 0 };
-            scene.inquiries.begin(event(), (SUSPECT, HOST, PLACE), silence, &scene.questions, at(0)).unwrap();
+            let mut scene = Scene { inquiries: Inquiries::default(), probes: OpenProbes::default(), asked: 0 };
+            scene.inquiries.begin(event(), (SUSPECT, HOST, PLACE), silence, &scene.probes, at(0)).unwrap();
             scene
         }
 
         fn by(&mut self, ms: u64) -> Option<(Finding, bool)> {
             let mut found = None;
-            for step in self.inquiries.advance(&self.questions, at(ms)) {
+            for step in self.inquiries.advance(&self.probes, at(ms)) {
                 match step {
                     Step::Ask(..) => self.asked += 1,
                     Step::Ended(inquiry, finding, believed) => {
@@ -228,7 +228,7 @@ mod tests {
     fn whose_card_answers_is_believed_at_once() {
         let mut scene = Scene::begun(Silence::IsAbsence);
         assert_eq!(scene.by(1), None);
-        scene.questions.answered(HOST, CARD);
+        scene.probes.answered(HOST, CARD);
         assert_eq!(scene.by(2), Some((Finding::There, true)));
         assert!(scene.inquiries.is_empty());
     }
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn when_only_another_card_answers_it_was_forged() {
         let mut scene = Scene::begun(Silence::IsAbsence);
-        scene.questions.answered(HOST, OTHER);
+        scene.probes.answered(HOST, OTHER);
         assert_eq!(scene.by(500), None, "the sender's own card may still answer");
         assert_eq!(scene.by(1000), Some((Finding::Elsewhere(OTHER), false)));
     }
@@ -244,9 +244,9 @@ mod tests {
     #[test]
     fn an_accomplice_speaks_nobody_free() {
         let mut scene = Scene::begun(Silence::IsAbsence);
-        scene.questions.answered(HOST, OTHER);
+        scene.probes.answered(HOST, OTHER);
         assert_eq!(scene.by(100), None);
-        scene.questions.answered(HOST, CARD);
+        scene.probes.answered(HOST, CARD);
         assert_eq!(scene.by(110), Some((Finding::There, true)));
     }
 
@@ -268,12 +268,12 @@ mod tests {
         let mut scene = Scene::begun(Silence::IsAbsence);
         let begin = |scene: &mut Scene, n: u8| {
             let host = Address::v4([10, 0, 2, n]);
-            scene.inquiries.begin(event(), (SUSPECT, host, PLACE), Silence::IsAbsence, &scene.questions, at(0))
+            scene.inquiries.begin(event(), (SUSPECT, host, PLACE), Silence::IsAbsence, &scene.probes, at(0))
         };
         let begun = (0..200).take_while(|n| begin(&mut scene, *n).is_ok()).count();
         assert_eq!(begun, 63);
         assert_eq!(begin(&mut scene, 250), Err(event()), "nothing is lost");
-        scene.questions.answered(HOST, CARD);
+        scene.probes.answered(HOST, CARD);
         scene.by(1);
         assert_eq!(begin(&mut scene, 250), Ok(()));
     }

@@ -56,7 +56,10 @@ impl Responder {
             Event::Named { suspect, address, at } => self.named(*suspect, *address, *at, effects),
             Event::Lost { suspect, address, to, at } => self.lost(*suspect, *address, *to, *at, effects),
             Event::Identified { from, to, address, at } => self.identified(*from, *to, *address, *at, effects),
-            Event::Speaks { .. } | Event::GaveAway { .. } | Event::Unproved { .. } | Event::Forwards { .. } => {}
+            Event::SmbNegotiated { .. }
+            | Event::SmbCondition { .. }
+            | Event::Unproved { .. }
+            | Event::Forwards { .. } => {}
         }
     }
 
@@ -476,7 +479,7 @@ impl Responder {
     /// The record that a suspect's link denied what was reported of it: watched, and nothing dropped. `signal` is what
     /// was reported, if an alarm did.
     #[must_use]
-    pub fn doubted(&self, alarm: &Alarm, signal: Option<Signal>, reason: String) -> Effect {
+    pub fn spoofed(&self, alarm: &Alarm, signal: Option<Signal>, reason: String) -> Effect {
         let judged = Decision::of_alarm(alarm, self.link_name(alarm.suspect), Verdict::Watch, reason);
         Effect::Record(Arc::new(Decision { signal, ..judged }))
     }

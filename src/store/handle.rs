@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::writer::Writer;
 use super::{OrderRow, Store};
-use crate::observe::snapshot::StoreView;
+use crate::published::status::StoreView;
 use crate::respond::{Decision, Exempted, Held};
 
 /// Records that may wait in the queue, and as many more beside a disk that refuses.

@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use crate::suspect::Link;
 use crate::time::Timestamp;
-use crate::track::Keys;
+use crate::track::HashKey;
 use crate::track::addresses::table::{Entry, Table};
 use crate::wire::{Address, Mac};
 
 /// The shared table.
 pub struct Addresses {
     table: Table,
-    keys: Keys,
+    hash_key: HashKey,
     memory: u32,
 }
 
@@ -50,9 +50,9 @@ const PERIOD: u32 = 600;
 impl Addresses {
     /// For about `capacity` entries; an address counts as alive for `memory` after it was last seen sending.
     #[must_use]
-    pub fn new(capacity: usize, memory: Duration, keys: Keys) -> Self {
+    pub fn new(capacity: usize, memory: Duration, hash_key: HashKey) -> Self {
         let memory = u32::try_from(memory.as_secs()).unwrap_or(u32::MAX);
-        Addresses { table: Table::new(capacity, memory), keys, memory }
+        Addresses { table: Table::new(capacity, memory), hash_key, memory }
     }
 
     /// The memory that a table for `capacity` entries takes.
@@ -62,13 +62,13 @@ impl Addresses {
     }
 
     fn key(&self, address: Address) -> u64 {
-        self.keys.address(address) | 1
+        self.hash_key.address(address) | 1
     }
 
     /// The key of the /24 or /64 around an address: even where an address' is odd, so the two never meet.
-    fn segment_key(&self, address: Address) -> u64 {
+    fn subnet_key(&self, address: Address) -> u64 {
         let mask = if address.is_v4() { !0xff } else { !u128::from(u64::MAX) };
-        let hash = self.keys.address(Address::from_bits(address.bits() & mask)) & !1;
+        let hash = self.hash_key.address(Address::from_bits(address.bits() & mask)) & !1;
         if hash == 0 { 2 } else { hash }
     }
 
@@ -78,19 +78,19 @@ impl Addresses {
         let Some(entry) = self.table.find_or_insert(self.key(address), now) else { return };
         if entry.seen.swap(now, Relaxed) == 0 {
             entry.first.store(now, Relaxed);
-            if let Some(segment) = self.table.find_or_insert(self.segment_key(address), now) {
-                let _ = segment.first.compare_exchange(0, now, Relaxed, Relaxed);
-                segment.others.fetch_or(self.sketch(address), Relaxed);
+            if let Some(subnet) = self.table.find_or_insert(self.subnet_key(address), now) {
+                let _ = subnet.first.compare_exchange(0, now, Relaxed, Relaxed);
+                subnet.others.fetch_or(self.sketch(address), Relaxed);
             }
         }
-        if let Some(segment) = self.table.find(self.segment_key(address)) {
-            segment.seen.store(now, Relaxed);
+        if let Some(subnet) = self.table.find(self.subnet_key(address)) {
+            subnet.seen.store(now, Relaxed);
         }
         entry.asked.store(0, Relaxed);
     }
 
     fn service_key(&self, server: Address, port: u16) -> u64 {
-        self.keys.pair(server, server, u64::from(port)) | 1
+        self.hash_key.pair(server, server, u64::from(port)) | 1
     }
 
     /// `server` answered a connection attempt of `client` on `port`.
@@ -104,7 +104,7 @@ impl Addresses {
         }
     }
 
-    /// Whether `client` is among those that `server` lately answered on `port`, as far as a sketch of them tells.
+    /// Whether `client` is among those that `server` lately answered on `port`, as far as a sketch of them shows.
     #[must_use]
     pub fn has_served(&self, server: Address, port: u16, client: Address, now: Timestamp) -> bool {
         self.table.find(self.service_key(server, port)).is_some_and(|entry| {
@@ -116,7 +116,7 @@ impl Addresses {
     }
 
     fn sketch(&self, address: Address) -> u64 {
-        1 << (self.keys.address(address) >> 58)
+        1 << (self.hash_key.address(address) >> 58)
     }
 
     /// Whether others than `client` use this service: at least two have been answered within the memory.
@@ -138,7 +138,7 @@ impl Addresses {
         if served == 0 || now.saturating_sub(served) > self.memory {
             return 0;
         }
-        // Kept fresh by each: an outage lasts while sources go on failing.
+        // Kept fresh by each: an outage lasts while sources keep failing.
         self.fails(entry, source, FAILING_FOR, now)
     }
 
@@ -195,8 +195,8 @@ impl Addresses {
 
     /// Whether the /24 or /64 around `address` has been heard for at least `learning`.
     #[must_use]
-    pub fn is_segment_known(&self, address: Address, learning: Duration, now: Timestamp) -> bool {
-        self.table.find(self.segment_key(address)).is_some_and(|entry| {
+    pub fn is_subnet_known(&self, address: Address, learning: Duration, now: Timestamp) -> bool {
+        self.table.find(self.subnet_key(address)).is_some_and(|entry| {
             let first = entry.first.load(Relaxed);
             first != 0 && u64::from(seconds(now).saturating_sub(first)) >= learning.as_secs()
         })
@@ -206,8 +206,8 @@ impl Addresses {
     /// et al. 1990) over a 64-bit sketch, within a tenth or two up to 100, saturating near 270.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 64 ln 64 = 267")]
-    pub fn segment_hosts(&self, address: Address) -> u32 {
-        let set = self.table.find(self.segment_key(address)).map_or(0, |entry| entry.others.load(Relaxed).count_ones());
+    pub fn subnet_hosts(&self, address: Address) -> u32 {
+        let set = self.table.find(self.subnet_key(address)).map_or(0, |entry| entry.others.load(Relaxed).count_ones());
         let free = f64::from(64 - set.min(63));
         (64.0 * (64.0 / free).ln()).round() as u32
     }
@@ -219,7 +219,7 @@ impl Addresses {
     }
 
     fn card_key(&self, link: Link, card: Mac, v4: bool) -> u64 {
-        self.keys.on(link, self.keys.mac(card)).rotate_left(if v4 { 0 } else { 32 }) | 1
+        self.hash_key.on(link, self.hash_key.mac(card)).rotate_left(if v4 { 0 } else { 32 }) | 1
     }
 
     /// `card` sent a packet whose source it is not known to own. To be reported for each address at least once a [`PERIOD`].
@@ -298,7 +298,7 @@ impl Addresses {
 
     /// The owner's entry of an address is apart from what is known of the address itself: each link has its own.
     fn owner_key(&self, link: Link, address: Address) -> u64 {
-        self.keys.on(link, self.keys.address(address)) | 1
+        self.hash_key.on(link, self.hash_key.address(address)) | 1
     }
 
     /// The link itself says that `address` is at `card`: somebody asked, and the card answered; or the card completed a

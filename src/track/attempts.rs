@@ -93,7 +93,7 @@ impl Attempts {
         Some(taken)
     }
 
-    /// Takes the attempt that an answer from `peer` settles. Port 0 in the question matches any port.
+    /// Takes the attempt that an answer from `peer` settles. Port 0 matches any port.
     pub fn settle(&mut self, peer: Address, port: u16, classes: &[Class], proof: Proof) -> Option<Attempt> {
         let at = self.held.iter().flatten().position(|attempt| {
             attempt.peer == peer

@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use crate::detect::settings::Fuse;
 use crate::suspect::Link;
 use crate::time::Timestamp;
-use crate::track::Keys;
+use crate::track::HashKey;
 use crate::wire::Mac;
 
 /// A bucket: tokens left, in thousandths, and as of when.
@@ -36,7 +36,7 @@ impl Bucket {
 #[derive(Debug)]
 pub struct Buckets {
     of: HashMap<u64, Bucket, foldhash::fast::FixedState>,
-    keys: Keys,
+    hash_key: HashKey,
 }
 
 impl Buckets {
@@ -45,14 +45,14 @@ impl Buckets {
 
     /// No card has made a first contact yet.
     #[must_use]
-    pub fn new(keys: Keys) -> Self {
-        Buckets { of: HashMap::with_hasher(foldhash::fast::FixedState::default()), keys }
+    pub fn new(hash_key: HashKey) -> Self {
+        Buckets { of: HashMap::with_hasher(foldhash::fast::FixedState::default()), hash_key }
     }
 
     /// Takes a token of a card's; says whether there was none.
     pub fn is_empty(&mut self, link: Link, card: Mac, fuse: Fuse, now: Timestamp) -> bool {
         // The kernel does not look at tags here.
-        let key = self.keys.on(Link::untagged(link.interface), self.keys.mac(card));
+        let key = self.hash_key.on(Link::untagged(link.interface), self.hash_key.mac(card));
         if self.of.len() >= Self::MOST && !self.of.contains_key(&key) {
             let refills = std::time::Duration::from_secs(u64::from(fuse.burst / fuse.per_second.max(1)) + 1);
             self.of.retain(|_, bucket| now.since(bucket.at) < refills);
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn a_card_has_its_burst_and_then_its_pace() {
         let fuse = Fuse { burst: 10, per_second: 1 };
-        let mut buckets = Buckets::new(Keys::new(1));
+        let mut buckets = Buckets::new(HashKey::new(1));
         let (link, start) = (Link::untagged(2), Timestamp::from_secs(1_000));
         let mut limited = |card: u8, at: Timestamp| buckets.is_empty(link, Mac([2, 0, 0, 0, 0, card]), fuse, at);
         assert_eq!((0..30).filter(|_| !limited(1, start)).count(), 10);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::suspect::Suspect;
 use crate::time::Timestamp;
-use crate::track::Keys;
+use crate::track::HashKey;
 use crate::wire::Address;
 
 /// What kind of contact it is; each is remembered by itself.
@@ -24,7 +24,7 @@ pub enum Class {
     Echo,
     /// A completed handshake with a decoy.
     Decoy,
-    /// An SMB dialect, in the place of a destination: told once.
+    /// An SMB dialect, in the place of a destination: reported once.
     Spoken,
     /// On a lateral service by a host that is acted on, within a few minutes.
     Again,
@@ -34,7 +34,7 @@ pub enum Class {
     LateralUdp,
     /// A datagram to any other port.
     OtherUdp,
-    /// A packet that opened nothing, and told who is there.
+    /// A packet that opened nothing, and showed who is there.
     Probe,
     /// A fragment that hides its transport header.
     Fragment,
@@ -47,13 +47,13 @@ impl Class {
     pub const CONTACTS: [Class; 4] = [Class::Lateral, Class::Other, Class::LateralUdp, Class::OtherUdp];
 }
 
-/// Who makes contact: a host, in one of its rounds. A released host begins a new round with an empty memory.
+/// Who makes contact: a host, in one of its epochs. A released host begins a new epoch with an empty memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Party {
-    /// The host, by [`Keys::suspect`].
+    /// The host, by [`HashKey::suspect`].
     pub identity: u64,
-    /// Which round it is in.
-    pub round: u8,
+    /// Which epoch it is in.
+    pub epoch: u8,
 }
 
 /// What the memory knew of a pair before this look.
@@ -78,7 +78,7 @@ const WAYS: usize = 4;
 pub struct Contacts {
     sets: Vec<[Slot; WAYS]>,
     memory: u32,
-    keys: Keys,
+    hash_key: HashKey,
     used: usize,
     evicted: u64,
 }
@@ -86,10 +86,10 @@ pub struct Contacts {
 impl Contacts {
     /// For about `capacity` pairs (rounded up to a power of two), each remembered for `memory`.
     #[must_use]
-    pub fn new(capacity: usize, memory: Duration, keys: Keys) -> Self {
+    pub fn new(capacity: usize, memory: Duration, hash_key: HashKey) -> Self {
         let sets = Self::sets(capacity);
         let memory = u32::try_from(memory.as_secs()).unwrap_or(u32::MAX);
-        Contacts { sets: vec![[Slot::default(); WAYS]; sets], memory, keys, used: 0, evicted: 0 }
+        Contacts { sets: vec![[Slot::default(); WAYS]; sets], memory, hash_key, used: 0, evicted: 0 }
     }
 
     /// The memory that a table for `capacity` pairs takes.
@@ -106,11 +106,11 @@ impl Contacts {
     /// As whom a suspect is remembered, see [`Party`].
     #[must_use]
     pub const fn identity(&self, suspect: Suspect) -> u64 {
-        self.keys.suspect(suspect)
+        self.hash_key.suspect(suspect)
     }
 
     fn locate(&self, from: Party, to: Address, class: Class) -> (usize, u64) {
-        let hash = self.keys.meeting(from.identity, to, class as u64 | u64::from(from.round) << 8) | 1;
+        let hash = self.hash_key.meeting(from.identity, to, class as u64 | u64::from(from.epoch) << 8) | 1;
         let set = (hash >> 32) as usize & (self.sets.len() - 1);
         (set, hash)
     }
@@ -179,8 +179,8 @@ impl Contacts {
         }
     }
 
-    /// Notes a question, and says whether it is one asked again within `patience`, because no answer came; once a pair.
-    /// Times are kept in whole seconds: a copy of the same question in the same second is not taken for a second one.
+    /// Notes a request, and says whether it repeats one within `patience`, because no answer came; once a pair. Times are
+    /// kept in whole seconds: a copy of the same request in the same second is not taken for a second one.
     pub fn asks_again(&mut self, from: Party, to: Address, class: Class, patience: u32, now: Timestamp) -> bool {
         let last = self.find(from, to, class).filter(|slot| !slot.answered).map(|slot| slot.at);
         let again = last.is_some_and(|last| (1..=patience).contains(&Self::seconds(now).saturating_sub(last)));
@@ -219,11 +219,11 @@ impl Contacts {
 mod tests {
     use super::*;
 
-    const HOST: Party = Party { identity: 1, round: 0 };
+    const HOST: Party = Party { identity: 1, epoch: 0 };
     const HOST_ADDRESS: Address = Address::v4([10, 0, 0, 1]);
 
     fn party(n: u32) -> Party {
-        Party { identity: u64::from(n) << 20, round: 0 }
+        Party { identity: u64::from(n) << 20, epoch: 0 }
     }
 
     fn peer(n: u32) -> Address {
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_pair_is_new_once_for_each_class_until_it_expires() {
-        let mut contacts = Contacts::new(64, Duration::from_secs(100), Keys::new(1));
+        let mut contacts = Contacts::new(64, Duration::from_secs(100), HashKey::new(1));
         let at = Timestamp::from_secs;
         assert_eq!(contacts.meet(HOST, peer(1), Class::Lateral, at(10)), Seen::First);
         assert_eq!(contacts.meet(HOST, peer(1), Class::Lateral, at(20)), Seen::Before);
@@ -243,20 +243,20 @@ mod tests {
     }
 
     #[test]
-    fn in_a_new_round_all_are_new() {
-        let mut contacts = Contacts::new(64, Duration::from_secs(100), Keys::new(1));
+    fn in_a_new_epoch_all_are_new() {
+        let mut contacts = Contacts::new(64, Duration::from_secs(100), HashKey::new(1));
         let now = Timestamp::from_secs(10);
         contacts.meet(HOST, peer(1), Class::Lateral, now);
         contacts.answered(HOST, peer(1), Class::Lateral);
-        let next = Party { round: 1, ..HOST };
+        let next = Party { epoch: 1, ..HOST };
         assert!(contacts.was_answered(HOST, peer(1), Class::Lateral, now));
         assert!(!contacts.was_answered(next, peer(1), Class::Lateral, now));
         assert_eq!(contacts.meet(next, peer(1), Class::Lateral, now), Seen::First);
     }
 
     #[test]
-    fn a_question_asked_again_soon_was_not_answered() {
-        let mut contacts = Contacts::new(64, Duration::from_secs(86_400), Keys::new(1));
+    fn a_request_repeated_soon_was_not_answered() {
+        let mut contacts = Contacts::new(64, Duration::from_secs(86_400), HashKey::new(1));
         let mut asks = |to, millis: u64| {
             contacts.asks_again(
                 HOST,
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_unanswered_pairs_leaves_answered_ones() {
-        let mut contacts = Contacts::new(1024, Duration::from_secs(86_400), Keys::new(1));
+        let mut contacts = Contacts::new(1024, Duration::from_secs(86_400), HashKey::new(1));
         for n in 0..50 {
             contacts.meet(HOST, peer(n), Class::Lateral, Timestamp::from_secs(1));
             contacts.answered(HOST, peer(n), Class::Lateral);

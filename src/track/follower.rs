@@ -6,7 +6,7 @@
 //! concludes cannot depend on the segmentation.
 //!
 //! Bounds: at most [`HEAD`] bytes are kept of a direction, for a want that spans segments. Lengths are the peer's word
-//! and only ever move the place where the next wanted byte stands. Where wanted bytes are lost the follower goes on at
+//! and only ever move the place where the next wanted byte stands. Where wanted bytes are lost the follower continues at
 //! the message's end, if that is known and still ahead, and otherwise goes blind until a segment starts with something
 //! that the reader takes for a message. Nothing here panics or allocates.
 
@@ -96,7 +96,7 @@ pub enum Fed {
     /// It was read as far as it was wanted, or holds nothing that is still wanted.
     Taken,
     /// It starts after wanted bytes that have not been seen.
-    Early,
+    OutOfOrder,
 }
 
 /// The state of one direction, its kept bytes aside.
@@ -149,7 +149,7 @@ impl Follower {
             }
             let next = self.want.wrapping_add(u32::from(self.have));
             let Ok(offset) = u32::try_from(ahead(piece.sequence, next)) else {
-                return if piece.length == 0 { Fed::Taken } else { Fed::Early };
+                return if piece.length == 0 { Fed::Taken } else { Fed::OutOfOrder };
             };
             if offset >= piece.length {
                 break;
@@ -173,7 +173,7 @@ impl Follower {
         Fed::Taken
     }
 
-    /// The bytes before `present` will not come: goes on at the message's end, or blind.
+    /// The bytes before `present` will not come: continues at the message's end, or blind.
     pub fn lose(&mut self, side: Side, present: u32, reader: &mut impl Reader) {
         let end = self.want.wrapping_add(self.left);
         if self.left > 0 && ahead(present, end) >= 0 {
@@ -320,7 +320,7 @@ mod tests {
         let (mut toy, mut follower, mut head) = (Toy::default(), Follower::default(), [0; HEAD]);
         follower.start(Side::Client, 0, &mut toy);
         follower.feed(Side::Client, &mut head, piece(0, &STREAM[..1]), &mut toy);
-        assert_eq!(follower.feed(Side::Client, &mut head, piece(3, &STREAM[3..]), &mut toy), Fed::Early);
+        assert_eq!(follower.feed(Side::Client, &mut head, piece(3, &STREAM[3..]), &mut toy), Fed::OutOfOrder);
         follower.lose(Side::Client, 3, &mut toy);
         assert_eq!(follower.feed(Side::Client, &mut head, piece(3, &STREAM[3..]), &mut toy), Fed::Taken);
         assert_eq!(toy.log[1..], READ[4..]);

@@ -15,10 +15,10 @@ use crate::suspect::{Link, Suspect, Who};
 use crate::time::Timestamp;
 use crate::track::buckets::Bucket;
 use crate::track::contacts::Party;
-use crate::track::keys::index_bytes;
+use crate::track::hash_key::index_bytes;
 use crate::track::ports::Ports;
 use crate::track::windows::{Bins, Recent};
-use crate::track::{Attempts, Keys};
+use crate::track::{Attempts, HashKey};
 use crate::wire::{Address, Mac};
 
 /// How many any-port windows there may be.
@@ -39,8 +39,8 @@ pub struct Host {
     pub address: Address,
     /// When its last packet of interest was seen.
     pub seen: Timestamp,
-    /// When the shared table was last told that it is alive.
-    pub told: Timestamp,
+    /// When the shared table last recorded that it is alive.
+    pub reported: Timestamp,
     /// When a frame with that attachment was last seen.
     pub attached_at: Timestamp,
     /// When that attachment was last looked into.
@@ -55,8 +55,8 @@ pub struct Host {
     pub dirty: bool,
     /// When the last alarm above watch was raised.
     pub alarmed: Option<Timestamp>,
-    /// When the responder was last told that an acted host still tries.
-    pub active_told: Timestamp,
+    /// When the responder last heard that an acted host still scans.
+    pub active_reported: Timestamp,
     /// The generation of the settings that `role` was looked up in.
     pub generation: u32,
     /// The score as of `score_at`, before decay since.
@@ -65,8 +65,8 @@ pub struct Host {
     pub score_at: Timestamp,
     /// Distinct destinations of first contact so far.
     pub destinations: u32,
-    /// How often it was released: in each round, contacts that nobody answered are new.
-    pub round: u8,
+    /// How often it was released: in each epoch, contacts that nobody answered are new.
+    pub epoch: u8,
     /// It opened first contacts on the port it was exposed on, while it was.
     pub chained: bool,
     /// It negotiated SMB1 as a client or a server.
@@ -75,7 +75,7 @@ pub struct Host {
     pub reached_next: u8,
     /// A watch was given and not yet outlived.
     pub watched: Option<Timestamp>,
-    /// When the last exploit was told.
+    /// When the last exploit was reported.
     pub exploited: Option<Timestamp>,
     /// Since when its attempts are failed at once, for having too many pending.
     pub overrun: Option<Timestamp>,
@@ -109,9 +109,13 @@ pub struct Host {
     /// Addresses that it asked the link for, and that were not known to be alive.
     pub asked: Bins,
     /// Since when an alarm waits for a proof that it is there: its link was asked for it, and nobody answered.
-    pub doubted: Option<Timestamp>,
+    pub unconfirmed: Option<Timestamp>,
     /// A handshake in its name was taken for proof that its card forwards.
     pub vouched: bool,
+    /// Another card answers for the last address that it was seen with.
+    pub nameless: bool,
+    /// When another card last answered for an address of its.
+    pub lost_at: Timestamp,
     /// When it was last watched for finding out who is alive.
     pub swept: Option<Timestamp>,
     /// The latest evidence, oldest first; empty until there is some.
@@ -137,7 +141,7 @@ impl Host {
             tunnelled: 0,
             others: Vec::new(),
             seen: now,
-            told: Timestamp::ZERO,
+            reported: Timestamp::ZERO,
             score: Score(0),
             score_at: now,
             destinations: 0,
@@ -147,11 +151,11 @@ impl Host {
             role: 0,
             generation: 0,
             acted: false,
-            round: 0,
+            epoch: 0,
             watched: None,
             alarmed: None,
             exploited: None,
-            active_told: Timestamp::ZERO,
+            active_reported: Timestamp::ZERO,
             overrun: None,
             exposed: None,
             chained: false,
@@ -164,8 +168,10 @@ impl Host {
             any_inside: [Bins::default(); ANY_WINDOWS],
             datagrams: [Bins::default(); UDP_WINDOWS],
             asked: Bins::default(),
-            doubted: None,
+            unconfirmed: None,
             vouched: false,
+            nameless: false,
+            lost_at: Timestamp::ZERO,
             swept: None,
             reached: [None; Host::REACHED],
             reached_next: 0,
@@ -183,7 +189,7 @@ impl Host {
     /// As whom it is remembered in the contact memory.
     #[must_use]
     pub fn party(&self) -> Party {
-        Party { identity: self.identity, round: self.round }
+        Party { identity: self.identity, epoch: self.epoch }
     }
 
     /// Its addresses, the one it last used first.
@@ -215,7 +221,7 @@ impl Host {
     }
 
     /// Takes back the latest evidence of a failure on `peer`, because an answer came after all.
-    pub fn take_back(&mut self, peer: Address, since: Timestamp, which: impl Fn(&Evidence) -> bool) -> bool {
+    pub fn retract(&mut self, peer: Address, since: Timestamp, which: impl Fn(&Evidence) -> bool) -> bool {
         let Some(at) =
             self.evidence.iter().rposition(|evidence| evidence.peer == peer && evidence.at >= since && which(evidence))
         else {
@@ -235,17 +241,17 @@ impl Host {
         self.reached_next = (self.reached_next + 1) % 16;
     }
 
-    /// A clean slate after a release, and a new round: whoever never answered it is new again.
-    pub fn acquit(&mut self, now: Timestamp) {
-        // At the last round it stays: what it met then is known from there on.
-        self.round = self.round.saturating_add(1);
+    /// A clean slate after a release, and a new epoch: whoever never answered it is new again.
+    pub fn reset(&mut self, now: Timestamp) {
+        // At the last epoch it stays: what it met then is known from there on.
+        self.epoch = self.epoch.saturating_add(1);
         self.score = Score(0);
         self.score_at = now;
         self.acted = false;
         self.watched = None;
         self.alarmed = None;
         self.exploited = None;
-        self.doubted = None;
+        self.unconfirmed = None;
         self.overrun = None;
         self.exposed = None;
         self.chained = false;
@@ -292,8 +298,9 @@ impl Host {
         self.exposed = self.exposed.or(other.exposed);
         self.chained |= other.chained;
         self.smb1 |= other.smb1;
-        self.doubted = self.doubted.max(other.doubted);
+        self.unconfirmed = self.unconfirmed.max(other.unconfirmed);
         self.vouched |= other.vouched;
+        self.lost_at = self.lost_at.max(other.lost_at);
         self.overrun = self.overrun.max(other.overrun);
         self.dirty = true;
     }
@@ -335,7 +342,7 @@ pub struct Hosts {
     /// Slots that a host has left.
     free: Vec<u32>,
     capacity: usize,
-    keys: Keys,
+    hash_key: HashKey,
     hand: usize,
     evicted: u64,
 }
@@ -354,7 +361,7 @@ pub enum Adopted {
 impl Hosts {
     /// For at most `capacity` hosts.
     #[must_use]
-    pub fn new(capacity: usize, keys: Keys) -> Self {
+    pub fn new(capacity: usize, hash_key: HashKey) -> Self {
         let capacity = capacity.max(SAMPLE);
         Hosts {
             index: HashTable::with_capacity(capacity),
@@ -363,7 +370,7 @@ impl Hosts {
             slots: Vec::with_capacity(capacity),
             free: Vec::new(),
             capacity,
-            keys,
+            hash_key,
             hand: 0,
             evicted: 0,
         }
@@ -382,7 +389,7 @@ impl Hosts {
     /// As whom the contact memory knows a suspect.
     #[must_use]
     pub const fn identity(&self, suspect: Suspect) -> u64 {
-        self.keys.suspect(suspect)
+        self.hash_key.suspect(suspect)
     }
 
     /// The slot of a suspect, if it is known.
@@ -394,7 +401,9 @@ impl Hosts {
     fn position(&self, suspect: Suspect) -> Option<usize> {
         let slots = &self.slots;
         self.index
-            .find(self.keys.suspect(suspect), |&at| slots.get(at as usize).is_some_and(|host| host.suspect == suspect))
+            .find(self.hash_key.suspect(suspect), |&at| {
+                slots.get(at as usize).is_some_and(|host| host.suspect == suspect)
+            })
             .map(|&at| at as usize)
     }
 
@@ -404,7 +413,7 @@ impl Hosts {
     pub fn sender(&self, address: Address, link: Link, card: Mac) -> Option<usize> {
         let slots = &self.slots;
         self.names
-            .find(self.keys.address(address), |name| {
+            .find(self.hash_key.address(address), |name| {
                 name.address == address
                     && slots.get(name.slot as usize).is_some_and(|host| {
                         host.suspect.link == link
@@ -421,7 +430,7 @@ impl Hosts {
     fn any_of(&self, address: Address) -> Option<usize> {
         let slots = &self.slots;
         self.names
-            .iter_hash(self.keys.address(address))
+            .iter_hash(self.hash_key.address(address))
             .filter(|name| name.address == address)
             .filter_map(|name| Some((slots.get(name.slot as usize)?.seen, name.slot as usize)))
             .max()
@@ -445,7 +454,7 @@ impl Hosts {
         let slots = &self.slots;
         let chosen = self
             .names
-            .iter_hash(self.keys.address(address))
+            .iter_hash(self.hash_key.address(address))
             .filter(|name| name.address == address)
             .filter_map(|name| Some((slots.get(name.slot as usize)?, name.slot as usize)))
             .max_by_key(|(host, _)| (is(host), host.seen))
@@ -457,7 +466,7 @@ impl Hosts {
     #[must_use]
     pub fn slots_of(&self, address: Address) -> [Option<usize>; 4] {
         let mut found = [None; 4];
-        let names = self.names.iter_hash(self.keys.address(address)).filter(|name| name.address == address);
+        let names = self.names.iter_hash(self.hash_key.address(address)).filter(|name| name.address == address);
         for (place, name) in found.iter_mut().zip(names) {
             *place = Some(name.slot as usize);
         }
@@ -526,11 +535,11 @@ impl Hosts {
             self.rename(at, suspect);
             if let Some(host) = self.slots.get_mut(at) {
                 // The contact memory knows nobody by that name.
-                host.identity = self.keys.suspect(suspect);
+                host.identity = self.hash_key.suspect(suspect);
             }
             return Some(at);
         }
-        let identity = self.keys.suspect(suspect);
+        let identity = self.hash_key.suspect(suspect);
         let fresh = Host::new(suspect, address, identity, now);
         let at = if let Some(at) = self.free.pop() {
             self.fill(at as usize, fresh);
@@ -562,10 +571,10 @@ impl Hosts {
     fn list(&mut self, at: usize) {
         let Some(host) = self.slots.get(at) else { return };
         let (suspect, address) = (host.suspect, host.address);
-        let (keys, slots) = (self.keys, &self.slots);
+        let (hash_key, slots) = (self.hash_key, &self.slots);
         #[expect(clippy::cast_possible_truncation, reason = "capacities are checked to fit u32")]
-        self.index.insert_unique(keys.suspect(suspect), at as u32, |&slot| {
-            slots.get(slot as usize).map_or(0, |host| keys.suspect(host.suspect))
+        self.index.insert_unique(hash_key.suspect(suspect), at as u32, |&slot| {
+            slots.get(slot as usize).map_or(0, |host| hash_key.suspect(host.suspect))
         });
         self.enter_name(at, address);
     }
@@ -582,21 +591,21 @@ impl Hosts {
     }
 
     fn leave_index(&mut self, at: usize, suspect: Suspect) {
-        if let Ok(entry) = self.index.find_entry(self.keys.suspect(suspect), |&slot| slot as usize == at) {
+        if let Ok(entry) = self.index.find_entry(self.hash_key.suspect(suspect), |&slot| slot as usize == at) {
             entry.remove();
         }
     }
 
     fn enter_name(&mut self, at: usize, address: Address) {
-        let keys = self.keys;
+        let hash_key = self.hash_key;
         #[expect(clippy::cast_possible_truncation, reason = "capacities are checked to fit u32")]
         let name = Name { address, slot: at as u32 };
-        self.names.insert_unique(keys.address(address), name, |name| keys.address(name.address));
+        self.names.insert_unique(hash_key.address(address), name, |name| hash_key.address(name.address));
     }
 
     fn leave_name(&mut self, at: usize, address: Address) {
         let is = |name: &Name| name.slot as usize == at && name.address == address;
-        if let Ok(entry) = self.names.find_entry(self.keys.address(address), is) {
+        if let Ok(entry) = self.names.find_entry(self.hash_key.address(address), is) {
             entry.remove();
         }
     }
@@ -612,6 +621,12 @@ impl Hosts {
         }
         let known = host.others.iter().position(|other| *other == address);
         let before = std::mem::replace(&mut host.address, address);
+        if std::mem::take(&mut host.nameless) {
+            // It was only kept until this one: another card has it.
+            self.leave_name(at, before);
+            self.enter_name(at, address);
+            return true;
+        }
         let mut gone = None;
         if let Some(known) = known {
             // The one used before takes its place.
@@ -642,10 +657,10 @@ impl Hosts {
             host.suspect = suspect;
             host.dirty = true;
         }
-        let (keys, slots) = (self.keys, &self.slots);
+        let (hash_key, slots) = (self.hash_key, &self.slots);
         #[expect(clippy::cast_possible_truncation, reason = "capacities are checked to fit u32")]
-        self.index.insert_unique(keys.suspect(suspect), at as u32, |&slot| {
-            slots.get(slot as usize).map_or(0, |host| keys.suspect(host.suspect))
+        self.index.insert_unique(hash_key.suspect(suspect), at as u32, |&slot| {
+            slots.get(slot as usize).map_or(0, |host| hash_key.suspect(host.suspect))
         });
     }
 
@@ -703,29 +718,42 @@ impl Hosts {
         Some(host)
     }
 
-    /// Another card than its own has proved that `address` is its: gives the card on this link that had it.
-    pub fn lose(&mut self, link: Link, card: Mac, address: Address) -> Option<&mut Host> {
+    /// `card` has proved on `link` that `address` is its own: the other cards on this link that had it have it no more.
+    /// Reports each of them that had it until now.
+    pub fn lose(&mut self, link: Link, card: Mac, address: Address, now: Timestamp, mut lost: impl FnMut(&mut Host)) {
         let slots = &self.slots;
         let another =
             |host: &Host| host.suspect.link == link && matches!(host.suspect.who, Who::Card(own) if own != card);
-        let at = self
+        // Nothing is allocated where there is none, which is nearly always.
+        let others: Vec<usize> = self
             .names
-            .iter_hash(self.keys.address(address))
+            .iter_hash(self.hash_key.address(address))
             .filter(|name| name.address == address)
             .map(|name| name.slot as usize)
-            .find(|&slot| slots.get(slot).is_some_and(another))?;
-        let host = self.slots.get_mut(at)?;
-        if host.address == address {
-            let Some(next) = host.others.pop() else {
+            .filter(|&slot| slots.get(slot).is_some_and(another))
+            .collect();
+        for at in others {
+            let Some(host) = self.slots.get_mut(at) else { continue };
+            // What it sends from this address is looked into again.
+            host.verified_at = Timestamp::ZERO;
+            let last = host.address == address && host.others.is_empty();
+            if last && host.nameless {
+                continue;
+            }
+            host.lost_at = now;
+            if last {
                 // Its last address stays its name, until it shows another; a block leaves the address all the same.
-                return self.slots.get_mut(at);
-            };
-            host.address = next;
-        } else {
-            host.others.retain(|other| *other != address);
+                host.nameless = true;
+            } else if let Some(next) = host.others.pop_if(|_| host.address == address) {
+                host.address = next;
+            } else {
+                host.others.retain(|other| *other != address);
+            }
+            lost(host);
+            if !last {
+                self.leave_name(at, address);
+            }
         }
-        self.leave_name(at, address);
-        self.slots.get_mut(at)
     }
 
     fn give_way(&mut self) -> Option<usize> {
@@ -814,7 +842,7 @@ mod tests {
 
     #[test]
     fn the_score_decays_by_a_nat_in_ten_minutes_and_never_below_zero() {
-        let mut hosts = Hosts::new(64, Keys::new(1));
+        let mut hosts = Hosts::new(64, HashKey::new(1));
         let start = Timestamp::from_secs(1_000);
         let host = known(&mut hosts, 1, start);
         assert_eq!(host.add(evidence(start, 3300), DECAY), Score(3300));
@@ -829,19 +857,19 @@ mod tests {
 
     #[test]
     fn a_late_answer_takes_the_failure_back() {
-        let mut hosts = Hosts::new(64, Keys::new(1));
+        let mut hosts = Hosts::new(64, HashKey::new(1));
         let start = Timestamp::from_secs(1_000);
         let host = known(&mut hosts, 1, start);
         host.add(evidence(start, 3300), DECAY);
-        assert!(!host.take_back(address(8), start, |_| true));
-        assert!(host.take_back(address(9), start, |_| true));
+        assert!(!host.retract(address(8), start, |_| true));
+        assert!(host.retract(address(9), start, |_| true));
         assert_eq!(host.score, Score(0));
-        assert!(!host.take_back(address(9), start, |_| true));
+        assert!(!host.retract(address(9), start, |_| true));
     }
 
     #[test]
     fn a_flood_evicts_no_suspect() {
-        let mut hosts = Hosts::new(1024, Keys::new(1));
+        let mut hosts = Hosts::new(1024, HashKey::new(1));
         let start = Timestamp::from_secs(1_000);
         for n in 0..20 {
             let host = known(&mut hosts, n, start);
@@ -860,7 +888,7 @@ mod tests {
 
     #[test]
     fn what_an_address_gathered_moves_to_its_card() {
-        let mut hosts = Hosts::new(64, Keys::new(1));
+        let mut hosts = Hosts::new(64, HashKey::new(1));
         let start = Timestamp::from_secs(1_000);
         for n in 1..=3 {
             let host = known(&mut hosts, n, start);
@@ -881,7 +909,7 @@ mod tests {
 
     #[test]
     fn what_is_known_of_an_address_without_a_place_becomes_its_cards() {
-        let mut hosts = Hosts::new(64, Keys::new(1));
+        let mut hosts = Hosts::new(64, HashKey::new(1));
         let start = Timestamp::from_secs(1_000);
         let card = Suspect::card(LINK, CARD);
         hosts.get_or_insert(card, address(1), start).unwrap().add(evidence(start, 1100), DECAY);
@@ -896,7 +924,7 @@ mod tests {
 
     #[test]
     fn what_another_card_sent_in_its_name_does_not() {
-        let mut hosts = Hosts::new(64, Keys::new(1));
+        let mut hosts = Hosts::new(64, HashKey::new(1));
         let start = Timestamp::from_secs(1_000);
         let forged = known(&mut hosts, 1, start);
         forged.attachment.mac = Mac([2, 0, 0, 0, 0, 66]);
@@ -909,7 +937,7 @@ mod tests {
 
     #[test]
     fn the_same_address_on_two_links_is_two_hosts() {
-        let mut hosts = Hosts::new(64, Keys::new(1));
+        let mut hosts = Hosts::new(64, HashKey::new(1));
         let start = Timestamp::from_secs(1_000);
         let links = [LINK, Link { outer: 20, ..LINK }];
         for link in links {
@@ -926,28 +954,32 @@ mod tests {
 
     #[test]
     fn an_address_that_another_card_proves_is_lost_and_a_card_keeps_its_last_name() {
-        let mut hosts = Hosts::new(64, Keys::new(1));
+        let mut hosts = Hosts::new(64, HashKey::new(1));
         let start = Timestamp::from_secs(1_000);
         for n in 1..=2 {
             known(&mut hosts, n, start);
             hosts.adopt(LINK, CARD, address(n), start, DECAY);
         }
         let other = Mac([2, 0, 0, 0, 0, 9]);
-        assert!(hosts.lose(LINK, CARD, address(1)).is_none(), "its own");
-        assert_eq!(hosts.lose(LINK, other, address(1)).unwrap().suspect, Suspect::card(LINK, CARD));
+        let mut lost = |card, number| {
+            let mut suspects = Vec::new();
+            hosts.lose(LINK, card, address(number), Timestamp::from_secs(2_000), |host| suspects.push(host.suspect));
+            suspects
+        };
+        assert_eq!(lost(CARD, 1), [], "its own");
+        assert_eq!(lost(other, 1), [Suspect::card(LINK, CARD)]);
+        assert_eq!(lost(other, 2), [Suspect::card(LINK, CARD)], "a block leaves the last one too");
+        assert_eq!(lost(other, 2), [], "once");
         assert!(hosts.get(address(1)).is_none());
-        let last = hosts.lose(LINK, other, address(2)).unwrap();
-        assert_eq!(
-            (last.suspect, last.address),
-            (Suspect::card(LINK, CARD), address(2)),
-            "a block leaves the last one too"
-        );
-        assert!(hosts.get(address(2)).is_some());
+        assert_eq!(hosts.get(address(2)).unwrap().suspect, Suspect::card(LINK, CARD), "it is called by it on");
+        hosts.adopt(LINK, CARD, address(3), Timestamp::from_secs(2_001), Duration::from_secs(600));
+        assert!(hosts.get(address(2)).is_none(), "until it has another");
+        assert_eq!(hosts.suspect(Suspect::card(LINK, CARD)).unwrap().addresses().collect::<Vec<_>>(), [address(3)]);
     }
 
     #[test]
     fn a_card_with_more_names_than_are_kept_forgets_the_oldest() {
-        let mut hosts = Hosts::new(64, Keys::new(1));
+        let mut hosts = Hosts::new(64, HashKey::new(1));
         let start = Timestamp::from_secs(1_000);
         let card = Suspect::card(LINK, CARD);
         for n in 0..200 {

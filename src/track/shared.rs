@@ -1,20 +1,20 @@
-//! What the shards of one daemon share: addresses, open questions, who lately sent to whom, and how far their own sight
+//! What the shards of one daemon share: addresses, open probes, who lately sent to whom, and how far their own sight
 //! can be trusted.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::time::Timestamp;
-use crate::track::{Addresses, Heard, Keys, Questions};
+use crate::track::{Addresses, HashKey, OpenProbes, RecentTraffic};
 
 /// What the shards of one daemon share.
 pub struct Shared {
     /// Addresses, segments and hardware addresses.
     pub addresses: Addresses,
-    /// What the gateway asks the segments.
-    pub questions: Questions,
+    /// The address probes under way.
+    pub probes: OpenProbes,
     /// Who lately sent something to whom.
-    pub heard: Heard,
+    pub recent_traffic: RecentTraffic,
     /// Until when silence proves nothing, because the ring lost packets; nanoseconds.
     pub lossy_until: AtomicU64,
     /// A frame with a VLAN tag was seen.
@@ -57,16 +57,16 @@ impl Sketch {
 
 impl Shared {
     /// From so many distinct clients and servers on, answers that nobody saw are a path's doing and not a host's: it is
-    /// easy to send a SYN and to go on as if it had been answered.
+    /// easy to send a SYN and to continue as if it had been answered.
     const MANY: u32 = 8;
 
     /// With an address table of about `capacity` entries.
     #[must_use]
-    pub fn new(capacity: usize, memory: Duration, keys: Keys) -> Self {
+    pub fn new(capacity: usize, memory: Duration, hash_key: HashKey) -> Self {
         Shared {
-            addresses: Addresses::new(capacity, memory, keys),
-            questions: Questions::default(),
-            heard: Heard::new(keys),
+            addresses: Addresses::new(capacity, memory, hash_key),
+            probes: OpenProbes::default(),
+            recent_traffic: RecentTraffic::new(hash_key),
             lossy_until: AtomicU64::new(0),
             tagged: AtomicBool::new(false),
             answers: AtomicU64::new(0),
@@ -123,7 +123,7 @@ impl Shared {
         }
     }
 
-    /// Whether answers pass somewhere else: many clients go on as if answered by many servers, more often than answers
+    /// Whether answers pass somewhere else: many clients continue as if answered by many servers, more often than answers
     /// are seen.
     #[must_use]
     pub fn is_one_sided(&self) -> bool {
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn one_sidedness_needs_many_clients_and_many_servers() {
-        let new = || Shared::new(64, Duration::from_secs(60), Keys::new(1));
+        let new = || Shared::new(64, Duration::from_secs(60), HashKey::new(1));
         for (clients, servers, expected) in
             [(1, 64, false), (64, 1, false), (7, 64, false), (64, 7, false), (8, 8, true)]
         {
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn one_sidedness_needs_proof() {
-        let shared = Shared::new(64, Duration::from_secs(60), Keys::new(1));
+        let shared = Shared::new(64, Duration::from_secs(60), HashKey::new(1));
         let answered = |n| (0..n).for_each(|_| shared.saw_answer());
         let inferred = |n| (0..n).for_each(|n| shared.inferred_answer(hash(n), hash(n)));
         assert!(!shared.is_one_sided());

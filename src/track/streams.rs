@@ -17,10 +17,10 @@ mod messages;
 use hashbrown::HashTable;
 
 use crate::time::Timestamp;
-use crate::track::Keys;
-use crate::track::early::Early;
+use crate::track::HashKey;
 use crate::track::follower::{Follower, HEAD, Piece, Side};
-use crate::track::keys::index_bytes;
+use crate::track::hash_key::index_bytes;
+use crate::track::reorder_buffer::ReorderBuffer;
 use crate::track::streams::eviction::{NONE, Queue};
 use crate::track::streams::link::{End, Link, Place};
 use crate::wire::Address;
@@ -66,7 +66,7 @@ pub struct Counts {
     /// Segments passed over as implausible.
     pub implausible: u64,
     /// Segments kept because they came early.
-    pub early: u64,
+    pub out_of_order: u64,
     /// Times that missing bytes were given up.
     pub lost: u64,
 }
@@ -75,12 +75,12 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Streams<T> {
     capacity: usize,
-    keys: Keys,
+    hash_key: HashKey,
     table: HashTable<u32>,
     slots: Vec<Slot<T>>,
     heads: Vec<[[u8; HEAD]; 2]>,
     ends: [(u32, u32); 3],
-    early: Early,
+    reorder_buffer: ReorderBuffer,
     counts: Counts,
 }
 
@@ -108,17 +108,17 @@ pub struct Tracked<'a, T> {
 impl<T: Default> Streams<T> {
     /// A table for at most `capacity` connections (at least one).
     #[must_use]
-    pub fn new(capacity: usize, keys: Keys) -> Self {
+    pub fn new(capacity: usize, hash_key: HashKey) -> Self {
         let capacity = capacity.clamp(1, 1 << 24);
         Streams {
             capacity,
-            keys,
+            hash_key,
             // Reserved at once, so that no packet waits for a table to grow; untouched pages cost no memory.
             table: HashTable::with_capacity(capacity),
             slots: Vec::with_capacity(capacity),
             heads: Vec::with_capacity(capacity),
             ends: [(NONE, NONE); 3],
-            early: Early::new(),
+            reorder_buffer: ReorderBuffer::new(),
             counts: Counts::default(),
         }
     }
@@ -128,7 +128,7 @@ impl<T: Default> Streams<T> {
     pub const fn bytes(capacity: usize) -> usize {
         capacity * (size_of::<Slot<T>>() + size_of::<[[u8; HEAD]; 2]>())
             + index_bytes(capacity)
-            + Early::SEGMENTS * Early::BYTES
+            + ReorderBuffer::SEGMENTS * ReorderBuffer::BYTES
     }
 
     /// How many connections are in the table.
@@ -157,7 +157,7 @@ impl<T: Default> Streams<T> {
 
     /// Finds or enters the segment's connection. `sender` is who sent it, as far as its ports and payload show; a
     /// SYN-ACK shows it itself. `None` where the segment is nothing to follow: a SYN, an empty segment of an unknown
-    /// connection, a payload whose sides nobody can tell, a forgery.
+    /// connection, a payload whose sides cannot be known, a forgery.
     pub fn track<'a>(
         &'a mut self,
         segment: &Segment<'a>,
@@ -169,7 +169,7 @@ impl<T: Default> Streams<T> {
             return None;
         }
         let answers = segment.flags.is_syn_ack();
-        let hash = hash_of(&self.keys, source, target);
+        let hash = hash_of(&self.hash_key, source, target);
         let found = self.find(hash, source, target);
         let index = match found {
             Some(index) => index,
@@ -191,7 +191,7 @@ impl<T: Default> Streams<T> {
             Place::Known => {}
             Place::Afresh => {
                 slot.forget();
-                self.early.forget(index);
+                self.reorder_buffer.forget(index);
             }
             Place::Strange => {
                 self.counts.implausible += 1;
@@ -225,7 +225,7 @@ impl<T: Default> Streams<T> {
                 waiting: &mut slot.waiting,
                 followers: &mut slot.followers,
                 heads: self.heads.get_mut(index as usize)?,
-                early: &mut self.early,
+                reorder_buffer: &mut self.reorder_buffer,
                 counts: &mut self.counts,
             },
         })
@@ -265,9 +265,9 @@ impl<T: Default> Streams<T> {
             index
         };
         self.link(index, Queue::Unverified);
-        let Streams { table, slots, keys, .. } = self;
+        let Streams { table, slots, hash_key, .. } = self;
         let rehash = |index: &u32| {
-            slots.get(*index as usize).map_or(0, |slot| hash_of(keys, slot.link.client, slot.link.server))
+            slots.get(*index as usize).map_or(0, |slot| hash_of(hash_key, slot.link.client, slot.link.server))
         };
         table.insert_unique(hash, index, rehash);
         index
@@ -275,9 +275,9 @@ impl<T: Default> Streams<T> {
 }
 
 /// The same for both directions.
-fn hash_of(keys: &Keys, source: End, target: End) -> u64 {
+fn hash_of(hash_key: &HashKey, source: End, target: End) -> u64 {
     let (low, high) = if source <= target { (source, target) } else { (target, source) };
-    keys.pair(low.0, high.0, u64::from(low.1) << 16 | u64::from(high.1))
+    hash_key.pair(low.0, high.0, u64::from(low.1) << 16 | u64::from(high.1))
 }
 
 /// What was captured of a segment's payload, never more than its length on the wire.

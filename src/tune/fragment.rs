@@ -8,7 +8,7 @@ use ipnetwork::IpNetwork;
 use super::proposal::{Line, Outlier, Proposal};
 use crate::config::{Config, reference};
 use crate::detect::settings::{Networks, Role, Services, Window};
-use crate::observe::host::Class;
+use crate::published::host_report::Class;
 
 const ROLES: &str = "\
 # These stand out. If that is their work, give them a role instead of raising everybody's thresholds: fill in owner,

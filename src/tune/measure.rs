@@ -24,7 +24,7 @@ use crate::wire::{Address, Frame};
 pub const MOST_HOSTS: usize = 262_144;
 /// Services noted of each host.
 pub const MOST_SERVICES: usize = 16;
-/// Longer silence between two packets was not captured, as far as anybody can tell.
+/// Longer silence between two packets was not captured, as far as the capture shows.
 const GAP: Duration = Duration::from_mins(15);
 /// Windows of both classes at most.
 const WINDOWS: usize = LATERAL_WINDOWS + ANY_WINDOWS;

@@ -14,7 +14,7 @@ use super::measure::{Alarmed, MOST_SERVICES, Measured, Peak, Service};
 use crate::config::Config;
 use crate::detect::settings::{Settings, Window};
 use crate::evidence::{Grade, Score, Signal};
-use crate::observe::host::Class;
+use crate::published::host_report::Class;
 use crate::replay::Summary;
 use crate::track::windows::Recent;
 use crate::wire::Address;
@@ -84,7 +84,7 @@ pub struct Line {
     pub change: Change,
 }
 
-/// The score: only told, for what lifts a score is a host's own failures.
+/// The score: only reported, for what lifts a score is a host's own failures.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ScoreLine {
     /// The configured threshold, in nats.

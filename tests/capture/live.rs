@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use etherparse::{PacketBuilder, PacketBuilderStep, VlanId};
-use firedoor::capture::{Interest, Pnet, Read, Ring, Source, fanout};
+use firedoor::capture::{CapturePolicy, Pnet, Read, Ring, Source, fanout};
 use firedoor::config::model::{Capture, Config, Gateway};
 use firedoor::detect::settings::Services;
 use firedoor::sys::clock::Clock;
@@ -103,7 +103,7 @@ pub fn config(shards: usize, interfaces: &[&str]) -> Config {
 /// Takes a frame and the number of its source.
 type Each<'a> = &'a mut dyn FnMut(usize, Meta, LinkKind, &[u8]);
 
-/// Reads while `send` runs and until nothing comes for a while; tells `each` the number of the source too.
+/// Reads while `send` runs and until nothing comes for a while; gives `each` the number of the source too.
 pub fn receive<S: Source>(sources: &mut [S], send: impl FnOnce() + Send, each: Each<'_>) -> usize {
     std::thread::scope(|scope| {
         let sender = scope.spawn(send);
@@ -324,7 +324,7 @@ fn pnet_receives_what_the_ring_does() {
 }
 
 fn what_the_predicate_takes_arrives<S: Source>(scene: &Scene, config: &Config, rings: &mut [S]) {
-    let interest = Interest::new(&config.detect.lateral, true);
+    let policy = CapturePolicy::new(&config.detect.lateral, true);
     let (mut wire, mut other) = (scene.wire("left"), scene.wire("right"));
     let frames = every_kind();
     let send = || {
@@ -343,7 +343,7 @@ fn what_the_predicate_takes_arrives<S: Source>(scene: &Scene, config: &Config, r
         assert_eq!(bytes, &sent[..bytes.len()]);
         arrived.push(number(bytes));
     });
-    let taken = |frame: &Vec<u8>| decoded(Meta::default(), frame).is_some_and(|frame| interest.takes(&frame));
+    let taken = |frame: &Vec<u8>| decoded(Meta::default(), frame).is_some_and(|frame| policy.takes(&frame));
     // Seven extension headers are more than the program follows: it passes them, and the predicate decides.
     let expected: Vec<u32> = (0..).zip(&frames).filter(|(_, frame)| taken(frame)).map(|(at, _)| at).collect();
     assert_eq!(arrived, expected);
@@ -446,7 +446,7 @@ fn each_suspect_has_one_ring_whatever_interface_and_tag() {
         shares[shard] += 1;
     });
     assert_eq!(arrived, 1200);
-    assert_eq!(tagged, 400, "the ring tells the tag that the kernel stripped");
+    assert_eq!(tagged, 400, "the ring gives the tag that the kernel stripped");
     assert!(shares.iter().all(|&share| share > 100), "{shares:?}");
 }
 
@@ -530,7 +530,7 @@ fn an_interface_that_goes_and_comes_back_is_taken_up_again() {
     let left = rings[0].statistics().interfaces[0].clone();
     assert_eq!((left.up, left.index), (false, 0));
     scene.wire("right").send(&syn);
-    assert_eq!(count(&mut rings), 1, "the other goes on");
+    assert_eq!(count(&mut rings), 1, "the other continues");
     scene.connect("left");
     settle(&mut rings);
     scene.wire("left").send(&syn);
@@ -563,7 +563,7 @@ fn pnet_takes_an_interface_up_again() {
     assert_eq!(count(&mut || scene.wire("left").send(&syn)).1, 1);
     scene.gateway.link(|links| links.down("left")).unwrap();
     let (_, others, left) = count(&mut || scene.wire("right").send(&syn));
-    assert_eq!((others, left.up, left.outages), (1, false, 1), "the other goes on");
+    assert_eq!((others, left.up, left.outages), (1, false, 1), "the other continues");
     scene.gateway.link(|links| links.up("left")).unwrap();
     assert_eq!(count(&mut || scene.wire("left").send(&syn)).1, 1);
     scene.gateway.link(|links| links.remove("left")).unwrap();
@@ -588,7 +588,7 @@ fn what_a_full_ring_loses_is_counted() {
     let statistics = rings[0].statistics();
     assert!(statistics.dropped() > 0 && statistics.interfaces[0].freezes > 0, "{statistics:?}");
     assert_eq!(statistics.received() + statistics.dropped(), SENT, "{statistics:?}");
-    // And it goes on.
+    // And it continues.
     assert_eq!(receive(&mut rings, || wire.send(&syn), &mut |_, _, _, _| {}), 1);
 }
 

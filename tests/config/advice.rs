@@ -1,8 +1,8 @@
-//! What is unwise is told, with its line; what is wise is not nagged about.
+//! What is unwise is reported, with its line; what is wise is not nagged about.
 
 use std::net::IpAddr;
 
-use firedoor::config::surroundings::{Interface, Surroundings};
+use firedoor::config::host_network::{HostNetwork, Interface};
 use firedoor::config::{self, File};
 use firedoor::time::Timestamp;
 
@@ -29,7 +29,7 @@ fn now() -> Timestamp {
     serde_json::from_str("\"2027-01-01T00:00:00Z\"").unwrap()
 }
 
-fn around() -> Surroundings {
+fn around() -> HostNetwork {
     let interface = |name: &str, up, network: &str| Interface {
         name: name.into(),
         up,
@@ -37,7 +37,7 @@ fn around() -> Surroundings {
         addresses: vec![network.parse().unwrap()],
     };
     let set = |text: &str| [text.parse::<IpAddr>().unwrap()].into();
-    Surroundings {
+    HostNetwork {
         interfaces: vec![
             interface("lo", true, "127.0.0.1/8"),
             interface("eth0", true, "10.1.0.1/16"),

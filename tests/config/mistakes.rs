@@ -1,4 +1,4 @@
-//! What is wrong in a file is told with its line, what is wrong, and the mend; all of it at once.
+//! What is wrong in a file is reported with its line, what is wrong, and the mend; all of it at once.
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use firedoor::config::{self, File, Surroundings, reference};
+use firedoor::config::{self, File, HostNetwork, reference};
 use firedoor::time::Timestamp;
 use proptest::prelude::*;
 
@@ -76,7 +76,7 @@ fn changed(text: &str, changes: &[(usize, usize, String)]) -> String {
 fn judge(text: &str) {
     match File::parse(text, "site.toml") {
         Ok(file) => {
-            let around = Surroundings::default();
+            let around = HostNetwork::default();
             let warnings = file.warnings(Some(Timestamp::from_secs(1_800_000_000)), Some(&around));
             let _ = (warnings.render(true), warnings.reports(), file.proposal(&around));
             let written = reference::written(&file.config);

@@ -8,7 +8,7 @@ use firedoor::detect::evidence::{Detail, Grade};
 use firedoor::detect::{Detector, Event, Settings, Signal};
 use firedoor::respond::Verdict;
 use firedoor::time::Timestamp;
-use firedoor::track::{Keys, Shared};
+use firedoor::track::{HashKey, Shared};
 use firedoor::wire::frame::{Datagram, Frame, Meta, Packet, Transport};
 use firedoor::wire::{Address, Mac};
 
@@ -129,10 +129,10 @@ struct Alone {
 impl Alone {
     fn new() -> Self {
         let settings = Arc::new(Settings::default());
-        let keys = Keys::new(1);
-        let shared = Arc::new(Shared::new(4096, settings.contact_memory, keys));
+        let hash_key = HashKey::new(1);
+        let shared = Arc::new(Shared::new(4096, settings.contact_memory, hash_key));
         Alone {
-            detector: Detector::new(settings, shared, 1, keys),
+            detector: Detector::new(settings, shared, 1, hash_key),
             at: Timestamp::from_secs(1_700_000_000),
             alarms: vec![],
         }

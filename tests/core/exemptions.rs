@@ -133,7 +133,7 @@ fn a_decoy_answers_for_a_completed_handshake_and_not_for_a_claim_of_one() {
         scene.send(bait, forged_answer(bait, host));
         scene.data(host, bait, 445);
         assert!(!scene.is_acted_on(host));
-        // On a port whose data is not looked at, the connection's end tells.
+        // On a port whose data is not looked at, the connection's end decides.
         let mut scene = baited();
         scene.syn(host, bait, 8443);
         scene.syn_ack(bait, host, 8443);

@@ -2,7 +2,7 @@
 
 use firedoor::detect::counters::Unverified;
 use firedoor::detect::settings::{Capacities, Networks};
-use firedoor::detect::{Directive, Paths};
+use firedoor::detect::{Directive, ReversePaths};
 use firedoor::respond::{Effect, Verdict};
 use firedoor::wire::{Address, Mac};
 
@@ -57,7 +57,7 @@ fn a_forged_scan_from_the_same_segment_contains_nobody() {
 /// Its segment denies what was said of a host.
 fn deny(scene: &mut Scene, host: Address, reason: Unverified) {
     let suspect = scene.suspect(host);
-    scene.order(|_, effects| effects.push(Effect::Direct(Directive::Doubted { suspect, reason })));
+    scene.order(|_, effects| effects.push(Effect::Direct(Directive::Spoofed { suspect, reason })));
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_forger_of_remote_hosts_contains_none_that_does_not_live_behind_its_segment(
     let mut scene = Scene::with(settings(|settings| {
         let routes = [(CLIENTS, "10.0.1.0/24"), (SERVERS, "10.0.2.0/24"), (SERVERS, "10.0.77.0/24")];
         let routes = routes.map(|(segment, network)| (254, network.parse().unwrap(), u32::from(segment)));
-        settings.paths = Paths::new(&routes);
+        settings.reverse_paths = ReversePaths::new(&routes);
     }))
     .settle();
     let remote = |n| Family::V4.address(77, n);

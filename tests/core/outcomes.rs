@@ -1,4 +1,4 @@
-//! Answered, refused, unreachable, silent: each told apart, in time, and once.
+//! Answered, refused, unreachable, silent: each recognised, in time, and once.
 
 use firedoor::detect::Signal;
 use firedoor::detect::counters::{Outcome as Counted, Unverified};
@@ -89,7 +89,7 @@ fn a_late_answer_takes_the_failure_back() {
             scene.syn_ack(family.server(n), host, 445);
         }
         assert!(scene.score(host).0 <= 0, "{family:?}: {:?}", scene.score(host));
-        assert_eq!(scene.core.counters().taken_back, 8);
+        assert_eq!(scene.core.counters().retracted, 8);
         // A second copy of the same answer takes nothing back.
         scene.contact(host, family.server(20), 445, Outcome::Refused);
         scene.syn_ack(family.server(1), host, 445);

@@ -342,7 +342,7 @@ impl Scene {
         self.core.responder().block(host).is_some()
     }
 
-    /// How many times `attempt` must run until `host` is contained or isolated; it is told how often it ran before.
+    /// How many times `attempt` must run until `host` is contained or isolated; it is given how often it ran before.
     pub fn until_acted_on(&mut self, host: Address, mut attempt: impl FnMut(&mut Scene, u16)) -> u16 {
         for number in 0..2000 {
             attempt(self, number);

@@ -517,7 +517,7 @@ impl Trust {
             (worm.kind, worm.tried)
         };
         if self.scene.is_acted_on(host) {
-            // It goes on, into a closed door; ten more are enough to see that.
+            // It continues, into a closed door; ten more are enough to see that.
             let worm = self.worms.get_mut(&host).unwrap();
             worm.contained_after.get_or_insert(tried);
             return;

@@ -70,7 +70,7 @@ fn contacts_outside_alone_are_worth_a_watch_however_many() {
         }
         assert_eq!(scene.verdicts(HOST), [Verdict::Watch], "{inside} inside");
     }
-    // A worm that scans the Internet is one: its service tells.
+    // A worm that scans the Internet is one: its service shows it.
     let mut scene = Scene::settled();
     let needed = scene.until_acted_on(HOST, |scene, n| {
         scene.connect(HOST, outside(n), 445);
@@ -183,7 +183,7 @@ fn an_answered_datagram_is_an_answered_contact() {
         scene.wait(secs(10));
     }
     assert_eq!(scene.score(HOST).0, 0);
-    // Where both ports are the service's, who asks and who answers cannot be told: nobody is blamed.
+    // Where both ports are the service's, who asks and who answers cannot be known: nobody is blamed.
     for n in 1..=200 {
         scene.udp((Family::V4.client(n), 137), (HOST, 137));
         scene.udp((HOST, 137), (Family::V4.client(n), 137));

@@ -57,7 +57,7 @@ fn many_names_of_one_host_trip_nothing_for_the_next_zones_worm() {
                 .into_iter()
                 .filter(live)
                 .collect();
-            let acts = site.accused(&[own.to_string(), worm.card().to_string()]);
+            let acts = site.acted_on(&[own.to_string(), worm.card().to_string()]);
             let contained = acts.iter().any(|act| act["decision"] == "contain" || act["decision"] == "isolate");
             unless(reached.len() <= MOST && contained, || {
                 format!(

@@ -26,7 +26,7 @@ fn after_containment_nothing_passes_on_the_port_that_alarmed() {
             attack.run(&site, &host);
             let reached = site.reached(|source| source == own, port).len();
             let contained =
-                site::unprotected() || !site.accused(&[own.to_string(), host.card().to_string()]).is_empty();
+                site::unprotected() || !site.acted_on(&[own.to_string(), host.card().to_string()]).is_empty();
             let open = site.open_to(&host, own, port);
             let toll = format!("{reached} victims reached, contained: {contained}, then {open} of 4 SYNs pass");
             eprintln!("port {port}: {toll}");

@@ -306,7 +306,7 @@ impl Site {
     }
 
     /// Contained, isolated or held by nobody's order, and named so: an address or a card.
-    pub fn accused(&self, names: &[String]) -> Vec<Value> {
+    pub fn acted_on(&self, names: &[String]) -> Vec<Value> {
         let Value::Array(mut acts) = self.ask("/v1/decisions?limit=10000") else { return Vec::new() };
         acts.retain_mut(|act| {
             let decision = act["decision"].as_str().unwrap_or_default().to_owned();

@@ -22,7 +22,7 @@ fn nothing_is_shut_on_paper(family: Family, tags: &'static [(u16, u16)], dress: 
     if site::unprotected() {
         return Err(format!("{passed} of 120 came through"));
     }
-    let claims = site.accused(&[own.to_string(), host.card().to_string()]);
+    let claims = site.acted_on(&[own.to_string(), host.card().to_string()]);
     let claimed = claims.iter().any(|act| act["enforced"] == true);
     unless(passed <= MOST || !claimed, || format!("{passed} of 120 came through, and the door is said to be shut"))?;
     let said = site.metrics() + &site.command(&["status"]);

@@ -88,7 +88,7 @@ fn contacts_over_several_services_add_up() {
 
 /// What is never contained is never dropped, whoever sends in its name: so a contained card still gets packets through in an
 /// exempt host's name, one way (the threat model says so). Nothing comes back to it: no connection is made, no payload
-/// delivered, and the host itself is neither accused nor held up.
+/// delivered, and the host itself is neither acted on nor held up.
 #[test]
 fn a_contained_card_connects_to_nobody_in_an_exempt_hosts_name() {
     rows::hold(vec![row("a never-contain host's name", || {
@@ -105,8 +105,8 @@ fn a_contained_card_connects_to_nobody_in_an_exempt_hosts_name() {
         });
         let paid = site.visits.to(|source| source == exempt, 445, 1).len();
         let connected = host.connected().len() - connected;
-        let accused = site.accused(&[exempt.to_string()]);
-        unless(accused.is_empty(), || format!("the exempt host is accused: {}", accused[0]))?;
+        let acted_on = site.acted_on(&[exempt.to_string()]);
+        unless(acted_on.is_empty(), || format!("the exempt host is acted on: {}", acted_on[0]))?;
         let works =
             crate::site::connect(&site.ground.innocent, exempt, site.ground.live(Family::Ipv4)[74], 445).is_some();
         unless(works, || "the exempt host's own contact was dropped".to_owned())?;

@@ -69,7 +69,7 @@ fn datagrams_to_hundreds_of_addresses_are_noticed() {
         let text = site.ask("/v1/decisions?limit=10000").to_string();
         let noticed = names.iter().any(|name| text.contains(&format!("\"{name}\"")));
         unless(noticed, || "nobody noticed".to_owned())?;
-        if !site.accused(&names).is_empty() {
+        if !site.acted_on(&names).is_empty() {
             let then = Instant::now();
             for victim in site.ground.live(Family::Ipv4).into_iter().take(5) {
                 send(victim);

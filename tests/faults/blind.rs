@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use firedoor::lab::listener;
 use firedoor::lab::plan::{Segment, WARD};
 use firedoor::lab::session::{Service, Session};
-use firedoor::observe::snapshot::Blindness;
+use firedoor::published::status::Blindness;
 use firedoor::sys::namespace::Namespace;
 use pnet::datalink::{self, Channel};
 
@@ -61,11 +61,11 @@ fn a_ring_that_loses_packets_is_told_and_nobody_is_blamed_for_the_silence() {
     });
     let status = site.command(&["status"]);
     assert!(status.contains(Blindness::Drops.remedy()), "{status}");
-    let accused = site.accused();
-    let told: Vec<_> = accused.iter().map(|act| (act.host.to_string(), &act.decision, &act.reason)).collect();
+    let acted_on = site.acted_on();
+    let told: Vec<_> = acted_on.iter().map(|act| (act.host.to_string(), &act.decision, &act.reason)).collect();
     assert!(told.is_empty(), "{told:#?}");
     for session in &sessions {
-        assert!(session.course().is_undisturbed(), "{:?}", session.course());
+        assert!(session.stats().is_undisturbed(), "{:?}", session.stats());
     }
     bystander.all_passed();
     eprintln!("{sent} packets while it hung: the losses were told {after:?} after it ran again");
@@ -141,7 +141,7 @@ fn answers_that_go_another_way_are_told() {
     let status = site.command(&["status"]);
     assert!(status.contains(Blindness::OneWay.remedy()), "{status}");
     assert!(site.metric("firedoor_interface_blind", "reason=\"one_way\"") > 0);
-    assert!(site.accused().is_empty(), "{:#?}", site.accused());
+    assert!(site.acted_on().is_empty(), "{:#?}", site.acted_on());
 }
 
 /// One connection to the server, which answers.
@@ -218,6 +218,6 @@ fn an_interface_that_fell_silent_and_one_where_nothing_is_of_interest_are_told_u
         is_well(&site, interface);
         assert_eq!(site.metric("firedoor_interface_blind", &format!("interface=\"{interface}\"")), 0);
     }
-    assert!(site.accused().is_empty(), "{:#?}", site.accused());
+    assert!(site.acted_on().is_empty(), "{:#?}", site.acted_on());
     eprintln!("silence, and {sent} frames of no interest, were told after {after:?}");
 }

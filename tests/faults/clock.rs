@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use firedoor::api::host::HostsView;
 use firedoor::config::wall_clock;
-use firedoor::observe::host::HostsView;
 use firedoor::respond::Verdict;
 use firedoor::store::Store;
 use firedoor::time::Timestamp;
@@ -187,14 +187,14 @@ fn jumps_of_the_clock_change_nothing_in_a_running_daemon() {
         let known = store.of(act.host, 10).unwrap();
         assert!(known.iter().any(|row| row.decision == Verdict::Contain && row.at == act.at), "{known:?}");
     }
-    let mut accused: Vec<IpAddr> = site.accused().iter().map(|act| act.host.ip()).collect();
-    accused.sort_unstable();
-    accused.dedup();
-    assert_eq!(accused, [host, site.infected(1), site.infected(2), drill]);
+    let mut acted_on: Vec<IpAddr> = site.acted_on().iter().map(|act| act.host.ip()).collect();
+    acted_on.sort_unstable();
+    acted_on.dedup();
+    assert_eq!(acted_on, [host, site.infected(1), site.infected(2), drill]);
     assert_eq!(forbidden.end().passed_since(contained), 0);
     let sent = bystanders.undisturbed();
-    for course in sessions.iter().map(firedoor::lab::session::Session::course) {
-        assert!(course.is_undisturbed(), "{course:?}");
+    for stats in sessions.iter().map(firedoor::lab::session::Session::stats) {
+        assert!(stats.is_undisturbed(), "{stats:?}");
     }
     eprintln!(
         "an hour on, a year on, a day back: {sent} clinical packets, {TERM:?} took {lasted:?}, answers {longest:?}"

@@ -201,7 +201,7 @@ fn a_million_forged_sources_on_the_wire_hide_no_worm_harm_nobody_and_stay_within
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    let deeds = worm.end().unwrap();
+    let worm_stats = worm.end().unwrap();
     let sent = flood.end();
     let took = begun.elapsed();
     let carried = Traffic::through(&site).since(&carried);
@@ -246,16 +246,16 @@ fn a_million_forged_sources_on_the_wire_hide_no_worm_harm_nobody_and_stay_within
     );
     eprintln!(
         "the worm tried {} addresses, was contained after {contained:?}, and {} of its first contacts reached the ward",
-        deeds.destinations,
+        worm_stats.destinations,
         reached.len()
     );
     for session in &sessions {
-        eprintln!("{:?}", session.course());
+        eprintln!("{:?}", session.stats());
     }
     site::until("the history has it all", || site.status().store.waiting == 0);
     let acts = Store::open_to_read(&site.directory.path().join("history.db")).unwrap().recent(1_000_000).unwrap();
-    let accused = |act: &Decision| matches!(act.decision, Verdict::Contain | Verdict::Isolate | Verdict::Hold);
-    let innocent: Vec<_> = acts.iter().filter(|act| accused(act) && act.host != Address::from(host)).collect();
+    let acted_on = |act: &Decision| matches!(act.decision, Verdict::Contain | Verdict::Isolate | Verdict::Hold);
+    let innocent: Vec<_> = acts.iter().filter(|act| acted_on(act) && act.host != Address::from(host)).collect();
     eprintln!("{} others contained, isolated or held; {} decisions in the history", innocent.len(), acts.len());
     let in_kernel = site.in_kernel();
     unstopped("the uninvolved client to 445", &uninvolved.end());
@@ -275,6 +275,6 @@ fn a_million_forged_sources_on_the_wire_hide_no_worm_harm_nobody_and_stay_within
     assert!(most <= status.memory.bound, "{most} bytes, and {} is the bound", status.memory.bound);
     assert_eq!(after.descriptors, before.descriptors);
     for session in &sessions {
-        assert_eq!(session.course().broken, None);
+        assert_eq!(session.stats().broken, None);
     }
 }

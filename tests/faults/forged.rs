@@ -118,12 +118,12 @@ fn only_the_worm_is_contained(card: Card, forger: u8) {
     std::thread::sleep(Duration::from_secs(2));
     worm.end().unwrap();
     let sent = flood.end();
-    let accused = site.accused();
-    let innocent: Vec<_> = accused.iter().filter(|act| act.host != Address::from(host)).collect();
+    let acted_on = site.acted_on();
+    let innocent: Vec<_> = acted_on.iter().filter(|act| act.host != Address::from(host)).collect();
     assert!(innocent.is_empty(), "{card:?}: {innocent:#?}");
     assert!(decided.destinations <= 10, "{decided:?}");
     for session in &sessions {
-        assert!(session.course().is_undisturbed(), "{:?}", session.course());
+        assert!(session.stats().is_undisturbed(), "{:?}", session.stats());
     }
     assert!(site.metric("firedoor_unverified_evidence_total", "") > 0, "what weighs nothing is counted");
     bystander.all_passed();
@@ -183,16 +183,16 @@ fn forge(site: &Site, number: u8, source: IpAddr, mac: Option<Mac>, count: u8) {
 /// Nothing was done to `host`, and the engineer is told why.
 fn told(site: &Site, host: IpAddr, what: &str) {
     let found = || site.decisions(host, Verdict::Watch).iter().any(|act| act.reason.contains(what));
-    site::until("the engineer is told why nothing was done", || found() || !site.accused().is_empty());
-    assert!(site.accused().is_empty(), "{:#?}", site.accused());
+    site::until("the engineer is told why nothing was done", || found() || !site.acted_on().is_empty());
+    assert!(site.acted_on().is_empty(), "{:#?}", site.acted_on());
 }
 
 /// The host itself is judged for what it does itself, at once, and nobody else with it.
-fn only_its_own_deeds_contain(site: &Site, number: u8) {
+fn only_what_it_did_itself_contains(site: &Site, number: u8) {
     let decided = site.contain_by_worm(number);
     assert!(decided.destinations <= 10, "{decided:?}");
     let host = Address::from(site.infected(number));
-    let innocent: Vec<_> = site.accused().into_iter().filter(|act| act.host != host).collect();
+    let innocent: Vec<_> = site.acted_on().into_iter().filter(|act| act.host != host).collect();
     assert!(innocent.is_empty(), "{innocent:#?}");
 }
 
@@ -214,7 +214,7 @@ fn a_neighbour_who_was_never_seen_is_safe(shape: Shape) {
     told(&site, absent, "nobody on its segment answers");
     assert!(site.metric("firedoor_inquiries_total", "finding=\"elsewhere\"") >= 2);
     assert!(site.metric("firedoor_inquiries_total", "finding=\"nobody\"") >= 1);
-    only_its_own_deeds_contain(&site, 3);
+    only_what_it_did_itself_contains(&site, 3);
 }
 
 #[test]
@@ -239,9 +239,9 @@ fn a_neighbour_who_was_never_seen_is_safe_in_ipv6() {
     forge(&site, 1, silent, None, 20);
     forge(&site, 1, absent, Some(Mac([2, 7, 7, 7, 7, 8])), 20);
     std::thread::sleep(Duration::from_secs(2));
-    assert!(site.accused().is_empty(), "{:#?}", site.accused());
+    assert!(site.acted_on().is_empty(), "{:#?}", site.acted_on());
     assert!(site.metric("firedoor_unverified_evidence_total", "reason=\"mac\"") > 0);
-    only_its_own_deeds_contain(&site, 3);
+    only_what_it_did_itself_contains(&site, 3);
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn a_contained_host_does_not_take_a_neighbour_with_it() {
     forge(&site, 0, site.infected(3), None, 20);
     site::until("the neighbour was asked for", || site.metric("firedoor_inquiries_total", "finding=\"elsewhere\"") > 0);
     std::thread::sleep(Duration::from_millis(500));
-    let innocent: Vec<_> = site.accused().into_iter().filter(|act| act.host != Address::from(worm)).collect();
+    let innocent: Vec<_> = site.acted_on().into_iter().filter(|act| act.host != Address::from(worm)).collect();
     assert!(innocent.is_empty(), "{innocent:#?}");
     assert_eq!(site.in_kernel(), [worm]);
     site::until("the engineer is told why nothing was done about the neighbour", || {

@@ -26,7 +26,7 @@ fn a_decision_follows_the_device_to_its_new_address() {
     let probe = Probe::from_address(&site, 0, new);
     site.scene.network.infected[0].link(|links| links.address("eth0", network)).unwrap();
     // Its card is shut, so nothing passes from the first packet on; the address itself is once the card answers for it.
-    let covers = || site.accused().into_iter().find(|act| act.addresses().contains(&Address::from(new)));
+    let covers = || site.acted_on().into_iter().find(|act| act.addresses().contains(&Address::from(new)));
     let took = site::until("the new address is contained", || covers().is_some());
     let contained = std::time::Instant::now();
     std::thread::sleep(Duration::from_millis(500));
@@ -73,7 +73,7 @@ fn a_block_ends_when_its_address_is_another_devices() {
     let holder = new.link(|links| links.mac("eth0")).unwrap();
     let belongs = format!("{address} belongs to {holder} now; the card itself stays shut");
     let act = site.decisions(address, Verdict::Contain).into_iter().find(|act| act.reason.contains(&belongs));
-    let act = act.unwrap_or_else(|| panic!("{:#?}", site.accused()));
+    let act = act.unwrap_or_else(|| panic!("{:#?}", site.acted_on()));
     assert_eq!((act.card, act.until), (decided.card, decided.until), "the device itself stays contained");
     assert!(site.nft(&["list", "map", "inet", "firedoor", "cards"]).contains(&decided.card.unwrap().to_string()));
     // What its former holder may not do, it may: talk to a lateral service.
@@ -86,7 +86,7 @@ fn a_block_ends_when_its_address_is_another_devices() {
     let new = &site.scene.network.infected[1];
     reach(new, site.victim(1)).unwrap();
     for session in &work {
-        assert!(session.course().is_undisturbed(), "{:?}", session.course());
+        assert!(session.stats().is_undisturbed(), "{:?}", session.stats());
     }
     eprintln!("an address with a new owner was released after {took:?}");
 }

@@ -57,7 +57,7 @@ fn nobody_is_contained_for_servers_that_went_silent() {
     let new = spell(CLIENTS / 2..CLIENTS, 8);
     let (knowing, new) = (answers(knowing), answers(new));
     assert!(knowing.iter().chain(&new).all(|&count| count == 0), "the servers were silent");
-    assert_eq!(site.accused(), []);
+    assert_eq!(site.acted_on(), []);
     let first = site.why(IpAddr::from([10, 66, 0, INFECTED + CLIENTS - 1]));
     let host = first.host.expect("it was seen");
     eprintln!(

@@ -8,13 +8,13 @@ use std::process::{Command, Output};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use firedoor::api::host::WhyView;
 use firedoor::lab::gateway::{Daemon, Setup};
 use firedoor::lab::plan::{CLINICAL, Family, INFECTED, Plan, Segment, Shape, WARD};
 use firedoor::lab::scene::Scene;
 use firedoor::lab::worm::{Kind, Order, Worm};
-use firedoor::observe::Status;
-use firedoor::observe::host::WhyView;
-use firedoor::observe::snapshot::Drift;
+use firedoor::published::status::Drift;
+use firedoor::published::status::Status;
 use firedoor::respond::{Decision, Mode, Verdict};
 use firedoor::sys::namespace;
 use firedoor::wire::Address;
@@ -157,7 +157,7 @@ impl Site {
     }
 
     /// Everybody who was contained, isolated or held, by nobody's order.
-    pub fn accused(&self) -> Vec<Decision> {
+    pub fn acted_on(&self) -> Vec<Decision> {
         let mut found: Vec<Decision> = self.daemon().ask("/v1/decisions?limit=10000").unwrap();
         found.retain(|act| matches!(act.decision, Verdict::Contain | Verdict::Isolate | Verdict::Hold));
         found

@@ -1,6 +1,6 @@
 //! What looks a little like an exploit and is ordinary work.
 
-use firedoor::detect::smb::{Feature, Report, Spoken};
+use firedoor::detect::smb::{Feature, Negotiated, Report};
 use firedoor::evidence::Signal;
 use firedoor::wire::smb::Dialect;
 use firedoor::wire::smb::dialect::Signing;
@@ -110,7 +110,7 @@ fn a_multi_protocol_offer_answered_by_smb2_is_no_smb1() {
     stage.play(ends(445), &script);
     assert_eq!(stage.findings(), []);
     let Ends { client, server, .. } = ends(445);
-    let spoken = Spoken {
+    let negotiated = Negotiated {
         client,
         server,
         dialect: Dialect::Smb311,
@@ -118,7 +118,7 @@ fn a_multi_protocol_offer_answered_by_smb2_is_no_smb1() {
         encryption: true,
         compression: false,
     };
-    assert_eq!(stage.reports, [Report::Spoken(spoken)]);
+    assert_eq!(stage.reports, [Report::Negotiated(negotiated)]);
 }
 
 #[test]
@@ -131,10 +131,10 @@ fn smb1_is_told_once_for_a_pair_and_named_by_its_dialect() {
     let findings = stage.findings();
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].signal, Signal::Smb1);
-    let spoken = stage.reports.iter().filter(|report| {
-        matches!(report, Report::Spoken(Spoken { dialect: Dialect::NtLm012, signing: Signing::Required, .. }))
+    let negotiated = stage.reports.iter().filter(|report| {
+        matches!(report, Report::Negotiated(Negotiated { dialect: Dialect::NtLm012, signing: Signing::Required, .. }))
     });
-    assert_eq!(spoken.count(), 3);
+    assert_eq!(negotiated.count(), 3);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use firedoor::capture::{FileSource, Read, Source};
 use firedoor::detect::smb::{Finding, Inspector, Report};
-use firedoor::track::Keys;
+use firedoor::track::HashKey;
 use firedoor::wire::decode;
 use firedoor::wire::frame::Packet;
 
@@ -24,7 +24,7 @@ pub fn captures() -> Option<PathBuf> {
 /// Everything the inspector reports of a capture.
 pub fn inspect(file: &Path) -> Vec<Numbered> {
     let mut source = FileSource::open(file).unwrap();
-    let mut inspector = Inspector::new(4096, Keys::new(1));
+    let mut inspector = Inspector::new(4096, HashKey::new(1));
     let (mut reports, mut number) = (Vec::new(), 0);
     loop {
         let read = source.read(Duration::ZERO, &mut |meta, link, bytes| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use firedoor::detect::smb::{Finding, Inspector, Report};
 use firedoor::evidence::Signal;
 use firedoor::time::Timestamp;
-use firedoor::track::Keys;
+use firedoor::track::HashKey;
 use firedoor::wire::Address;
 use firedoor::wire::frame::{Flags, Segment};
 
@@ -107,7 +107,11 @@ pub struct Stage {
 
 impl Stage {
     pub fn new() -> Stage {
-        Stage { inspector: Inspector::new(64, Keys::new(7)), at: Timestamp::from_secs(1_000_000), reports: Vec::new() }
+        Stage {
+            inspector: Inspector::new(64, HashKey::new(7)),
+            at: Timestamp::from_secs(1_000_000),
+            reports: Vec::new(),
+        }
     }
 
     pub fn give(&mut self, ends: Ends, sent: &[Sent]) {

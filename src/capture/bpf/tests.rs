@@ -7,7 +7,7 @@ use super::assembler::{Assembler, If, Size};
 use super::interpreter::{Skb, run};
 use super::walk::OUTGOING;
 use crate::capture::busy::{self, Busy};
-use crate::capture::{Interest, fanout, filter};
+use crate::capture::{CapturePolicy, fanout, filter};
 use crate::detect::settings::{LATERAL_TCP, Services};
 use crate::wire::frame::{Direction, LinkKind, Meta, Packet, Transport};
 use crate::wire::{Frame, decode};
@@ -420,10 +420,10 @@ fn ordered(mut layers: Vec<Layer>, body: &Body) -> Vec<Layer> {
     layers
 }
 
-fn interest() -> Interest {
+fn policy() -> CapturePolicy {
     let mut list = LATERAL_TCP.map(|port| (Transport::Tcp, port)).to_vec();
     list.extend([(Transport::Udp, 1434), (Transport::Udp, 137)]);
-    Interest::new(&Services::new(&list), true)
+    CapturePolicy::new(&Services::new(&list), true)
 }
 
 fn skb<'a>(recipe: &Recipe, bytes: &'a [u8]) -> Skb<'a> {
@@ -456,10 +456,10 @@ proptest! {
 
     #[test]
     fn the_filter_passes_what_is_of_interest_and_of_plain_frames_nothing_else(recipe in recipe()) {
-        let interest = interest();
+        let policy = policy();
         let bytes = recipe.bytes();
-        let passes = run(&filter::program(&interest, &[INTERFACE, 99], None, &Busy::default()), &skb(&recipe, &bytes)) > 0;
-        let takes = decoded(&recipe, &bytes).map(|frame| interest.takes(&frame));
+        let passes = run(&filter::program(&policy, &[INTERFACE, 99], None, &Busy::default()), &skb(&recipe, &bytes)) > 0;
+        let takes = decoded(&recipe, &bytes).map(|frame| policy.takes(&frame));
         match takes {
             Some(true) => prop_assert!(passes, "lost"),
             Some(false) if recipe.is_plain() => prop_assert!(!passes, "let through"),
@@ -469,10 +469,10 @@ proptest! {
 
     #[test]
     fn the_fan_out_program_and_its_twin_choose_the_same_shard(recipe in recipe(), shards in 2..9_usize) {
-        let interest = interest();
+        let policy = policy();
         let bytes = recipe.bytes();
         let Some(frame) = decoded(&recipe, &bytes) else { return Ok(()) };
-        if !interest.takes(&frame)
+        if !policy.takes(&frame)
             || recipe.is_first_behind_extensions()
             || (recipe.tunnel.is_some() && recipe.no_length)
             || recipe.extensions.len() > recipe.followed()
@@ -484,15 +484,15 @@ proptest! {
         if !recipe.out && !recipe.raw {
             seen.bytes = &bytes[14..];
         }
-        let result = run(&fanout::program(&interest), &seen) as usize % shards;
-        prop_assert_eq!(result, fanout::shard_of(&frame, interest.lateral(), shards), "{:?}", frame.packet);
+        let result = run(&fanout::program(&policy), &seen) as usize % shards;
+        prop_assert_eq!(result, fanout::shard_of(&frame, policy.lateral(), shards), "{:?}", frame.packet);
     }
 
     #[test]
     fn of_a_busy_flow_only_a_sample_passes_and_of_others_all(recipe in recipe(), random: u32) {
-        let interest = interest();
+        let policy = policy();
         let bytes = recipe.bytes();
-        let Some(frame) = decoded(&recipe, &bytes).filter(|frame| interest.takes(frame)) else { return Ok(()) };
+        let Some(frame) = decoded(&recipe, &bytes).filter(|frame| policy.takes(frame)) else { return Ok(()) };
         let Some(flow) = busy::bucket(&frame) else { return Ok(()) };
         let (destination, ports) = match frame.packet {
             Packet::Udp(datagram) => (datagram.destination, [datagram.source_port, datagram.destination_port]),
@@ -510,18 +510,18 @@ proptest! {
         }
         let (this, others) = (Busy::of([flow]), Busy::of((0..8192).filter(|&other| other != flow)));
         let skb = Skb { random, ..skb(&recipe, &bytes) };
-        let passes = |busy| run(&filter::program(&interest, &[INTERFACE], None, busy), &skb) > 0;
+        let passes = |busy| run(&filter::program(&policy, &[INTERFACE], None, busy), &skb) > 0;
         prop_assert_eq!(passes(&this), random % busy::ONE_IN == 0);
         prop_assert!(passes(&others));
     }
 
     #[test]
     fn no_bytes_stop_either_program(bytes in proptest::collection::vec(any::<u8>(), 0..120), protocol: u16, out: bool) {
-        let interest = interest();
+        let policy = policy();
         let packet_type = if out { OUTGOING } else { 0 };
         let skb = Skb { bytes: &bytes, interface: INTERFACE, packet_type, hardware: 1, protocol: u32::from(protocol), random: 0 };
-        run(&filter::program(&interest, &[INTERFACE], None, &Busy::default()), &skb);
-        run(&fanout::program(&interest), &skb);
+        run(&filter::program(&policy, &[INTERFACE], None, &Busy::default()), &skb);
+        run(&fanout::program(&policy), &skb);
     }
 
     #[test]
@@ -581,11 +581,11 @@ fn frames_on_other_interfaces_or_of_the_other_direction_do_not_pass() {
     };
     let bytes = syn.bytes();
     let skb = skb(&syn, &bytes);
-    assert!(run(&filter::program(&interest(), &[1, INTERFACE], None, &Busy::default()), &skb) > 0);
-    assert_eq!(run(&filter::program(&interest(), &[1, 2], None, &Busy::default()), &skb), 0);
-    assert_eq!(run(&filter::program(&interest(), &[], None, &Busy::default()), &skb), 0);
-    assert!(run(&filter::program(&interest(), &[INTERFACE], Some(Direction::In), &Busy::default()), &skb) > 0);
-    assert_eq!(run(&filter::program(&interest(), &[INTERFACE], Some(Direction::Out), &Busy::default()), &skb), 0);
+    assert!(run(&filter::program(&policy(), &[1, INTERFACE], None, &Busy::default()), &skb) > 0);
+    assert_eq!(run(&filter::program(&policy(), &[1, 2], None, &Busy::default()), &skb), 0);
+    assert_eq!(run(&filter::program(&policy(), &[], None, &Busy::default()), &skb), 0);
+    assert!(run(&filter::program(&policy(), &[INTERFACE], Some(Direction::In), &Busy::default()), &skb) > 0);
+    assert_eq!(run(&filter::program(&policy(), &[INTERFACE], Some(Direction::Out), &Busy::default()), &skb), 0);
 }
 
 #[test]
@@ -612,8 +612,8 @@ fn networks_are_spread_evenly_and_all_their_hosts_together() {
 fn long_lists_of_lateral_ports_still_make_programs_the_kernel_takes() {
     let ports: Vec<_> =
         (1..1024).chain((0..500).map(|port| 2000 + port * 7)).map(|port| (Transport::Tcp, port)).collect();
-    let interest = Interest::new(&Services::new(&ports), true);
-    for length in [filter::program(&interest, &[1], None, &Busy::default()).len(), fanout::program(&interest).len()] {
+    let policy = CapturePolicy::new(&Services::new(&ports), true);
+    for length in [filter::program(&policy, &[1], None, &Busy::default()).len(), fanout::program(&policy).len()] {
         assert!(length <= 4096, "{length}");
     }
 }
@@ -628,7 +628,7 @@ fn the_recipes_make_every_kind_of_packet() {
     for _ in 0..3000 {
         let recipe = recipe().new_tree(&mut runner).unwrap().current();
         let bytes = recipe.bytes();
-        let kind = match decoded(&recipe, &bytes).map(|frame| (interest().takes(&frame), frame.packet)) {
+        let kind = match decoded(&recipe, &bytes).map(|frame| (policy().takes(&frame), frame.packet)) {
             None => "undecoded",
             Some((takes, packet)) => {
                 taken += usize::from(takes);

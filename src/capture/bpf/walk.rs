@@ -2,7 +2,7 @@
 //! with its extension headers, and one level of tunnel.
 
 use super::assembler::{Ancillary, Assembler, If, Label, Op, Size};
-use crate::capture::interest::dce_rpc;
+use crate::capture::capture_policy::dce_rpc;
 use crate::wire::decode::link::kind;
 use crate::wire::decode::tunnel::{HEADERS, port};
 

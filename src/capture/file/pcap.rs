@@ -5,7 +5,7 @@ use super::{Batch, Fault, link_type};
 use crate::time::Timestamp;
 use crate::wire::frame::{Direction, LinkKind, Meta};
 
-/// What the magic number tells.
+/// What the magic number states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     big_endian: bool,
@@ -77,7 +77,7 @@ impl Pcap {
             let bytes = window.bytes();
             let mut rest = bytes;
             let mut count = 0;
-            // What the next record needs: its header, until that is there and tells.
+            // What the next record needs: its header first, then what the header states.
             let mut wanted = layout.header;
             while let Some(header) = rest.first_chunk::<16>() {
                 let record = self.record(header);

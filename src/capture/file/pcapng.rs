@@ -101,7 +101,7 @@ impl PcapNg {
         Ok(reader)
     }
 
-    /// What should be told about the file.
+    /// What an engineer should know about the file.
     pub fn notices(&self) -> Vec<Notice> {
         let mut skipped = std::collections::BTreeMap::new();
         for interface in self.interfaces.iter().filter(|interface| interface.skipped > 0) {

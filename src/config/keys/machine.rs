@@ -1,7 +1,7 @@
 //! Keys of what the machine does: gateway, fuse, tables, capture, what is shown, privileges.
 
 use super::{Section, days, key, ms, secs};
-use crate::config::notation::Kind::{
+use crate::config::value_kind::Kind::{
     Backend, Count, Entries, Interfaces, ListenOrOff, Mode, Name, Networks, Path, PathOrOff, Size, Switch, Time,
 };
 
@@ -13,7 +13,7 @@ pub(super) const GATEWAY: Section = Section {
         key(
             "mode",
             Mode(|c| &mut c.gateway.mode),
-            "monitor decides, tells and counts what it would have dropped, and drops nothing. enforce puts decisions \
+            "monitor decides, records and counts what it would have dropped, and drops nothing. enforce puts decisions \
              into the kernel. Start with monitor, read `firedoor held`, `hosts` and `why` for a week, then enforce. \
              Changing it keeps decisions: what is still due is dropped in enforce mode, and `firedoor check` says whom \
              that will be.",

@@ -1,7 +1,7 @@
 //! One connection's conversation: where its two readers stand, and what was learnt of it.
 //!
 //! [`Reading`] is the follower's [`Reader`]: it asks for the session header, then for just as much of each message as
-//! tells what it is, then for the parts that matter (a path, the DCE/RPC inside a write), and skips the rest. What the
+//! identifies it, then for the parts that matter (a path, the DCE/RPC inside a write), and skips the rest. What the
 //! protocols say lies in `smb1`, `smb2` and `rpc` beside this file; here is only how to get from one part to the next.
 
 use crate::detect::remote_execution::Operation;
@@ -22,7 +22,7 @@ use crate::wire::smb::{Protocol, smb2, transform};
 
 /// What a message showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sign {
+pub(super) enum Indicator {
     /// Exploit-grade.
     Exploit(Signal, Detail),
     /// A connection of EternalBlue's groom.
@@ -38,7 +38,7 @@ pub(super) enum Sign {
     /// A DCE/RPC association was opened.
     Associated,
     /// A dialect was agreed on.
-    Spoken(Agreed),
+    Negotiated(Negotiation),
     /// The connection made use of something.
     Used(Feature),
     /// The server gave its condition away.
@@ -47,7 +47,7 @@ pub(super) enum Sign {
 
 /// A negotiation's outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Agreed {
+pub(super) struct Negotiation {
     pub dialect: Dialect,
     pub signing: Signing,
     pub encryption: bool,
@@ -56,7 +56,7 @@ pub(super) struct Agreed {
 
 /// What the bytes that a reader waits for are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ReadState {
     /// A session header, or a DCE/RPC header where there is none.
     #[default]
     Frame,
@@ -83,7 +83,7 @@ pub(super) enum Place {
         message: u64,
     },
     /// A negotiate context of an SMB2 negotiate response.
-    Negotiated {
+    NegotiateContext {
         /// How many follow, this one included.
         contexts: u16,
     },
@@ -111,7 +111,7 @@ pub(super) enum Place {
 /// Where one direction's reader stands.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cursor {
-    pub place: Place,
+    pub state: ReadState,
     /// From here to the message's end.
     pub left: u32,
     /// From here to the next command of an SMB2 chain; 0 where there is none.
@@ -136,7 +136,7 @@ pub(super) struct Conversation {
     /// The server gave out handle 0.
     pub zero_given_out: bool,
     /// A negotiation's outcome that is still being read.
-    pub agreed: Option<Agreed>,
+    pub agreed: Option<Negotiation>,
     /// SMB's dialect is known.
     pub negotiated: bool,
     /// The client has sent a message before.
@@ -144,21 +144,21 @@ pub(super) struct Conversation {
     pub encrypted: bool,
     pub compressed: bool,
     /// Exploit-grade signs that wait for the connection to be verified.
-    pub waiting: [Option<Sign>; 3],
+    pub waiting: [Option<Indicator>; 3],
 }
 
 impl Conversation {
     /// Keeps a sign until the connection is verified; false where it is kept already or there is no room.
-    pub fn wait(&mut self, sign: Sign) -> bool {
-        let same = |kept: &Sign| match (kept, &sign) {
-            (Sign::Exploit(one, _), Sign::Exploit(other, _)) => one == other,
+    pub fn wait(&mut self, indicator: Indicator) -> bool {
+        let same = |kept: &Indicator| match (kept, &indicator) {
+            (Indicator::Exploit(one, _), Indicator::Exploit(other, _)) => one == other,
             (one, other) => one == other,
         };
         if self.waiting.iter().flatten().any(same) {
             return false;
         }
         let free = self.waiting.iter_mut().find(|waiting| waiting.is_none());
-        free.map(|free| *free = Some(sign)).is_some()
+        free.map(|free| *free = Some(indicator)).is_some()
     }
 }
 
@@ -167,12 +167,12 @@ pub(super) struct Reading<'a> {
     pub service: Service,
     pub server: Address,
     pub conversation: &'a mut Conversation,
-    pub found: &'a mut dyn FnMut(&mut Conversation, Sign),
+    pub found: &'a mut dyn FnMut(&mut Conversation, Indicator),
 }
 
 impl Reading<'_> {
-    pub fn sign(&mut self, sign: Sign) {
-        (self.found)(self.conversation, sign);
+    pub fn indicate(&mut self, indicator: Indicator) {
+        (self.found)(self.conversation, indicator);
     }
 
     pub fn cursor(&mut self, side: Side) -> &mut Cursor {
@@ -204,11 +204,11 @@ impl Reading<'_> {
             return self.end(side);
         }
         self.cursor(side).next = 0;
-        self.go(side, next as usize, smb2::Header::START, Place::Start)
+        self.go(side, next as usize, smb2::Header::START, ReadState::Start)
     }
 
     /// On to a part of this message `skip` bytes ahead, of which at most `most` bytes are wanted.
-    pub fn go(&mut self, side: Side, skip: usize, most: usize, place: Place) -> Step {
+    pub fn go(&mut self, side: Side, skip: usize, most: usize, state: ReadState) -> Step {
         let cursor = self.cursor(side);
         if cursor.next > 0 && skip >= cursor.next as usize {
             return self.finish(side);
@@ -217,15 +217,15 @@ impl Reading<'_> {
         cursor.left -= skip;
         cursor.next = cursor.next.saturating_sub(skip);
         cursor.pdu = cursor.pdu.saturating_sub(skip);
-        cursor.place = place;
+        cursor.state = state;
         let need = most.min(HEAD).min(cursor.left as usize);
         Step::Want { skip, need: u16::try_from(need).unwrap_or_default(), left: cursor.left }
     }
 
     /// More of what was just read, if the message has more; `None` where `have` is all there is, or enough.
-    pub fn more(&mut self, side: Side, have: usize, most: usize, place: Place) -> Option<Step> {
+    pub fn more(&mut self, side: Side, have: usize, most: usize, state: ReadState) -> Option<Step> {
         let left = self.cursor(side).left as usize;
-        (have < most.min(left).min(HEAD)).then(|| self.go(side, 0, most, place))
+        (have < most.min(left).min(HEAD)).then(|| self.go(side, 0, most, state))
     }
 
     fn frame(&mut self, side: Side, bytes: &[u8]) -> Step {
@@ -237,7 +237,7 @@ impl Reading<'_> {
         let Some(header) = session::Header::new_checked(bytes, framing) else { return Step::Lost };
         self.cursor(side).left = session::FRAMING + header.length;
         if header.kind == Kind::Message && header.length > 0 {
-            self.go(side, session::HEADER, smb2::Header::START, Place::Start)
+            self.go(side, session::HEADER, smb2::Header::START, ReadState::Start)
         } else {
             self.end(side)
         }
@@ -247,7 +247,7 @@ impl Reading<'_> {
         let first = side == Side::Client && !std::mem::replace(&mut self.conversation.begun, true);
         if let Some(agreed) = self.conversation.agreed.take_if(|_| side == Side::Server) {
             // Its contexts were lost.
-            self.sign(Sign::Spoken(agreed));
+            self.indicate(Indicator::Negotiated(agreed));
         }
         match Protocol::of(bytes) {
             Some(Protocol::Smb1) => self.smb1(side, bytes),
@@ -255,13 +255,13 @@ impl Reading<'_> {
             Some(Protocol::Smb2) => {
                 let length = self.cursor(side).left;
                 if first && eternalblue::is_groom(length, bytes) {
-                    self.sign(Sign::Groom);
+                    self.indicate(Indicator::Groom);
                 }
                 self.end(side)
             }
             Some(Protocol::Encrypted) => {
                 if !std::mem::replace(&mut self.conversation.encrypted, true) {
-                    self.sign(Sign::Used(Feature::Encryption));
+                    self.indicate(Indicator::Used(Feature::Encryption));
                 }
                 self.end(side)
             }
@@ -275,9 +275,9 @@ impl Reading<'_> {
             let length = self.cursor(side).left;
             let exploit = smbghost::impossible(&header, length).filter(|_| side == Side::Client);
             if let Some(detail) = exploit {
-                self.sign(Sign::Exploit(Signal::SmbGhost, detail));
+                self.indicate(Indicator::Exploit(Signal::SmbGhost, detail));
             } else if !std::mem::replace(&mut self.conversation.compressed, true) {
-                self.sign(Sign::Used(Feature::Compression));
+                self.indicate(Indicator::Used(Feature::Compression));
             }
         }
         self.end(side)
@@ -286,21 +286,21 @@ impl Reading<'_> {
 
 impl Reader for Reading<'_> {
     fn read(&mut self, side: Side, bytes: &[u8]) -> Step {
-        match self.cursor(side).place {
-            Place::Frame => self.frame(side, bytes),
-            Place::Start => self.start(side, bytes),
-            Place::Smb1 => self.smb1(side, bytes),
-            Place::Chain { command, at, exchange, unicode } => {
+        match self.cursor(side).state {
+            ReadState::Frame => self.frame(side, bytes),
+            ReadState::Start => self.start(side, bytes),
+            ReadState::Smb1 => self.smb1(side, bytes),
+            ReadState::Chain { command, at, exchange, unicode } => {
                 self.smb1_chain(side, bytes, command, at, exchange, unicode)
             }
-            Place::Smb2 => self.smb2(side, bytes),
-            Place::Path { message } => self.smb2_path(side, bytes, message),
-            Place::Negotiated { contexts } => self.smb2_negotiated(side, bytes, contexts),
-            Place::Pdu { pipe } => self.pdu(side, bytes, pipe),
-            Place::Context { pipe, contexts, little_endian } => {
+            ReadState::Smb2 => self.smb2(side, bytes),
+            ReadState::Path { message } => self.smb2_path(side, bytes, message),
+            ReadState::NegotiateContext { contexts } => self.smb2_negotiated(side, bytes, contexts),
+            ReadState::Pdu { pipe } => self.pdu(side, bytes, pipe),
+            ReadState::Context { pipe, contexts, little_endian } => {
                 self.context(side, bytes, pipe, contexts, little_endian)
             }
-            Place::Answer { budget } => self.answer(side, bytes, budget),
+            ReadState::Answer { budget } => self.answer(side, bytes, budget),
         }
     }
 

@@ -1,6 +1,6 @@
 //! SMB and DCE/RPC evidence: the exploit, not only the scan.
 //!
-//! [`Inspector`] is one shard's. It takes TCP segments and the time and tells what it finds in them; weights, roles and
+//! [`Inspector`] is one shard's. It takes TCP segments and the time and reports what it finds in them; weights, roles and
 //! alarms are the detector's. Connections, pairs of hosts and named ports live in tables of fixed capacity; in steady
 //! state a segment allocates nothing.
 //!
@@ -27,18 +27,18 @@ mod wannacry_tree;
 
 use std::time::Duration;
 
-use crate::detect::smb::conversation::{Conversation, Reading, Sign};
-use crate::detect::smb::pairs::{Pair, Telling};
+use crate::detect::smb::conversation::{Conversation, Indicator, Reading};
+use crate::detect::smb::pairs::{Pair, PairFinding};
 use crate::detect::smb::service::{Service, sender_of, service_of, starts_like_rpc};
 use crate::evidence::{Detail, Signal};
 use crate::time::Timestamp;
 use crate::track::follower::Side;
 use crate::track::streams::{Counts, Tracked};
-use crate::track::{Clock, Keys, Streams};
+use crate::track::{ClockCache, HashKey, Streams};
 use crate::wire::Address;
 use crate::wire::frame::Segment;
 
-pub use report::{Condition, Feature, Finding, Report, Spoken};
+pub use report::{Condition, Feature, Finding, Negotiated, Report};
 
 /// Ports named by an endpoint mapper that are remembered.
 const ENDPOINTS: usize = 4096;
@@ -64,15 +64,15 @@ pub struct Inspector {
 /// What outlives a connection.
 #[derive(Debug)]
 struct Memory {
-    pairs: Clock<(Address, Address), Pair>,
-    endpoints: Clock<(Address, u16), Endpoint>,
+    pairs: ClockCache<(Address, Address), Pair>,
+    endpoints: ClockCache<(Address, u16), Endpoint>,
     /// Every port that was ever named anywhere, so that most segments are dismissed by one bit.
     named: Box<[u64; 1024]>,
 }
 
 /// A segment's connection, for judging what it shows.
 #[derive(Clone, Copy)]
-struct Place {
+struct Connection {
     client: Address,
     server: Address,
     port: u16,
@@ -84,12 +84,12 @@ struct Place {
 impl Inspector {
     /// One that follows at most `streams` connections and remembers as many pairs of hosts.
     #[must_use]
-    pub fn new(streams: usize, keys: Keys) -> Inspector {
+    pub fn new(streams: usize, hash_key: HashKey) -> Inspector {
         Inspector {
-            streams: Streams::new(streams, keys),
+            streams: Streams::new(streams, hash_key),
             memory: Memory {
-                pairs: Clock::new(streams, keys),
-                endpoints: Clock::new(ENDPOINTS, keys),
+                pairs: ClockCache::new(streams, hash_key),
+                endpoints: ClockCache::new(ENDPOINTS, hash_key),
                 named: Box::new([0; 1024]),
             },
         }
@@ -99,8 +99,8 @@ impl Inspector {
     #[must_use]
     pub const fn bytes(streams: usize) -> usize {
         Streams::<Conversation>::bytes(streams)
-            + Clock::<(Address, Address), Pair>::bytes(streams)
-            + Clock::<(Address, u16), Endpoint>::bytes(ENDPOINTS)
+            + ClockCache::<(Address, Address), Pair>::bytes(streams)
+            + ClockCache::<(Address, u16), Endpoint>::bytes(ENDPOINTS)
             + size_of::<[u64; 1024]>()
     }
 
@@ -131,7 +131,7 @@ impl Inspector {
         Some(client)
     }
 
-    /// Reads a segment, of either direction, and tells what it shows.
+    /// Reads a segment of either direction, and reports what it shows.
     pub fn segment(&mut self, segment: &Segment<'_>, at: Timestamp, report: &mut dyn FnMut(Report)) {
         let memory = &mut self.memory;
         let mut sender = sender_of(segment);
@@ -145,22 +145,22 @@ impl Inspector {
         let Some(tracked) = self.streams.track(segment, sender, at) else { return };
         let Tracked { client, server, port, verified, newly_verified, state, mut messages, .. } = tracked;
         let service = service_of(port).unwrap_or(Service::Rpc);
-        let place = Place { client, server, port, service, verified, at };
+        let connection = Connection { client, server, port, service, verified, at };
         if newly_verified {
-            for sign in std::mem::take(&mut state.waiting).into_iter().flatten() {
-                memory.judge(&place, sign, report);
+            for indicator in std::mem::take(&mut state.waiting).into_iter().flatten() {
+                memory.interpret(&connection, indicator, report);
             }
         }
-        let mut found = |conversation: &mut Conversation, sign: Sign| {
-            if !verified && sign.needs_verification() {
-                if conversation.wait(sign)
-                    && let Sign::Exploit(signal, detail) = sign
+        let mut found = |conversation: &mut Conversation, indicator: Indicator| {
+            if !verified && indicator.needs_verification() {
+                if conversation.wait(indicator)
+                    && let Indicator::Exploit(signal, detail) = indicator
                 {
-                    report(Report::Finding(place.finding(signal, detail, false)));
+                    report(Report::Finding(connection.finding(signal, detail, false)));
                 }
                 return;
             }
-            memory.judge(&place, sign, report);
+            memory.interpret(&connection, indicator, report);
         };
         messages.read(&mut Reading { service, server, conversation: state, found: &mut found });
     }
@@ -184,16 +184,19 @@ impl Inspector {
     }
 }
 
-impl Sign {
+impl Indicator {
     /// Whether it says something about the client that a forger could put into its mouth.
     fn needs_verification(&self) -> bool {
-        matches!(self, Sign::Exploit(..) | Sign::Groom | Sign::Smb1(_) | Sign::AdminShare | Sign::Call(_))
+        matches!(
+            self,
+            Indicator::Exploit(..) | Indicator::Groom | Indicator::Smb1(_) | Indicator::AdminShare | Indicator::Call(_)
+        )
     }
 }
 
-impl Place {
+impl Connection {
     fn finding(&self, signal: Signal, detail: Detail, new_peer: bool) -> Finding {
-        let Place { client, server, port, verified, .. } = *self;
+        let Connection { client, server, port, verified, .. } = *self;
         Finding { host: client, peer: server, port, signal, detail, verified, new_peer }
     }
 }
@@ -231,11 +234,11 @@ impl Memory {
     }
 
     /// Says what a sign means.
-    fn judge(&mut self, place: &Place, sign: Sign, report: &mut dyn FnMut(Report)) {
-        let Place { client, server, at, .. } = *place;
-        let told = match sign {
-            Sign::Spoken(agreed) => {
-                report(Report::Spoken(Spoken {
+    fn interpret(&mut self, connection: &Connection, indicator: Indicator, report: &mut dyn FnMut(Report)) {
+        let Connection { client, server, at, .. } = *connection;
+        let finding = match indicator {
+            Indicator::Negotiated(agreed) => {
+                report(Report::Negotiated(Negotiated {
                     client,
                     server,
                     dialect: agreed.dialect,
@@ -245,48 +248,52 @@ impl Memory {
                 }));
                 return;
             }
-            Sign::Used(feature) => {
+            Indicator::Used(feature) => {
                 report(Report::Used { client, server, feature });
                 return;
             }
-            Sign::Condition(condition) => {
+            Indicator::Condition(condition) => {
                 report(Report::Condition { server, condition });
                 return;
             }
-            Sign::Endpoint(port) => {
+            Indicator::Endpoint(port) => {
                 if self.name(server, port, at) {
                     report(Report::Named { server, port });
                 }
                 return;
             }
-            Sign::Associated => {
-                if place.service == Service::Mapper
+            Indicator::Associated => {
+                if connection.service == Service::Mapper
                     && let Some(pair) = self.pairs.entry((client, server))
                 {
                     pair.asked_mapper();
                 }
-                if place.service == Service::Rpc && self.name(server, place.port, at) {
-                    report(Report::Named { server, port: place.port });
+                if connection.service == Service::Rpc && self.name(server, connection.port, at) {
+                    report(Report::Named { server, port: connection.port });
                 }
                 return;
             }
-            Sign::AdminShare | Sign::Exploit(..) | Sign::Groom | Sign::Smb1(_) | Sign::Call(_) => {
+            Indicator::AdminShare
+            | Indicator::Exploit(..)
+            | Indicator::Groom
+            | Indicator::Smb1(_)
+            | Indicator::Call(_) => {
                 let Some(pair) = self.pairs.entry((client, server)) else { return };
-                match sign {
-                    Sign::AdminShare => {
+                match indicator {
+                    Indicator::AdminShare => {
                         pair.connected_admin_share(at);
                         None
                     }
-                    Sign::Groom => pair.groomed(at),
-                    Sign::Call(operation) => pair.called(operation, place.service, at),
-                    Sign::Smb1(detail) => pair.spoke_smb1(detail, at),
-                    Sign::Exploit(signal, detail) => pair.exploited(signal, detail, at),
+                    Indicator::Groom => pair.groomed(at),
+                    Indicator::Call(operation) => pair.called(operation, connection.service, at),
+                    Indicator::Smb1(detail) => pair.spoke_smb1(detail, at),
+                    Indicator::Exploit(signal, detail) => pair.exploited(signal, detail, at),
                     _ => None,
                 }
             }
         };
-        if let Some(Telling { signal, detail, new_peer }) = told {
-            report(Report::Finding(place.finding(signal, detail, new_peer)));
+        if let Some(PairFinding { signal, detail, new_peer }) = finding {
+            report(Report::Finding(connection.finding(signal, detail, new_peer)));
         }
     }
 }

@@ -10,14 +10,14 @@ use crate::time::Timestamp;
 
 /// An administrative share counts for calls within this time (DESIGN.md).
 const SHARE_MEMORY: Duration = Duration::from_secs(600);
-/// A remote execution or an exploit seen again within this time is the same one going on.
+/// A remote execution or an exploit seen again within this time is the same one.
 const TOLD_MEMORY: Duration = Duration::from_secs(600);
 /// A pair that has spoken SMB1 is no new pair for so long.
 const SMB1_MEMORY: Duration = Duration::from_secs(86_400);
 
-/// What there is to tell.
+/// What a pair's indicators add up to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Telling {
+pub(super) struct PairFinding {
     pub signal: Signal,
     pub detail: Detail,
     pub new_peer: bool,
@@ -30,10 +30,10 @@ pub(super) struct Pair {
     share: Option<Timestamp>,
     /// When SMB1 was last spoken.
     smb1: Option<Timestamp>,
-    /// When a remote execution was last told, and which operations were.
+    /// When a remote execution was last reported, and which operations were.
     executed: Option<Timestamp>,
     operations: u16,
-    /// When an exploit was last told, and which signals were, by number.
+    /// When an exploit was last reported, and which signals were, by number.
     exploited: Option<Timestamp>,
     signals: u64,
     /// When the groom's first connection opened, and how many there were.
@@ -63,15 +63,15 @@ impl Pair {
         self.share = Some(at);
     }
 
-    /// SMB1 was offered alone, or agreed on: told once in a day.
-    pub fn spoke_smb1(&mut self, detail: Detail, at: Timestamp) -> Option<Telling> {
+    /// SMB1 was offered alone, or agreed on: reported once a day.
+    pub fn spoke_smb1(&mut self, detail: Detail, at: Timestamp) -> Option<PairFinding> {
         let new = !within(self.smb1, SMB1_MEMORY, at);
         self.smb1 = Some(at);
-        new.then_some(Telling { signal: Signal::Smb1, detail, new_peer: true })
+        new.then_some(PairFinding { signal: Signal::Smb1, detail, new_peer: true })
     }
 
-    /// An exploit-grade sign: told once while it goes on.
-    pub fn exploited(&mut self, signal: Signal, detail: Detail, at: Timestamp) -> Option<Telling> {
+    /// An exploit-grade indicator: reported once while it lasts.
+    pub fn exploited(&mut self, signal: Signal, detail: Detail, at: Timestamp) -> Option<PairFinding> {
         if !within(self.exploited, TOLD_MEMORY, at) {
             self.signals = 0;
         }
@@ -79,11 +79,11 @@ impl Pair {
         let new = self.signals & bit == 0;
         self.signals |= bit;
         self.exploited = Some(at);
-        new.then_some(Telling { signal, detail, new_peer: true })
+        new.then_some(PairFinding { signal, detail, new_peer: true })
     }
 
     /// A connection of EternalBlue's groom.
-    pub fn groomed(&mut self, at: Timestamp) -> Option<Telling> {
+    pub fn groomed(&mut self, at: Timestamp) -> Option<PairFinding> {
         if !within(self.groomed, eternalblue::GROOM_WITHIN, at) {
             (self.groomed, self.grooms) = (Some(at), 0);
         }
@@ -94,7 +94,7 @@ impl Pair {
     }
 
     /// A call that makes the server run something; `new_peer` only for the first of its kind between the two.
-    pub fn called(&mut self, operation: &'static Operation, service: Service, at: Timestamp) -> Option<Telling> {
+    pub fn called(&mut self, operation: &'static Operation, service: Service, at: Timestamp) -> Option<PairFinding> {
         let share = within(self.share, SHARE_MEMORY, at);
         if operation.effect == Effect::Starts && !share {
             return None;
@@ -120,7 +120,7 @@ impl Pair {
             way,
             source: operation.source,
         };
-        new.then_some(Telling { signal: Signal::RemoteExecution, detail, new_peer })
+        new.then_some(PairFinding { signal: Signal::RemoteExecution, detail, new_peer })
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the inspection tells: findings about clients, and what hosts speak.
+//! What the inspection reports: findings about clients, and what hosts speak.
 
 use crate::evidence::{Detail, Signal};
 use crate::wire::Address;
@@ -26,7 +26,7 @@ pub struct Finding {
 
 /// A dialect that two hosts agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spoken {
+pub struct Negotiated {
     /// The client.
     pub client: Address,
     /// The server.
@@ -100,13 +100,13 @@ impl Condition {
     }
 }
 
-/// One thing the inspection has to tell.
+/// One thing the inspection reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
     /// A client did something.
     Finding(Finding),
     /// Two hosts agreed on a dialect.
-    Spoken(Spoken),
+    Negotiated(Negotiated),
     /// A connection made use of something.
     Used {
         /// The client.

@@ -1,7 +1,7 @@
 //! DCE/RPC PDUs, over TCP and inside of pipes: contexts, calls, and the ports that port 135 names.
 
 use crate::detect::remote_execution::{Interface, Operation};
-use crate::detect::smb::conversation::{Cursor, Place, Reading, Sign};
+use crate::detect::smb::conversation::{Cursor, Indicator, ReadState, Reading};
 use crate::detect::smb::service::Service;
 use crate::track::follower::{HEAD, Side, Step};
 use crate::wire::dcerpc::{Context, ENDPOINT_OVERLAP, Header, Kind, endpoints};
@@ -17,10 +17,10 @@ impl Reading<'_> {
         match (side, header.kind()) {
             (Side::Client, Kind::Request | Kind::Bind | Kind::Alter) => {
                 let most = if header.kind() == Kind::Request { Header::REQUEST } else { Header::BIND };
-                self.more(side, bytes.len(), most, Place::Pdu { pipe: 0 }).unwrap_or_else(|| self.end(side))
+                self.more(side, bytes.len(), most, ReadState::Pdu { pipe: 0 }).unwrap_or_else(|| self.end(side))
             }
             (Side::Server, Kind::Response) if self.service == Service::Mapper => {
-                self.go(side, Header::REQUEST, HEAD, Place::Answer { budget: ANSWER })
+                self.go(side, Header::REQUEST, HEAD, ReadState::Answer { budget: ANSWER })
             }
             _ => self.end(side),
         }
@@ -34,12 +34,12 @@ impl Reading<'_> {
             Kind::Bind | Kind::Alter => {
                 if header.kind() == Kind::Bind {
                     self.conversation.contexts.rebind(pipe);
-                    self.sign(Sign::Associated);
+                    self.indicate(Indicator::Associated);
                 }
                 let (contexts, little_endian) = (header.contexts(), header.is_little_endian());
                 if contexts > 0 && bytes.len() >= Header::BIND {
-                    let place = Place::Context { pipe, contexts, little_endian };
-                    return self.go(side, Header::BIND, Context::LENGTH, place);
+                    let state = ReadState::Context { pipe, contexts, little_endian };
+                    return self.go(side, Header::BIND, Context::LENGTH, state);
                 }
             }
             Kind::Request => {
@@ -48,7 +48,7 @@ impl Reading<'_> {
                     && let Some(interface) = self.conversation.contexts.interface(pipe, context)
                     && let Some(operation) = Operation::of(interface, opnum)
                 {
-                    self.sign(Sign::Call(operation));
+                    self.indicate(Indicator::Call(operation));
                 }
             }
             _ => {}
@@ -60,7 +60,7 @@ impl Reading<'_> {
     fn pdu_end(&mut self, side: Side, pipe: u64) -> Step {
         let Cursor { left, pdu, .. } = *self.cursor(side);
         if pipe != 0 && pdu > 0 && left as usize > pdu as usize + Header::REQUEST {
-            self.go(side, pdu as usize, Header::BIND, Place::Pdu { pipe })
+            self.go(side, pdu as usize, Header::BIND, ReadState::Pdu { pipe })
         } else {
             self.finish(side)
         }
@@ -72,8 +72,8 @@ impl Reading<'_> {
         self.conversation.contexts.name(pipe, context.id, Interface::of(context.interface));
         let within = context.stride < self.cursor(side).pdu;
         if contexts > 1 && within {
-            let place = Place::Context { pipe, contexts: contexts - 1, little_endian };
-            self.go(side, context.stride as usize, Context::LENGTH, place)
+            let state = ReadState::Context { pipe, contexts: contexts - 1, little_endian };
+            self.go(side, context.stride as usize, Context::LENGTH, state)
         } else {
             self.pdu_end(side, pipe)
         }
@@ -83,12 +83,12 @@ impl Reading<'_> {
     pub(super) fn answer(&mut self, side: Side, bytes: &[u8], budget: u16) -> Step {
         // A hostile answer could name thousands of ports.
         for port in endpoints(bytes).take(8) {
-            self.sign(Sign::Endpoint(port));
+            self.indicate(Indicator::Endpoint(port));
         }
         let on = bytes.len().saturating_sub(ENDPOINT_OVERLAP);
         let left = budget.saturating_sub(u16::try_from(on).unwrap_or(u16::MAX));
         if bytes.len() == HEAD && left > 0 {
-            self.go(side, on, HEAD, Place::Answer { budget: left })
+            self.go(side, on, HEAD, ReadState::Answer { budget: left })
         } else {
             self.finish(side)
         }

@@ -28,7 +28,7 @@ pub(super) fn service_of(port: u16) -> Option<Service> {
     }
 }
 
-/// Who sends, by the ports, or where they do not tell by what the payload starts with.
+/// Who sends: by the ports, or where they do not decide, by what the payload starts with.
 pub(super) fn sender_of(segment: &Segment<'_>) -> Option<Side> {
     match (service_of(segment.source_port), service_of(segment.destination_port)) {
         (None, Some(_)) => Some(Side::Client),

@@ -1,6 +1,6 @@
 //! SMB1 messages, as far as they matter: negotiation, trees, handles, transactions, writes to pipes.
 
-use crate::detect::smb::conversation::{Agreed, Place, Reading, Sign};
+use crate::detect::smb::conversation::{Indicator, Negotiation, ReadState, Reading};
 use crate::detect::smb::report::Condition;
 use crate::detect::smb::{doublepulsar, eternalblue, eternalchampion, eternalromance, ms17010_probe, wannacry_tree};
 use crate::evidence::{Detail, Signal};
@@ -28,7 +28,7 @@ const CHAINING: [u8; 8] = [
     command::NT_CREATE_ANDX,
 ];
 
-/// How much of a command's block tells what it is; 0 where nothing does.
+/// How much of a command's block identifies it; 0 where nothing does.
 fn wanted(side: Side, command: u8) -> usize {
     match (side, command) {
         (Side::Client, command::NEGOTIATE | command::TREE_CONNECT_ANDX) => HEAD - smb1::HEADER,
@@ -49,7 +49,7 @@ impl Reading<'_> {
             return self.end(side);
         }
         let wanted = smb1::HEADER + wanted(side, header.command());
-        if let Some(step) = self.more(side, bytes.len(), wanted, Place::Smb1) {
+        if let Some(step) = self.more(side, bytes.len(), wanted, ReadState::Smb1) {
             return step;
         }
         if side == Side::Server {
@@ -91,8 +91,8 @@ impl Reading<'_> {
                 // From the first word count of this window, the header's start lies `at` bytes back.
                 let here = if block.at() == smb1::HEADER { 0 } else { block.at() };
                 let skip = usize::from(offset).saturating_sub(here);
-                let place = Place::Chain { command, at: offset, exchange, unicode };
-                self.go(side, skip, wanted(side, command).max(5), place)
+                let state = ReadState::Chain { command, at: offset, exchange, unicode };
+                self.go(side, skip, wanted(side, command).max(5), state)
             }
             (None, None) => self.end(side),
         }
@@ -111,7 +111,7 @@ impl Reading<'_> {
                 let offers = Offers::new(block.bytes());
                 self.conversation.offers = offers;
                 if offers.only_smb1() {
-                    self.sign(Sign::Smb1(Detail::Fields {
+                    self.indicate(Indicator::Smb1(Detail::Fields {
                         what: "negotiate 0x72 offers {} dialects, all of them SMB1",
                         values: [offers.count().into(), 0, 0, 0],
                         source: "MS-CIFS 2.2.4.52",
@@ -122,11 +122,11 @@ impl Reading<'_> {
             command::TREE_CONNECT_ANDX => {
                 let path = Path::new(TreeConnect(block).path(unicode), unicode);
                 if let Some(detail) = wannacry_tree::recorded(&path, self.server) {
-                    self.sign(Sign::Exploit(Signal::WannaCryTree, detail));
+                    self.indicate(Indicator::Exploit(Signal::WannaCryTree, detail));
                 }
                 self.conversation.trees.ask(exchange.multiplex.into(), path.share());
                 if path.share() == Share::Admin {
-                    self.sign(Sign::AdminShare);
+                    self.indicate(Indicator::AdminShare);
                 }
                 None
             }
@@ -134,7 +134,7 @@ impl Reading<'_> {
                 let write = WriteAndX(block);
                 let inside = eternalromance::inside(&self.conversation.transactions, exchange, write);
                 if let Some(detail) = inside {
-                    self.sign(Sign::Exploit(Signal::EternalRomance, detail));
+                    self.indicate(Indicator::Exploit(Signal::EternalRomance, detail));
                 }
                 let ahead = if write.mode() & RAW_MESSAGE == RAW_MESSAGE { 2 } else { 0 };
                 let data = u32::from(write.data_offset());
@@ -179,7 +179,7 @@ impl Reading<'_> {
             conversation.rename = eternalchampion::is_rename(request).then_some(exchange);
         }
         for (signal, detail) in signs.into_iter().flatten() {
-            self.sign(Sign::Exploit(signal, detail));
+            self.indicate(Indicator::Exploit(signal, detail));
         }
     }
 
@@ -190,7 +190,7 @@ impl Reading<'_> {
         let pipes = self.conversation.trees.may_hold_pipes(Some(exchange.tree.into()));
         // Handles of SMB1 are 16 bits; the high bit keeps handle 0 apart from TCP's lack of one.
         let pipe = 1 << 16 | u64::from(fid);
-        (pipes && skip > 0).then(|| self.go(Side::Client, skip, dcerpc::Header::BIND, Place::Pdu { pipe }))
+        (pipes && skip > 0).then(|| self.go(Side::Client, skip, dcerpc::Header::BIND, ReadState::Pdu { pipe }))
     }
 
     /// A server's message as a whole.
@@ -205,7 +205,7 @@ impl Reading<'_> {
                 if !self.conversation.negotiated {
                     // A connection that was running before we watched.
                     self.conversation.negotiated = true;
-                    self.sign(Sign::Spoken(Agreed {
+                    self.indicate(Indicator::Negotiated(Negotiation {
                         dialect: Dialect::OtherSmb1,
                         signing: Signing::Off,
                         encryption: false,
@@ -230,13 +230,13 @@ impl Reading<'_> {
             && status == status::INSUFF_SERVER_RESOURCES
         {
             self.conversation.probed = None;
-            self.sign(Sign::Condition(Condition::Unpatched));
+            self.indicate(Indicator::Condition(Condition::Unpatched));
         }
         if let Some(asked) = self.conversation.knocked.filter(|_| family == Family::Transaction2)
             && doublepulsar::is_implants(asked, multiplex, status)
         {
             self.conversation.knocked = None;
-            self.sign(Sign::Condition(Condition::Implanted));
+            self.indicate(Indicator::Condition(Condition::Implanted));
         }
     }
 
@@ -246,10 +246,10 @@ impl Reading<'_> {
         let Some(dialect) = picked.filter(|_| header.status() == 0 && header.word_count() > 0) else { return };
         self.conversation.negotiated = true;
         let signing = answer.signing();
-        self.sign(Sign::Spoken(Agreed { dialect, signing, encryption: false, compression: false }));
-        // A request that offered SMB1 alone has told it already.
+        self.indicate(Indicator::Negotiated(Negotiation { dialect, signing, encryption: false, compression: false }));
+        // A request that offered SMB1 alone was reported already.
         if !self.conversation.offers.only_smb1() {
-            self.sign(Sign::Smb1(Detail::Fields {
+            self.indicate(Indicator::Smb1(Detail::Fields {
                 what: "negotiate 0x72 answered with SMB1 dialect number {}",
                 values: [answer.dialect_index().into(), 0, 0, 0],
                 source: "MS-CIFS 2.2.4.52",

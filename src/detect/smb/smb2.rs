@@ -1,6 +1,6 @@
 //! SMB2 messages, as far as they matter: negotiation, trees, and what is written to pipes.
 
-use crate::detect::smb::conversation::{Agreed, Place, Reading, Sign};
+use crate::detect::smb::conversation::{Indicator, Negotiation, ReadState, Reading};
 use crate::track::follower::{HEAD, Side, Step};
 use crate::wire::dcerpc;
 use crate::wire::smb::smb2::{
@@ -8,7 +8,7 @@ use crate::wire::smb::smb2::{
 };
 use crate::wire::smb::text::{Path, Share};
 
-/// How much of a command tells what it is; 0 where nothing does.
+/// How much of a command identifies it; 0 where nothing does.
 fn wanted(side: Side, command: u16) -> usize {
     match (side, command) {
         (Side::Server, command::NEGOTIATE) => NegotiateResponse::LENGTH,
@@ -28,7 +28,7 @@ impl Reading<'_> {
             return self.finish(side);
         }
         let wanted = wanted(side, header.command());
-        if let Some(step) = self.more(side, bytes.len(), wanted, Place::Smb2) {
+        if let Some(step) = self.more(side, bytes.len(), wanted, ReadState::Smb2) {
             return step;
         }
         if bytes.len() < wanted {
@@ -41,7 +41,7 @@ impl Reading<'_> {
                 // The share is the path's end, so of a long path the end is read.
                 let at = path.start.max(path.end.saturating_sub(HEAD));
                 let message = header.message();
-                self.smb2_part(side, at, path.end - at, Place::Path { message })
+                self.smb2_part(side, at, path.end - at, ReadState::Path { message })
             }
             (Side::Server, command::TREE_CONNECT) => {
                 if let Some(tree) = header.tree().filter(|_| header.status() == 0) {
@@ -58,8 +58,8 @@ impl Reading<'_> {
         }
     }
 
-    fn smb2_part(&mut self, side: Side, at: usize, length: usize, place: Place) -> Step {
-        if length > 0 && at >= smb2::HEADER { self.go(side, at, length, place) } else { self.finish(side) }
+    fn smb2_part(&mut self, side: Side, at: usize, length: usize, state: ReadState) -> Step {
+        if length > 0 && at >= smb2::HEADER { self.go(side, at, length, state) } else { self.finish(side) }
     }
 
     /// On to the DCE/RPC that a message carries to a pipe.
@@ -70,7 +70,7 @@ impl Reading<'_> {
         let tree = header.tree().filter(|tree| *tree != u32::MAX);
         if fits && self.conversation.trees.may_hold_pipes(tree) {
             let pipe = carried.handle.max(1);
-            self.go(side, carried.at as usize, dcerpc::Header::BIND, Place::Pdu { pipe })
+            self.go(side, carried.at as usize, dcerpc::Header::BIND, ReadState::Pdu { pipe })
         } else {
             self.finish(side)
         }
@@ -81,7 +81,7 @@ impl Reading<'_> {
         let share = Path::new(bytes, true).share();
         self.conversation.trees.ask(message, share);
         if share == Share::Admin {
-            self.sign(Sign::AdminShare);
+            self.indicate(Indicator::AdminShare);
         }
         self.finish(side)
     }
@@ -91,11 +91,11 @@ impl Reading<'_> {
         let Some(dialect) = answer.dialect().filter(|_| answer.0.status() == 0) else { return self.finish(side) };
         self.conversation.negotiated = true;
         let signing = answer.signing();
-        let agreed = Agreed { dialect, signing, encryption: answer.encryption(), compression: false };
+        let agreed = Negotiation { dialect, signing, encryption: answer.encryption(), compression: false };
         self.conversation.agreed = Some(agreed);
         match answer.contexts() {
             Some((offset, contexts)) if offset < self.cursor(side).left => {
-                self.go(side, offset as usize, NegotiateContext::LENGTH, Place::Negotiated { contexts })
+                self.go(side, offset as usize, NegotiateContext::LENGTH, ReadState::NegotiateContext { contexts })
             }
             _ => self.smb2_agreed(side),
         }
@@ -115,7 +115,12 @@ impl Reading<'_> {
         let left = contexts.min(16) - 1;
         let further = self.cursor(side).left > context.stride();
         if left > 0 && further {
-            self.go(side, context.stride() as usize, NegotiateContext::LENGTH, Place::Negotiated { contexts: left })
+            self.go(
+                side,
+                context.stride() as usize,
+                NegotiateContext::LENGTH,
+                ReadState::NegotiateContext { contexts: left },
+            )
         } else {
             self.smb2_agreed(side)
         }
@@ -123,7 +128,7 @@ impl Reading<'_> {
 
     fn smb2_agreed(&mut self, side: Side) -> Step {
         if let Some(agreed) = self.conversation.agreed.take() {
-            self.sign(Sign::Spoken(agreed));
+            self.indicate(Indicator::Negotiated(agreed));
         }
         self.finish(side)
     }

@@ -6,7 +6,7 @@ const A: Address = Address::v4([10, 0, 0, 1]);
 const B: Address = Address::v4([10, 0, 0, 2]);
 
 fn table(capacity: usize) -> Addresses {
-    Addresses::new(capacity, Duration::from_secs(86_400), Keys::new(3))
+    Addresses::new(capacity, Duration::from_secs(86_400), HashKey::new(3))
 }
 
 fn at(secs: u64) -> Timestamp {
@@ -20,9 +20,9 @@ fn an_address_is_alive_once_seen_and_for_the_memory() {
     table.saw(A, at(0));
     assert!(table.is_alive(A, at(86_400)));
     assert!(!table.is_alive(A, at(86_402)));
-    assert!(!table.is_segment_known(B, Duration::from_secs(600), at(599)));
-    assert!(table.is_segment_known(B, Duration::from_secs(600), at(600)));
-    assert!(!table.is_segment_known(Address::v4([10, 0, 1, 1]), Duration::from_secs(600), at(600)));
+    assert!(!table.is_subnet_known(B, Duration::from_secs(600), at(599)));
+    assert!(table.is_subnet_known(B, Duration::from_secs(600), at(600)));
+    assert!(!table.is_subnet_known(Address::v4([10, 0, 1, 1]), Duration::from_secs(600), at(600)));
 }
 
 #[test]
@@ -85,11 +85,11 @@ fn a_flood_of_new_addresses_spares_servers_and_admits_that_it_forgets() {
 #[test]
 fn a_zones_hosts_are_estimated() {
     let table = table(4096);
-    assert_eq!(table.segment_hosts(A), 0);
+    assert_eq!(table.subnet_hosts(A), 0);
     for n in 1..=80 {
         table.saw(Address::v4([10, 0, 0, n]), at(0));
     }
-    let estimate = table.segment_hosts(A);
+    let estimate = table.subnet_hosts(A);
     assert!((60..=100).contains(&estimate), "{estimate}");
 }
 

@@ -21,13 +21,13 @@ impl<T: Default> Streams<T> {
             if slot.queue != Queue::Closed {
                 self.counts.evicted += 1;
             }
-            let hash = hash_of(&self.keys, slot.link.client, slot.link.server);
+            let hash = hash_of(&self.hash_key, slot.link.client, slot.link.server);
             if let Ok(entry) = self.table.find_entry(hash, |other| *other == index) {
                 entry.remove();
             }
         }
         self.unlink(index);
-        self.early.forget(index);
+        self.reorder_buffer.forget(index);
         index
     }
 

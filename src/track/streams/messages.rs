@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::time::Timestamp;
-use crate::track::early::{Early, Owner};
 use crate::track::follower::{Fed, Follower, HEAD, Piece, Reader, Side, ahead};
+use crate::track::reorder_buffer::{Owner, ReorderBuffer};
 use crate::track::streams::Counts;
 
 /// More early segments than this of one direction, and the missing bytes are given up.
-const EARLY: usize = 8;
+const MOST_OUT_OF_ORDER: usize = 8;
 /// Missing bytes are given up after this.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -26,7 +26,7 @@ pub struct Messages<'a> {
     pub(super) waiting: &'a mut [bool; 2],
     pub(super) followers: &'a mut [Follower; 2],
     pub(super) heads: &'a mut [[u8; HEAD]; 2],
-    pub(super) early: &'a mut Early,
+    pub(super) reorder_buffer: &'a mut ReorderBuffer,
     pub(super) counts: &'a mut Counts,
 }
 
@@ -42,7 +42,7 @@ impl Messages<'_> {
         let peer = self.side.other();
         if let Some(acknowledgement) = self.acknowledgement
             && self.waits(peer)
-            && let Some((_, sequence, _)) = self.early.first(self.owner(peer))
+            && let Some((_, sequence, _)) = self.reorder_buffer.first(self.owner(peer))
             && ahead(sequence, acknowledgement) >= 0
         {
             self.give_up(peer, sequence, reader);
@@ -54,9 +54,9 @@ impl Messages<'_> {
         let side = self.side;
         match self.feed(side, self.piece, reader) {
             Fed::Taken => {}
-            Fed::Early => {
-                self.counts.early += 1;
-                self.early.keep(self.owner(side), self.piece, self.at);
+            Fed::OutOfOrder => {
+                self.counts.out_of_order += 1;
+                self.reorder_buffer.keep(self.owner(side), self.piece, self.at);
                 self.set_waiting(side, true);
             }
         }
@@ -64,8 +64,8 @@ impl Messages<'_> {
             return;
         }
         self.drain(side, reader);
-        while let Some((_, sequence, since)) = self.early.first(self.owner(side))
-            && (self.early.count(self.owner(side)) > EARLY || self.at.since(since) > PATIENCE)
+        while let Some((_, sequence, since)) = self.reorder_buffer.first(self.owner(side))
+            && (self.reorder_buffer.count(self.owner(side)) > MOST_OUT_OF_ORDER || self.at.since(since) > PATIENCE)
         {
             self.give_up(side, sequence, reader);
             self.drain(side, reader);
@@ -94,13 +94,13 @@ impl Messages<'_> {
     /// Feeds early segments as long as the first of them has its turn.
     fn drain(&mut self, side: Side, reader: &mut impl Reader) {
         let owner = self.owner(side);
-        while let Some((place, _, _)) = self.early.first(owner) {
+        while let Some((place, _, _)) = self.reorder_buffer.first(owner) {
             let follower = self.followers.get_mut(side.index()).zip(self.heads.get_mut(side.index()));
-            let Some(((follower, head), piece)) = follower.zip(self.early.piece(place)) else { break };
-            if follower.feed(side, head, piece, reader) == Fed::Early {
+            let Some(((follower, head), piece)) = follower.zip(self.reorder_buffer.piece(place)) else { break };
+            if follower.feed(side, head, piece, reader) == Fed::OutOfOrder {
                 return;
             }
-            self.early.free(place);
+            self.reorder_buffer.free(place);
         }
         self.set_waiting(side, false);
     }

@@ -47,7 +47,7 @@ struct Talk {
 
 impl Talk {
     fn new(capacity: usize) -> Talk {
-        Talk { streams: Streams::new(capacity, Keys::new(1)), at: Timestamp::from_secs(9), port: CLIENT }
+        Talk { streams: Streams::new(capacity, HashKey::new(1)), at: Timestamp::from_secs(9), port: CLIENT }
     }
 
     fn say(&mut self, side: Side, flags: u8, numbers: [u32; 2], payload: &[u8]) -> Option<bool> {
@@ -150,7 +150,7 @@ fn early_segments_wait_for_the_missing_bytes() {
     talk.say(Side::Client, ACK, [100, 500], &[3, 1]);
     talk.say(Side::Client, ACK, [108, 500], &[1, 4]);
     assert_eq!(talk.heard(Side::Client), [1, 3]);
-    assert_eq!((talk.streams.counts().early, talk.streams.counts().lost), (2, 0));
+    assert_eq!((talk.streams.counts().out_of_order, talk.streams.counts().lost), (2, 0));
 }
 
 #[test]

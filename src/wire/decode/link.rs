@@ -87,7 +87,7 @@ pub(super) fn open(kind: LinkKind, bytes: &[u8]) -> Result<Opened<'_>, Undecoded
         }
         LinkKind::Null | LinkKind::Loop => {
             let (family, payload) = bytes.split_first_chunk::<4>().ok_or(Undecoded::Link)?;
-            // NULL is in the capturing host's byte order, which the file does not always tell; families are small.
+            // NULL is in the capturing host's byte order, which the file does not always state; families are small.
             let family = u32::from_le_bytes(*family).min(u32::from_be_bytes(*family));
             Ok(plain(address_family(family), payload))
         }

@@ -246,7 +246,7 @@ fn a_first_fragment_without_its_header_and_one_that_would_overwrite_it_are_named
         packet[6] = protocol;
         assert_eq!(kind(&fragment_ipv6(&packet, 1, 0)), Some((FragmentKind::Tiny, transport)));
     }
-    // The chain of headers goes on in the next fragment (RFC 7112), also behind hop-by-hop options.
+    // The chain of headers continues in the next fragment (RFC 7112), also behind hop-by-hop options.
     let mut options = six.clone();
     options[6] = 60;
     options[40..42].copy_from_slice(&[6, 3]);

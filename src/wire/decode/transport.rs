@@ -140,7 +140,7 @@ fn icmp<'a>(ip: &IpDatagram<'a>) -> Result<Packet<'a>, Undecoded> {
         (icmpv4::TYPE_TIMESTAMP_REPLY, _) => Ok(echo(ip, EchoKind::Timestamp, false)),
         (MASK_REQUEST, _) => Ok(echo(ip, EchoKind::Mask, true)),
         (MASK_REPLY, _) => Ok(echo(ip, EchoKind::Mask, false)),
-        // "Fragmentation needed" tells of a path's width, not of a failed attempt.
+        // "Fragmentation needed" reports a path's width, not a failed attempt.
         (icmpv4::TYPE_DEST_UNREACH, icmpv4::CODE_DST_UNREACH_NEED_FRAG) => Ok(other(ip)),
         (icmpv4::TYPE_DEST_UNREACH | icmpv4::TYPE_TIME_EXCEEDED | icmpv4::TYPE_PARAMETER_PROBLEM, _) => {
             let embedded = internet::embedded_ipv4(embedded).map_err(|_| Undecoded::Icmp)?;
@@ -159,7 +159,7 @@ fn icmpv6<'a>(ip: &IpDatagram<'a>) -> Result<Packet<'a>, Undecoded> {
         icmpv6::TYPE_ECHO_REPLY => Ok(echo(ip, EchoKind::Echo, false)),
         NODE_QUERY => Ok(echo(ip, EchoKind::Node, true)),
         NODE_RESPONSE => Ok(echo(ip, EchoKind::Node, false)),
-        // Packet Too Big (type 2) tells of a path's width, not of a failed attempt.
+        // Packet Too Big (type 2) reports a path's width, not a failed attempt.
         icmpv6::TYPE_DST_UNREACH | icmpv6::TYPE_TIME_EXCEEDED | icmpv6::TYPE_PARAMETER_PROBLEM => {
             let embedded = internet::embedded_ipv6(body).map_err(|_| Undecoded::Icmp)?;
             Ok(icmp_error(ip.source, &embedded, (kind, code)))

@@ -58,7 +58,7 @@ pub mod command {
     pub const NONE: u8 = 0xff;
 }
 
-/// NT status codes that tell something (MS-ERREF 2.3.1).
+/// NT status codes that matter here (MS-ERREF 2.3.1).
 pub mod status {
     /// `STATUS_NOT_IMPLEMENTED`: what an implanted DoublePulsar answers.
     pub const NOT_IMPLEMENTED: u32 = 0xc000_0002;
@@ -202,7 +202,7 @@ impl<'a> Block<'a> {
 pub struct NegotiateResponse<'a>(pub Block<'a>);
 
 impl NegotiateResponse<'_> {
-    /// How much of the block tells dialect and security mode.
+    /// How much of the block holds dialect and security mode.
     pub const LENGTH: usize = 4;
 
     /// Index into the request's dialects; 0xffff where none fits.

@@ -49,7 +49,7 @@ pub struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// How many bytes tell command, flags and chaining.
+    /// How many bytes hold command, flags and chaining.
     pub const START: usize = 36;
 
     /// Refuses what is shorter than [`Header::START`], not SMB2, or of the wrong structure size.
