@@ -132,7 +132,7 @@ impl Control {
             Message::Event(Event::Unproved { address, peer, attachment }) => {
                 self.probes.probe_early(address, attachment, self.gateway.machine(), now);
                 if let Some(record) = self.probes.forgery(address, peer, attachment, now) {
-                    self.record_spoofed(&record);
+                    self.record_spoofed(record);
                 }
             }
             Message::Event(Event::Forwards { link, card, does }) => self.enforcement.forwards(link, card, does),
@@ -172,14 +172,15 @@ impl Control {
             Probed::Spoofed { suspect, reason, record } => {
                 self.capture.direct(&Directive::Spoofed { suspect, reason });
                 if let Some(record) = record {
-                    self.record_spoofed(&record);
+                    self.record_spoofed(record);
                 }
             }
         }
     }
 
-    fn record_spoofed(&mut self, (alarm, reason): &SpoofedRecord) {
-        let record = self.responder.spoofed(alarm, reason.clone());
+    fn record_spoofed(&mut self, record: SpoofedRecord) {
+        let SpoofedRecord { alarm, signal, reason } = record;
+        let record = self.responder.spoofed(&alarm, signal, reason);
         self.carry_out(vec![record]);
     }
 

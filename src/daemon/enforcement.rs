@@ -1,13 +1,14 @@
 //! [`Enforcement`]: what the kernel is to drop, put there and kept there.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::explain::NOT_SHUT;
 use crate::daemon::repair_log::RepairLog;
 use crate::firewall::{self, Firewall, Plan, Watch, What};
 use crate::published::Published;
 use crate::published::status::Drift;
+use crate::respond::decision::NOT_SHUT;
 use crate::respond::{Block, Effect, Responder, Verdict};
 use crate::suspect::{Link, Place, Who};
 use crate::sys::clock::Clock;
@@ -132,7 +133,7 @@ impl Enforcement {
     pub fn act(&mut self, block: &Block, responder: &Responder) {
         let orders = self.orders_of(block, responder);
         if let Err(error) = self.firewall.act_many(&orders) {
-            tracing::error!(host = %block.host, verdict = %block.verdict, "the kernel does not act on it: {error}");
+            tracing::error!(host = %block.host(), verdict = %block.action, "the kernel does not act on it: {error}");
             self.error = Some(error.to_string());
         }
     }
@@ -150,18 +151,18 @@ impl Enforcement {
     /// A block as the kernel is given it: place by place.
     fn orders_of(&self, block: &Block, responder: &Responder) -> Vec<firewall::Order> {
         let now = self.clock.now();
-        let timeout = block.until.map(|until| until.since(now) + SLACK);
+        let timeout = block.decision.until.map(|until| until.since(now) + SLACK);
         let order = |place: &Place| firewall::Order {
             place: *place,
-            verdict: block.verdict,
+            action: block.action,
             timeout,
-            ports: block.ports.clone(),
+            ports: block.decision.ports.clone(),
         };
         let may = |place: &&Place| match place.source {
             Who::Address(address) => responder.exemption(address).is_none(),
             Who::Card(_) | Who::Network(_) => true,
         };
-        block.places.iter().filter(may).filter(|place| self.firewall.reaches(**place)).map(order).collect()
+        block.decision.places().iter().filter(may).filter(|place| self.firewall.reaches(**place)).map(order).collect()
     }
 
     /// No block on paper: of what the kernel cannot match, the record says that it is not shut, and why.
@@ -169,13 +170,16 @@ impl Enforcement {
         let mut unreachable: Vec<Address> = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Enforce(block) if !block.places.iter().any(|place| self.firewall.reaches(*place)) => {
-                    unreachable.push(block.host);
+                Effect::Enforce(block)
+                    if !block.decision.places().iter().any(|place| self.firewall.reaches(*place)) =>
+                {
+                    unreachable.push(block.host());
                 }
                 Effect::Record(decision)
                     if unreachable.contains(&decision.host)
                         && matches!(decision.decision, Verdict::Contain | Verdict::Isolate) =>
                 {
+                    let decision = Arc::make_mut(decision);
                     decision.enforced = false;
                     decision.reason.push_str(NOT_SHUT);
                     decision.reason.push_str(

@@ -3,12 +3,12 @@
 //! The fuse works without the daemon; this only makes it visible who meets it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::evidence::{Attachment, Score};
 use crate::published::Published;
-use crate::respond::cases::card_of;
-use crate::respond::{By, Decision, Effect, Mode, Responder, Verdict};
+use crate::published::host_report::HostReport;
+use crate::respond::{Block, Decision, Effect, Mode, Responder, Verdict};
 use crate::suspect::{Link, Place, Suspect};
 use crate::time::Timestamp;
 use crate::wire::Address;
@@ -47,39 +47,27 @@ impl FuseReports {
             if self.reported.len() >= MOST_REPORTED {
                 break;
             }
-            let on_it = |case: &crate::respond::Case| [0, place.link.interface].contains(&case.suspect.link.interface);
-            if responder.cases_of(host).any(on_it) || self.reported.contains_key(&key) {
+            let on_it = |block: &Block| [0, place.link.interface].contains(&block.suspect().link.interface);
+            if responder.blocks_of(host).any(on_it) || self.reported.contains_key(&key) {
                 continue;
             }
             self.reported.insert(key, now);
-            let report = entry.and_then(|entry| entry.report);
             let enforced = responder.settings().mode == Mode::Enforce;
             let verb = if enforced { "limits" } else { "would limit" };
+            let report = entry
+                .and_then(|entry| entry.report)
+                .unwrap_or(HostReport { suspect: Suspect::address(Link::default(), host), ..HostReport::default() });
+            let reason = format!("the fuse {verb} its first contacts to lateral services ({packets} packets so far)");
             let decision = Decision {
-                at: now,
-                host,
-                decision: Verdict::Throttle,
-                score: report.as_ref().map_or(Score(0), |report| report.score),
-                threshold: report.as_ref().map_or(Score(0), |report| report.threshold),
-                destinations: report.as_ref().map_or(0, |report| report.destinations),
-                grade: None,
-                until: None,
-                step: 0,
+                score: report.score,
+                threshold: report.threshold,
+                destinations: report.destinations,
                 enforced,
-                reason: format!("the fuse {verb} its first contacts to lateral services ({packets} packets so far)"),
-                by: By::Firedoor,
-                suspect: report.as_ref().map_or(Suspect::address(Link::default(), host), |report| report.suspect),
-                link: report
-                    .as_ref()
-                    .map_or_else(String::new, |report| responder.settings().link_name(report.suspect.link)),
-                card: report.as_ref().and_then(|report| card_of(report.suspect)),
-                addresses: Vec::new(),
-                ports: Vec::new(),
-                unpardons: Vec::new(),
-                attachment: report.map_or_else(Attachment::default, |report| report.attachment),
-                evidence: Vec::new(),
+                link: responder.settings().link_name(report.suspect.link),
+                sender: report.attachment.mac,
+                ..Decision::without_alarm(now, report.suspect, host, Verdict::Throttle, reason)
             };
-            records.push(Effect::Record(Box::new(decision)));
+            records.push(Effect::Record(Arc::new(decision)));
         }
         records
     }

@@ -56,33 +56,12 @@ impl RecordLimiter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::{Attachment, Score};
-    use crate::respond::By;
+    use crate::suspect::{Link, Suspect};
     use crate::wire::Address;
 
     fn decision(verdict: Verdict) -> Decision {
-        Decision {
-            at: Timestamp::ZERO,
-            host: Address::v4([10, 0, 0, 1]),
-            decision: verdict,
-            score: Score(0),
-            threshold: Score(0),
-            destinations: 0,
-            grade: None,
-            until: None,
-            step: 0,
-            enforced: false,
-            reason: String::new(),
-            by: By::Firedoor,
-            suspect: crate::suspect::Suspect::address(crate::suspect::Link::default(), Address::default()),
-            link: String::new(),
-            card: None,
-            addresses: Vec::new(),
-            ports: Vec::new(),
-            unpardons: Vec::new(),
-            attachment: Attachment::default(),
-            evidence: Vec::new(),
-        }
+        let host = Address::v4([10, 0, 0, 1]);
+        Decision::without_alarm(Timestamp::ZERO, Suspect::address(Link::default(), host), host, verdict, String::new())
     }
 
     #[test]

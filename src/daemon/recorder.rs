@@ -4,13 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::host::{Exempted, HeldView};
 use crate::config::Config;
 use crate::daemon::history;
 use crate::daemon::record_limiter::RecordLimiter;
 use crate::published::Published;
 use crate::published::status::StoreView;
-use crate::respond::{Decision, Effect, Responder, Verdict};
+use crate::respond::{Decision, Effect, Exempted, Held, Responder, Verdict};
 use crate::store::{OrderRow, Store, StoreHandle};
 use crate::sys::clock::Clock;
 use crate::time::Timestamp;
@@ -98,8 +97,8 @@ impl Recorder {
     }
 
     /// Logs and publishes a decision that was carried out.
-    pub fn record(&self, decision: &Decision) {
-        let Decision { at, host, decision: verdict, score, destinations, step, enforced, reason, .. } = decision;
+    pub fn record(&self, decision: &Arc<Decision>) {
+        let Decision { at, host, decision: verdict, score, destinations, step, enforced, reason, .. } = &**decision;
         if matches!(verdict, Verdict::Contain | Verdict::Isolate) && decision.grade.is_some() {
             self.published.control_counters.enforced(self.clock.now().since(*at));
         }
@@ -142,9 +141,8 @@ impl Recorder {
             return;
         }
         self.held_published = self.clock.now();
-        let known = self.published.held();
-        let held: Vec<HeldView> = responder.held().map(|held| history::in_words(held, &known)).collect();
-        if *known != held {
+        let held: Vec<Held> = responder.held().cloned().collect();
+        if *self.published.held() != held {
             if let Some(store) = &self.store {
                 store.set_held(held.clone());
             }

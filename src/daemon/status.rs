@@ -8,7 +8,7 @@ use crate::published::status::{
     BreakerView, DropCause, Drops, FirewallView, FuseView, HiddenView, HostCounts, InterfaceView, MemoryView,
     Occupancy, OverlapView, OverlapsView, Status,
 };
-use crate::respond::{By, Case, Mode, Switched, Verdict};
+use crate::respond::{Action, Block, Mode, Switched};
 use crate::suspect::{Link, Place};
 use crate::sys::process::Usage;
 use crate::time::Timestamp;
@@ -17,11 +17,6 @@ use crate::wire::{Address, Mac};
 
 /// Addresses shown that are in use on several links.
 const OVERLAPS: usize = 16;
-
-/// Whether an engineer's order, and nothing that the host did, is what a case rests on.
-fn is_ordered(case: &Case) -> bool {
-    case.grade.is_none() && case.by != By::Firedoor
-}
 
 impl Control {
     /// Publishes a fresh status.
@@ -101,25 +96,25 @@ impl Control {
                 }
             })
             .collect();
-        let count = |verdict: Verdict| {
-            let cases = self.responder.cases().filter(|case| case.verdict == verdict).count();
-            u64::try_from(cases).unwrap_or(u64::MAX)
+        let count = |action: Action| {
+            let blocks = self.responder.blocks().filter(|block| block.action == action).count();
+            u64::try_from(blocks).unwrap_or(u64::MAX)
         };
-        let ordered = |verdict: Verdict| {
-            let cases = self.responder.cases().filter(|case| case.verdict == verdict && is_ordered(case));
-            u64::try_from(cases.count()).unwrap_or(u64::MAX)
+        let ordered = |action: Action| {
+            let blocks = self.responder.blocks().filter(|block| block.action == action && block.decision.is_ordered());
+            u64::try_from(blocks.count()).unwrap_or(u64::MAX)
         };
         let enforce = config.gateway.mode == Mode::Enforce;
-        self.published.adopt(self.responder.cases(), enforce);
+        self.published.adopt(self.responder.blocks(), enforce);
         let surveyed = self.published.host_table.survey(now, config.detect.decay);
         let shards = self.published.counters.shard_views();
         let hosts = HostCounts {
             tracked: shards.iter().map(|shard| shard.hosts).sum(),
             watched: surveyed.watched,
-            contained: count(Verdict::Contain),
-            isolated: count(Verdict::Isolate),
-            contained_by_order: ordered(Verdict::Contain),
-            isolated_by_order: ordered(Verdict::Isolate),
+            contained: count(Action::Contain),
+            isolated: count(Action::Isolate),
+            contained_by_order: ordered(Action::Contain),
+            isolated_by_order: ordered(Action::Isolate),
             held: u64::try_from(self.responder.held().count()).unwrap_or(u64::MAX),
         };
         let link_name = |link| self.responder.settings().link_name(link);
@@ -175,7 +170,7 @@ impl Control {
                 deletions: self.enforcement.log().deletions().cloned(),
                 drops: drops.to_vec(),
                 counted: (!enforce)
-                    .then(|| Switched::new(self.responder.cases().map(|case| case.host).collect(), now))
+                    .then(|| Switched::new(self.responder.blocks().map(Block::host).collect(), now))
                     .flatten(),
                 switched: self.responder.switched().filter(|_| enforce).cloned(),
             },

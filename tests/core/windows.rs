@@ -50,7 +50,7 @@ fn on_any_port_the_windows_are_wide() {
         let (needed, scene) = answered(every, 8080);
         // These windows are counted in tenths: up to a tenth longer than they say.
         assert!((limit - 2..=limit).contains(&needed), "one every {every:?}: {needed}");
-        let last = *scene.about(HOST).next_back().unwrap().evidence.last().unwrap();
+        let last = scene.about(HOST).next_back().unwrap().evidence.last().unwrap();
         assert_eq!(last.signal, Signal::FanoutAny);
         assert!(last.detail.to_string().contains(&format!("within {window} s")), "{}", last.detail);
     }

@@ -52,8 +52,14 @@ pub(super) enum Probed {
     },
 }
 
-/// An alarm that nothing is done about, and why.
-pub(super) type SpoofedRecord = (Box<Alarm>, String);
+/// An alarm that nothing is done about.
+pub(super) struct SpoofedRecord {
+    pub alarm: Box<Alarm>,
+    /// What tipped it, where a detector raised it.
+    pub signal: Option<Signal>,
+    /// Why nothing is done, in words.
+    pub reason: String,
+}
 
 /// The probes under way, and what earlier ones found.
 pub(super) struct AddressProbes {
@@ -130,7 +136,7 @@ impl AddressProbes {
             zone_hosts: 0,
         };
         let finding = Finding::Elsewhere(owner);
-        let record = self.record_of(&alarm, finding, now);
+        let record = self.record_of(&alarm, None, finding, now);
         if record.is_some() {
             self.published.control_counters.inquired(finding);
         }
@@ -141,7 +147,7 @@ impl AddressProbes {
     /// waited for: [`poll`](Self::poll) has the event then.
     pub fn check(&mut self, event: Event, responder: &Responder, machine: &Machine, now: Timestamp) -> Option<Probed> {
         let Some((suspect, host, attachment)) = suspect_of(&event) else { return Some(Probed::Confirmed(event)) };
-        let settled = responder.case_of(suspect).is_some();
+        let settled = responder.block_of(suspect).is_some();
         if settled || self.shared.addresses.answered_from(attachment.link(), host, now) == Some(attachment.mac) {
             return Some(Probed::Confirmed(event));
         }
@@ -188,20 +194,26 @@ impl AddressProbes {
         self.published.control_counters.inquired(finding);
         let reason = if matches!(finding, Finding::Elsewhere(_)) { Unverified::Mac } else { Unverified::NobodyThere };
         let record = match event {
-            Event::Alarm(alarm) => self.record_of(alarm, finding, now),
+            Event::Alarm(alarm) => self.record_of(alarm, Some(alarm.signal), finding, now),
             _ => None,
         };
         Probed::Spoofed { suspect, reason, record }
     }
 
     /// What to record of an alarm that nothing is done about, unless that was recorded recently.
-    fn record_of(&mut self, alarm: &Alarm, finding: Finding, now: Timestamp) -> Option<SpoofedRecord> {
+    fn record_of(
+        &mut self,
+        alarm: &Alarm,
+        signal: Option<Signal>,
+        finding: Finding,
+        now: Timestamp,
+    ) -> Option<SpoofedRecord> {
         self.spoofed.retain(|_, at| now.since(*at) < REPEAT);
         if self.spoofed.len() >= MOST_RECORDED || self.spoofed.contains_key(&alarm.suspect) {
             return None;
         }
         self.spoofed.insert(alarm.suspect, now);
-        Some((Box::new(alarm.clone()), reason(alarm, finding)))
+        Some(SpoofedRecord { alarm: Box::new(alarm.clone()), signal, reason: reason(alarm, finding) })
     }
 
     fn link_probe(
