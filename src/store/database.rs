@@ -187,7 +187,14 @@ impl Store {
     /// The decisions by which hosts were contained or isolated when this was last written, by address; some may have run
     /// out since.
     pub fn acted(&self) -> Result<Vec<Decision>, Fault> {
-        self.all("SELECT record FROM acted ORDER BY host", rows::record)
+        self.all(
+            "SELECT json_set(record, '$.evidence', json(coalesce(
+                 (SELECT decisions.record->'$.evidence' FROM decisions
+                  WHERE decisions.host = acted.host AND decisions.suspect IN (acted.suspect, '')
+                    AND decisions.decision = acted.verdict ORDER BY id DESC LIMIT 1), '[]'))) AS record
+             FROM acted ORDER BY host",
+            rows::record,
+        )
     }
 
     /// What engineers put on the never-contain list by command.
@@ -219,12 +226,12 @@ impl Store {
 
     /// The latest decisions, newest first.
     pub fn recent(&self, most: u32) -> Result<Vec<Decision>, Fault> {
-        self.decisions("SELECT record FROM records ORDER BY id DESC LIMIT ?1", params![most])
+        self.decisions("SELECT record FROM decisions ORDER BY id DESC LIMIT ?1", params![most])
     }
 
     /// The latest decisions about one host, newest first.
     pub fn of(&self, host: Address, most: u32) -> Result<Vec<Decision>, Fault> {
-        let sql = "SELECT record FROM records WHERE host = ?2 ORDER BY id DESC LIMIT ?1";
+        let sql = "SELECT record FROM decisions WHERE host = ?2 ORDER BY id DESC LIMIT ?1";
         self.decisions(sql, params![most, Text(host)])
     }
 
@@ -259,9 +266,18 @@ impl Store {
             let oldest_kept = if likely { oldest_kept } else { Timestamp::ZERO };
             let decisions = db
                 .prepare_cached(
-                    "DELETE FROM decisions WHERE id IN
-                        (SELECT id FROM decisions
-                         WHERE at < ?1 OR id <= (SELECT max(id) FROM decisions) - ?2 ORDER BY id LIMIT ?3)",
+                    "DELETE FROM records WHERE id IN
+                        (SELECT id FROM records
+                         WHERE at < ?1 OR id <= (SELECT max(id) FROM records) - ?2 ORDER BY id LIMIT ?3)",
+                )?
+                .execute(params![Text(oldest_kept), most, CHUNK])?;
+            // Those of an earlier version are older than all of these.
+            let older = db
+                .prepare_cached(
+                    "DELETE FROM old_decisions WHERE id IN
+                        (SELECT id FROM old_decisions
+                         WHERE at < ?1 OR id <= (SELECT seq FROM sqlite_sequence WHERE name = 'records') - ?2
+                         ORDER BY id LIMIT ?3)",
                 )?
                 .execute(params![Text(oldest_kept), most, CHUNK])?;
             let orders = db
@@ -270,7 +286,7 @@ impl Store {
                 )?
                 .execute(params![Text(oldest_kept), CHUNK])?;
             db.prepare_cached("DELETE FROM pardoned WHERE until < ?")?.execute([Text(oldest_kept)])?;
-            Ok(decisions + orders)
+            Ok(decisions + older + orders)
         })
         .inspect(|_| {
             // Gives free pages back, a bounded number at a time (a page a row); not worth an error.

@@ -152,7 +152,6 @@ impl StoreHandle {
     }
 
     /// Keeps a decision. Await the receipt before the kernel is told, see the module's text.
-    #[expect(clippy::must_use_candidate, reason = "only what the kernel is told of need be awaited")]
     pub fn record(&self, decision: impl Into<Arc<Decision>>) -> Receipt {
         let (told, receipt) = oneshot::channel();
         let record = Record::Decision(decision.into());

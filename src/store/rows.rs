@@ -83,23 +83,15 @@ fn suspect(row: &Row<'_>, host: Address) -> rusqlite::Result<(String, Suspect)> 
 }
 
 pub(super) fn insert_decision(db: &Connection, decision: &Decision) -> rusqlite::Result<()> {
-    let mut insert = db.prepare_cached(
-        "INSERT INTO decisions (record, suspect, at, host, decision, score, threshold, destinations, grade, until,
-                                pardoned_until, step, enforced, reason, operator, interface, vlan, inner_vlan, mac,
-                                addresses, ports)
-         SELECT ?1, ?2, ?1->>'at', ?1->>'host', ?1->>'decision', ?1->>'score', ?1->>'threshold', ?1->>'destinations',
-                ?1->>'grade', ?1->>'until', ?1->>'pardoned_until', ?1->>'step', ?1->>'enforced', ?1->>'reason',
-                ?1->>'$.by.operator', ?1->>'$.suspect.link.interface', ?1->>'$.suspect.link.outer',
-                ?1->>'$.suspect.link.inner', coalesce(?1->>'sender', '00:00:00:00:00:00'),
-                coalesce((SELECT group_concat(value, ' ') FROM json_each(?1, '$.addresses')), ''),
-                coalesce((SELECT group_concat(value, ' ') FROM json_each(?1, '$.ports')), '')",
-    )?;
-    insert.execute(params![json(decision)?, decision.key()])?;
-    Ok(())
+    put(db, "INSERT INTO records (suspect, record) VALUES (?, ?)", decision)
 }
 
 pub(super) fn put_acted(db: &Connection, decision: &Decision) -> rusqlite::Result<()> {
-    put(db, "INSERT OR REPLACE INTO acted (suspect, record) VALUES (?, ?)", decision)
+    put(
+        db,
+        "INSERT OR REPLACE INTO acted (suspect, record) VALUES (?, json_set(?, '$.evidence', json('[]')))",
+        decision,
+    )
 }
 
 pub(super) fn put_pardon(db: &Connection, release: &Decision) -> rusqlite::Result<()> {

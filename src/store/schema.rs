@@ -1,8 +1,8 @@
 //! The tables, and the way from older ones.
 //!
-//! A decision is kept as its JSON, `record`, and read back from it; the columns beside it are taken out of it by the
-//! database, for whoever asks with sqlite3. Rows from before version 5 have no `record`: the view `records` puts theirs
-//! together from the columns.
+//! A decision is kept as its JSON, `record`, and read back from it; every other column is read out of it by the database, for
+//! whoever asks with sqlite3: ask `decisions`, `evidence`, `timeline`, `orders`, `acted`, `held`. Rows from before version 5
+//! have no JSON and stay where they are, until they are pruned: the view `decisions` puts theirs together from the columns.
 //!
 //! Times are RFC 3339 texts in UTC with milliseconds, which sort as they read; addresses are texts in their usual
 //! notation; scores and weights are in nats. A step never changes once it was released: add another.
@@ -212,11 +212,26 @@ const STEPS: [&str; 5] = [
     // 5: a decision is its JSON
     concat!(
         "
-    ALTER TABLE decisions ADD COLUMN pardoned_until TEXT;                -- of a release: until then only watched
-    ALTER TABLE decisions ADD COLUMN record TEXT CHECK (json_valid(record)); -- the decision; NULL before this version
+    DROP VIEW timeline;
+    ALTER TABLE decisions RENAME TO old_decisions;
     ALTER TABLE evidence RENAME TO old_evidence;
 
-    CREATE VIEW records AS SELECT id, at, host, decision, coalesce(record, json_object(
+    CREATE TABLE records (              -- decisions, since this version
+        id       INTEGER PRIMARY KEY AUTOINCREMENT,
+        suspect  TEXT NOT NULL,         -- link (or -), then card or address
+        record   TEXT NOT NULL CHECK (json_valid(record)),
+        at       TEXT AS (record->>'at'),
+        host     TEXT AS (record->>'host')
+    );
+    INSERT INTO sqlite_sequence SELECT 'records', coalesce(max(id), 0) FROM old_decisions;
+    CREATE INDEX records_by_host ON records (host, id);
+    CREATE INDEX records_by_time ON records (at);
+
+    CREATE VIEW decisions AS
+        SELECT id, at, host, decision, score, threshold, destinations, grade,
+               CASE decision WHEN 'release' THEN NULL ELSE until END AS until,
+               CASE decision WHEN 'release' THEN until END AS pardoned_until, step, enforced, reason, operator,
+               interface, vlan, inner_vlan, mac, suspect, addresses, ports, json_object(
         'at', at, 'host', host, 'decision', decision, 'score', score, 'threshold', threshold,
         'destinations', destinations, 'grade', grade, 'until', CASE decision WHEN 'release' THEN NULL ELSE until END,
         'pardoned_until', CASE decision WHEN 'release' THEN until END, 'step', step,
@@ -228,19 +243,36 @@ const STEPS: [&str; 5] = [
         lists!(),
         ", 'evidence', json((SELECT json_group_array(json_object('signal', signal, 'at', at, 'peer', peer, 'port', port,
                                                                 'weight', weight, 'detail', detail))
-                             FROM (SELECT * FROM old_evidence WHERE decision_id = decisions.id ORDER BY place)))
-        )) AS record FROM decisions;
+                             FROM (SELECT * FROM old_evidence WHERE decision_id = old_decisions.id ORDER BY place)))
+        ) AS record FROM old_decisions
+        UNION ALL
+        SELECT id, at, host, record->>'decision', record->>'score', record->>'threshold', record->>'destinations',
+               record->>'grade', record->>'until', record->>'pardoned_until', record->>'step', record->>'enforced',
+               record->>'reason', record->>'$.by.operator', record->>'$.suspect.link.interface',
+               record->>'$.suspect.link.outer', record->>'$.suspect.link.inner',
+               coalesce(record->>'sender', '00:00:00:00:00:00'), suspect,
+               coalesce((SELECT group_concat(value, ' ') FROM json_each(record, '$.addresses')), ''),
+               coalesce((SELECT group_concat(value, ' ') FROM json_each(record, '$.ports')), ''), record
+        FROM records;
+
+    CREATE VIEW timeline AS
+        SELECT at, host, decision, coalesce(operator, 'Firedoor itself') AS who, round(score, 2) AS score,
+               destinations, until, enforced, reason
+        FROM decisions
+        UNION ALL
+        SELECT at, target, what, operator, NULL, NULL, NULL, done, coalesce(reason || ': ', '') || answer FROM orders
+        ORDER BY at;
 
     CREATE VIEW evidence AS
         SELECT decision_id, place, signal, at, peer, port, weight, detail FROM old_evidence
         UNION ALL
-        SELECT decisions.id, key, value->>'signal', value->>'at', value->>'peer', value->>'port', value->>'weight',
+        SELECT records.id, key, value->>'signal', value->>'at', value->>'peer', value->>'port', value->>'weight',
                value->>'detail'
-        FROM decisions, json_each(decisions.record, '$.evidence') WHERE decisions.record IS NOT NULL;
+        FROM records, json_each(records.record, '$.evidence');
 
     CREATE TABLE now_acted (            -- who is contained or isolated now
         suspect  TEXT PRIMARY KEY,      -- link (or -), then card or address
-        record   TEXT NOT NULL CHECK (json_valid(record)), -- the decision
+        record   TEXT NOT NULL CHECK (json_valid(record)), -- the decision; its evidence stands in decisions
         host     TEXT AS (record->>'host'),
         verdict  TEXT AS (record->>'decision'),
         since    TEXT AS (record->>'at'),
@@ -252,18 +284,15 @@ const STEPS: [&str; 5] = [
     INSERT INTO now_acted (suspect, record) SELECT suspect, json_object(
         'at', since, 'host', host, 'decision', verdict, 'score', score, 'threshold', threshold,
         'destinations', destinations, 'grade', grade, 'until', until, 'step', step,
-        'enforced', json(coalesce((SELECT CASE enforced WHEN 0 THEN 'false' END FROM decisions
-                                   WHERE decisions.host = acted.host ORDER BY id DESC LIMIT 1), 'true')),
+        'enforced', json(coalesce((SELECT CASE enforced WHEN 0 THEN 'false' END FROM old_decisions
+                                   WHERE old_decisions.host = acted.host ORDER BY id DESC LIMIT 1), 'true')),
         'reason', reason, ",
         operator!(),
         ", 'suspect', ",
         suspect!("interface", "vlan", "inner_vlan"),
         ", 'sender', mac, ",
         lists!(),
-        ", 'evidence', json(coalesce((SELECT records.record->'$.evidence' FROM records
-                                      WHERE records.host = acted.host AND records.at = acted.since
-                                        AND records.decision = acted.verdict ORDER BY id DESC LIMIT 1), '[]')))
-        FROM acted;
+        ", 'evidence', json('[]')) FROM acted;
     DROP TABLE acted;
     ALTER TABLE now_acted RENAME TO acted;
 
@@ -298,8 +327,8 @@ const STEPS: [&str; 5] = [
     );
     INSERT INTO now_held (id, record)
         WITH waited AS (SELECT *, CASE WHEN json_valid(evidence) THEN evidence ELSE '[]' END AS seen,
-                               (SELECT record FROM records
-                                WHERE records.host = held.host AND records.at = held.at AND records.decision = 'hold'
+                               (SELECT record FROM decisions
+                                WHERE decisions.host = held.host AND decisions.at = held.at AND decision = 'hold'
                                 ORDER BY id DESC LIMIT 1) AS known FROM held),
              worded AS (SELECT *, CASE WHEN json_array_length(seen) > 0 THEN seen
                                        ELSE coalesce(known->'$.evidence', '[]') END AS words FROM waited)

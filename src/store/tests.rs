@@ -301,7 +301,7 @@ fn a_file_of_version_four_loses_nothing_on_its_way_to_records() {
         ..Decision::without_alarm(at(0), Suspect::card(link, card), host, Verdict::Contain, "dark".to_owned())
     };
     assert_eq!(*contained, expected);
-    assert_eq!(store.of(host, 10).unwrap(), [expected.clone()]);
+    assert_eq!(store.of(host, 10).unwrap(), std::slice::from_ref(&expected));
     assert_eq!((released.until, released.pardoned_until), (None, Some(at(3601))));
     assert_eq!((&released.by, released.reason.as_str()), (&By::Operator("alice".into()), "it's \"fine\""));
     assert_eq!((released.suspect.who, released.sender), (Who::Address(released.host), Mac::default()));

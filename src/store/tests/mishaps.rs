@@ -55,7 +55,7 @@ fn a_row_that_was_edited_into_nonsense_costs_itself() {
     store.record(&decision(0, "10.1.0.6", Verdict::Contain)).unwrap();
     let db = rusqlite::Connection::open(&path).unwrap();
     db.execute("UPDATE acted SET record = json_set(record, '$.at', 'yesterday') WHERE host = '10.1.0.5'", []).unwrap();
-    db.execute("UPDATE decisions SET record = json_set(record, '$.step', 'x') WHERE host = '10.1.0.5'", []).unwrap();
+    db.execute("UPDATE records SET record = json_set(record, '$.step', 'x') WHERE host = '10.1.0.5'", []).unwrap();
     db.execute("UPDATE acted SET record = 'x'", []).unwrap_err();
     let acted = open(&path).acted().unwrap();
     assert_eq!(acted.iter().map(|known| known.host.to_string()).collect::<Vec<_>>(), ["10.1.0.6"]);
