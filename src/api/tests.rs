@@ -102,13 +102,13 @@ async fn every_order_reaches_the_control_task_with_who_gave_it() {
         [
             Order::Act {
                 target: host("10.0.0.7"),
-                verdict: Verdict::Contain,
+                action: Action::Contain,
                 duration: Some(Duration::from_hours(1)),
                 reason: "worm".to_owned()
             },
             Order::Act {
                 target: host("10.0.0.8"),
-                verdict: Verdict::Isolate,
+                action: Action::Isolate,
                 duration: None,
                 reason: "exploit".to_owned()
             },
