@@ -7,7 +7,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/status` | [`Status`](crate::published::status::Status) |
-//! | `GET /v1/hosts?sort=&limit=&acted=&suspicious=&smb1=&network=` | [`HostsView`] |
+//! | `GET /v1/hosts?sort=&limit=&acted=&suspicious=&smb1=&vulnerable=&network=` | [`HostsView`] |
 //! | `GET /v1/why/{address}` | [`WhyView`](crate::api::host::WhyView) |
 //! | `GET /v1/decisions?host=&limit=` | list of [`Decision`], latest first |
 //! | `GET /v1/held` | list of [`Held`] |

@@ -59,7 +59,7 @@ impl Published {
         Published {
             host_table: HostTable::new(config.detect.capacities.hosts),
             counters: Counters::new(config.capture.shards),
-            control_counters: ControlCounters::new(),
+            control_counters: ControlCounters::default(),
             status: ArcSwap::from_pointee(Status { mode: config.gateway.mode, ..Status::default() }),
             reported: ArcSwapOption::empty(),
             config: ArcSwap::new(config),

@@ -9,10 +9,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use firedoor::api::orders::{Done, Order, Refusal, Request};
 use firedoor::api::{self, socket};
 use firedoor::config::model::Config;
+use firedoor::detect::counters::{Counters as Detected, Outcome};
+use firedoor::detect::smb::Condition;
 use firedoor::evidence::{Attachment, Detail, Evidence, Grade, Score, Signal};
 use firedoor::metrics::{Metrics, exporter};
 use firedoor::published::Published;
-use firedoor::published::counters::{Outcome, Table};
+use firedoor::published::counters::Table;
 use firedoor::published::host_report::{Class, HostReport, WindowFill};
 use firedoor::published::status::{
     BlindView, Blindness, BreakerView, ConfigView, Drift, DropCause, Drops, FirewallView, FuseView, HiddenView,
@@ -137,9 +139,11 @@ pub fn outbreak(published: &Published) {
     let now = now();
     let shard = published.counters.shard(0).unwrap();
     shard.packets.add(123_456);
-    shard.first_contacts.add(Outcome::Silent as usize, 40);
-    shard.first_contacts.add(Outcome::Answered as usize, 400);
-    shard.evidence.add(Signal::Dark as usize, 12);
+    let mut detected = Detected::default();
+    detected.outcomes[Outcome::Silent as usize] = 40;
+    detected.outcomes[Outcome::Answered as usize] = 400;
+    detected.evidence[Signal::Dark as usize] = 12;
+    shard.detected.store(Arc::new(detected));
     shard.undecoded.add(0, 3);
     shard.alive.set(now.nanos());
     for (table, used, capacity) in [(Table::Hosts, 1204, 65_536), (Table::Contacts, 900_000, 1_048_576)] {
@@ -159,6 +163,7 @@ pub fn outbreak(published: &Published) {
         .try_publish(address(201), HostReport { exposed_by: Some(address(7)), ..report(now, 1100, 201) });
     published.host_table.speaks(address(8), true, Dialect::NtLm012, false, false);
     published.host_table.speaks(address(8), false, Dialect::Smb311, true, false);
+    published.host_table.gave_away(address(8), Condition::Unpatched, now);
     let decision = |host, decision, enforced, reason: &str| {
         let suspect = Suspect::address(Link::default(), host);
         Arc::new(Decision {
