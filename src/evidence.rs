@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::suspect::{Link, Suspect};
+use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::wire::frame::{Transport, TunnelKind};
-use crate::wire::{Address, Mac};
+use crate::wire::{Address, Link, Mac};
 
 /// Evidence in thousandths of a nat, so that sums are exact and the same on every machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -41,10 +41,7 @@ mod store {
             reason: "spreads like a worm: dark".into(),
             by: By::Firedoor,
             attachment: Attachment::default(),
-            suspect: firedoor::suspect::Suspect::address(
-                firedoor::suspect::Link::default(),
-                Address::v4([10, b, c, d]),
-            ),
+            suspect: firedoor::suspect::Suspect::address(firedoor::wire::Link::default(), Address::v4([10, b, c, d])),
             link: String::new(),
             card: None,
             addresses: Vec::new(),

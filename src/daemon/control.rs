@@ -28,13 +28,13 @@ use crate::observe::order::Request;
 use crate::respond::inquiry::Inquiries;
 use crate::respond::{Action, Block, Decision, Responder, Verdict};
 use crate::store::StoreHandle;
-use crate::suspect::{Link, Place, Suspect, Who};
+use crate::suspect::{Place, Suspect, Who};
 use crate::sys::clock::Clock;
 use crate::sys::readiness;
 use crate::sys::route::Changes;
 use crate::time::Timestamp;
 use crate::track::Shared;
-use crate::wire::{Address, Mac};
+use crate::wire::{Address, Link, Mac};
 
 /// The kernel lets go of a host so long after the responder would have: it is the daemon's death that this is for.
 const SLACK: Duration = Duration::from_secs(5);

@@ -10,11 +10,10 @@ use crate::daemon::renamed::Renamed;
 use crate::detect::Directive;
 use crate::firewall::{self, What};
 use crate::observe::snapshot::{Deletions, Drift, Repairs};
-use crate::suspect::Link;
 use crate::sys::netlink;
 use crate::sys::route::{Change, Kernel, Liveness, Neighbour};
 use crate::time::Timestamp;
-use crate::wire::Mac;
+use crate::wire::{Link, Mac};
 
 /// Most cards that are known to forward for others.
 const MOST_FORWARDERS: usize = 4096;

@@ -322,8 +322,7 @@ mod tests {
     use super::*;
     use crate::evidence::{Detail, Evidence, Grade};
     use crate::respond::{Decision, Settings};
-    use crate::suspect::Link;
-    use crate::wire::Mac;
+    use crate::wire::{Link, Mac};
 
     const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 

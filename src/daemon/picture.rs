@@ -11,10 +11,10 @@ use crate::observe::snapshot::{
 };
 use crate::respond::{By, Case, Mode, Switched, Verdict};
 use crate::store::StoreHandle;
-use crate::suspect::{Link, Place};
+use crate::suspect::Place;
 use crate::time::Timestamp;
 use crate::wire::frame::{Encapsulation, FragmentKind};
-use crate::wire::{Address, Mac};
+use crate::wire::{Address, Link, Mac};
 
 /// Tunnels shown.
 const TUNNELS: usize = 16;

@@ -74,7 +74,7 @@ mod tests {
             enforced: false,
             reason: String::new(),
             by: By::Firedoor,
-            suspect: crate::suspect::Suspect::address(crate::suspect::Link::default(), Address::default()),
+            suspect: crate::suspect::Suspect::address(crate::wire::Link::default(), Address::default()),
             link: String::new(),
             card: None,
             addresses: Vec::new(),

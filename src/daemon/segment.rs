@@ -17,11 +17,11 @@ use crate::detect::counters::Unverified;
 use crate::detect::{Directive, Event};
 use crate::evidence::{Alarm, Attachment, Grade, Score, Signal};
 use crate::respond::inquiry::{Finding, Inquiry, Silence, Step, suspect_of};
-use crate::suspect::{Link, Suspect};
+use crate::suspect::Suspect;
 use crate::sys::inject::Injector;
 use crate::time::Timestamp;
 use crate::wire::build::{self, End};
-use crate::wire::{Address, Mac};
+use crate::wire::{Address, Link, Mac};
 
 /// How often answers are looked for while some are waited for: about as often as the ring hands its frames over.
 pub(super) const LISTENING: Duration = Duration::from_millis(5);

@@ -9,9 +9,9 @@ use crate::daemon::control::Control;
 use crate::evidence::{Attachment, Score};
 use crate::respond::cases::card_of;
 use crate::respond::{Action, By, Decision, Mode, Verdict};
-use crate::suspect::{Link, Suspect};
+use crate::suspect::Suspect;
 use crate::time::Timestamp;
-use crate::wire::Address;
+use crate::wire::{Address, Link};
 
 /// The same host is told again only after this.
 const REPEAT: Duration = Duration::from_secs(600);

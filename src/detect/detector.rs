@@ -12,7 +12,7 @@ use crate::detect::settings::{Capacities, Settings};
 use crate::detect::smb::{Inspector, Report};
 use crate::detect::verify::identify;
 use crate::evidence::{Detail, Grade, Reached, Score, Signal};
-use crate::suspect::{Link, Suspect, Who};
+use crate::suspect::{Suspect, Who};
 use crate::time::Timestamp;
 use crate::track::attempts::{Due, Opening, Proof};
 use crate::track::buckets::Buckets;
@@ -25,7 +25,7 @@ use crate::wire::frame::{
     Arp, Datagram, Direction, Echo, Flags, Fragment, FragmentKind, IcmpError, Neighbour, Opaque, Packet, Segment,
     Transport, Tunnel, TunnelKind,
 };
-use crate::wire::{Address, Frame, Mac};
+use crate::wire::{Address, Frame, Link, Mac};
 
 /// Datagrams back within this time are part of the same talk.
 const TALKING: Duration = Duration::from_secs(600);

@@ -8,13 +8,13 @@ use crate::detect::event::Event;
 use crate::detect::smb::{Condition, Finding, Negotiated, Report};
 use crate::detect::verify::attachment;
 use crate::evidence::{Grade, Score, Signal};
-use crate::suspect::{Link, Suspect};
+use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::track::Class;
 use crate::track::contacts::{Party, Seen};
 use crate::wire::frame::{Direction, Segment};
 use crate::wire::smb::dialect::Signing;
-use crate::wire::{Address, Frame};
+use crate::wire::{Address, Frame, Link};
 
 impl Detector {
     /// Looks into a segment, and weighs what it shows.

@@ -8,14 +8,14 @@ use crate::detect::counters::{Outcome, Unverified};
 use crate::detect::detector::Detector;
 use crate::detect::settings::Settings;
 use crate::evidence::{Detail, Evidence, Score, Signal};
-use crate::suspect::{Link, Suspect};
+use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::track::attempts::{Due, Opening};
 use crate::track::contacts::Seen;
 use crate::track::recent_traffic::Sent;
 use crate::track::{Attempt, Class, Host, Proof, Shared};
 use crate::wire::frame::{Direction, Segment, Transport};
-use crate::wire::{Address, Frame, Mac};
+use crate::wire::{Address, Frame, Link, Mac};
 
 /// The gateway's own ARP request must have stood so long before silence makes an address dark.
 const PATIENCE: Duration = Duration::from_millis(20);

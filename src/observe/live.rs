@@ -17,9 +17,8 @@ use super::snapshot::Status;
 use super::tallies::Tallies;
 use crate::config::model::Config;
 use crate::respond::{Case, Decision, Verdict};
-use crate::suspect::Link;
 use crate::time::Timestamp;
-use crate::wire::Address;
+use crate::wire::{Address, Link};
 
 /// Decisions kept in memory, those that cut nobody off and others each, for `why` and `/v1/decisions`; the history database has them all.
 pub const RECENT: usize = 1024;

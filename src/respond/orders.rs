@@ -9,9 +9,9 @@ use crate::evidence::{Alarm, Attachment, Score};
 use crate::respond::breaker;
 use crate::respond::cases::{Case, MOST_ADDRESSES, MOST_CASES};
 use crate::respond::{Action, By, Exemption, Responder, Verdict};
-use crate::suspect::{Link, Suspect, key};
+use crate::suspect::{Suspect, key};
 use crate::time::Timestamp;
-use crate::wire::Address;
+use crate::wire::{Address, Link};
 
 /// Most entries on the never-contain list by command.
 pub const MOST_BY_COMMAND: usize = 1024;

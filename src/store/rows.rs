@@ -12,10 +12,10 @@ use crate::evidence::{Attachment, Evidence, Score};
 use crate::observe::host::{ActView, EvidenceView, Exempted, HeldView};
 use crate::respond::cases::{NO_ADDRESS, card_of};
 use crate::respond::{By, Case, Decision, Verdict, service_name, service_of};
-use crate::suspect::{Link, Suspect, Who, key, read_key};
+use crate::suspect::{Suspect, Who, key, read_key};
 use crate::time::Timestamp;
 use crate::wire::frame::Transport;
-use crate::wire::{Address, Mac};
+use crate::wire::{Address, Link, Mac};
 
 /// An order by an engineer, carried out or refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -10,10 +10,10 @@ use crate::evidence::{Attachment, Detail, Evidence, Grade, Score, Signal};
 use crate::observe::host::{ActView, Exempted, HeldView};
 use crate::respond::cases::NO_ADDRESS;
 use crate::respond::{By, Decision, Verdict};
-use crate::suspect::{Link, Suspect, key};
+use crate::suspect::{Suspect, key};
 use crate::sys::clock::Boot;
 use crate::time::Timestamp;
-use crate::wire::Mac;
+use crate::wire::{Link, Mac};
 
 const LIMITS: Limits = Limits { keep: Duration::from_hours(24 * 90), most: 100_000 };
 

@@ -11,11 +11,10 @@ mod table;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use crate::suspect::Link;
 use crate::time::Timestamp;
 use crate::track::HashKey;
 use crate::track::addresses::table::{Entry, Table};
-use crate::wire::{Address, Mac};
+use crate::wire::{Address, Link, Mac};
 
 /// The shared table.
 pub struct Addresses {

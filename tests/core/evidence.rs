@@ -127,7 +127,7 @@ const ROWS: [Row; 13] = [
 fn baited() -> Settings {
     settings(|settings| {
         let decoys = (201..=240).flat_map(|n| FAMILIES.map(|family| family.server(n).ip().into()));
-        settings.decoys = firedoor::detect::settings::Networks::new(decoys.collect());
+        settings.decoys = firedoor::wire::Networks::new(decoys.collect());
         // Decay has its own tests; here sums shall be exact.
         settings.decay = secs(1_000_000_000);
     })

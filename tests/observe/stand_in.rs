@@ -102,7 +102,7 @@ fn config() -> Config {
     let mut config = Config::default();
     config.gateway.mode = Mode::Enforce;
     config.respond.mode = Mode::Enforce;
-    config.respond.never_contain = firedoor::detect::settings::Networks::new(vec!["10.0.0.200/29".parse().unwrap()]);
+    config.respond.never_contain = firedoor::wire::Networks::new(vec!["10.0.0.200/29".parse().unwrap()]);
     config
 }
 
@@ -169,7 +169,7 @@ pub fn outbreak(live: &Live) {
         enforced,
         reason: reason.to_owned(),
         by: By::Firedoor,
-        suspect: firedoor::suspect::Suspect::address(firedoor::suspect::Link::default(), host),
+        suspect: firedoor::suspect::Suspect::address(firedoor::wire::Link::default(), host),
         link: String::new(),
         card: None,
         addresses: Vec::new(),

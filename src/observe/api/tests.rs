@@ -8,8 +8,9 @@ use crate::observe::facts::Facts;
 use crate::observe::order::{QUEUE, Refusal, Target, Which};
 use crate::respond::Refused;
 use crate::respond::Verdict;
-use crate::suspect::{Link, Suspect};
+use crate::suspect::Suspect;
 use crate::time::Timestamp;
+use crate::wire::Link;
 use crate::wire::smb::Dialect;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
