@@ -98,6 +98,8 @@ signals! {
     Decoy = "decoy", Scan;
     /// First contact answered by a server that others use.
     KnownServer = "answered.known_server", Scan;
+    /// First contact answered by anyone else, where the configuration gives that a weight.
+    Answered = "answered.other", Scan;
     /// Distinct first contacts on lateral services within a window.
     FanoutLateral = "fanout.lateral", Scan;
     /// Distinct first contacts on any port within a window.

@@ -88,7 +88,7 @@ impl Detector {
                     if known && (host.score.0 > 0 || weight.0 > 0) {
                         ctx.weigh(host, Signal::KnownServer, peer, attempt.port, weight, Detail::Answered);
                     } else if weight.0 > 0 {
-                        ctx.weigh(host, Signal::FailureOther, peer, attempt.port, weight, Detail::Answered);
+                        ctx.weigh(host, Signal::Answered, peer, attempt.port, weight, Detail::Answered);
                     } else if attempt.class == Class::Other && !host.evidence.is_empty() {
                         offset_failures(settings, host, now);
                     }
