@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::detect::reverse_path::ReversePaths;
-use crate::evidence::Score;
+use crate::evidence::{Detail, Score};
 use crate::time::Timestamp;
 use crate::track::buckets::Fuse;
 use crate::wire::frame::Transport;
@@ -37,6 +37,14 @@ pub struct Window {
     pub length: Duration,
     /// Its threshold.
     pub limit: u32,
+}
+
+impl Window {
+    /// The figures of `count` first contacts within it, against `limit`.
+    #[must_use]
+    pub fn filled(&self, count: u32, limit: u32) -> Detail {
+        Detail::Window { count, limit, seconds: u32::try_from(self.length.as_secs()).unwrap_or(u32::MAX) }
+    }
 }
 
 /// The weights of evidence, in nats; DESIGN.md's table.

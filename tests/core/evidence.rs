@@ -205,12 +205,14 @@ fn an_answer_of_a_known_server_speaks_for_the_host_and_buys_no_credit() {
 
 #[test]
 fn an_answer_that_is_given_a_weight_is_recorded_as_an_answer_and_not_as_a_failure() {
-    let mut scene = Scene::with(settings(|settings| settings.weights.answered = firedoor::detect::Score(3000))).settle();
+    let mut scene =
+        Scene::with(settings(|settings| settings.weights.answered = firedoor::detect::Score(3000))).settle();
     for (n, port) in (1..=6).zip([445, 8080, 445, 8080, 445, 8080]) {
         scene.connect(HOST, Family::V4.server(n), port);
     }
     let decision = scene.about(HOST).next_back().unwrap();
-    let labels: Vec<_> = decision.evidence.iter().map(|evidence| (evidence.signal.label(), evidence.weight.0)).collect();
+    let labels: Vec<_> =
+        decision.evidence.iter().map(|evidence| (evidence.signal.label(), evidence.weight.0)).collect();
     assert!(!labels.is_empty() && labels.iter().all(|(label, _)| *label == "answered.other"), "{labels:?}");
     assert_eq!((labels[0].1, labels[1].1), (3000, 1000), "a third off the lateral services");
 }
