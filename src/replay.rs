@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::capture::{CapturePolicy, fanout};
 use crate::detect::{self, Counters, Detector, Event};
-use crate::respond::{self, Action, Decision, Responder, Verdict};
+use crate::respond::{self, Decision, Effect, Responder, Verdict};
 use crate::suspect::{Suspect, Who};
 use crate::time::Timestamp;
 use crate::track::{HashKey, Shared};
@@ -29,7 +29,7 @@ pub struct Lockstep {
     policy: CapturePolicy,
     next_expiry: Option<Timestamp>,
     events: Vec<Event>,
-    actions: Vec<Action>,
+    effects: Vec<Effect>,
     decisions: Vec<Decision>,
     respond: respond::Settings,
     frames: u64,
@@ -112,7 +112,7 @@ impl Lockstep {
             policy,
             next_expiry: None,
             events: Vec::new(),
-            actions: Vec::new(),
+            effects: Vec::new(),
             decisions: Vec::new(),
             frames: 0,
             span: None,
@@ -189,7 +189,7 @@ impl Lockstep {
                     }
                 }
                 (_, Some(expiry)) => {
-                    self.responder.tick(expiry, &mut self.actions);
+                    self.responder.tick(expiry, &mut self.effects);
                     self.carry_out();
                 }
                 (_, None) => break,
@@ -202,18 +202,18 @@ impl Lockstep {
         self.events.extend(detector.events());
         for event in std::mem::take(&mut self.events) {
             if let Event::Alarm(alarm) = &event {
-                self.responder.tick(alarm.at, &mut self.actions);
+                self.responder.tick(alarm.at, &mut self.effects);
             }
-            self.responder.event(&event, &mut self.actions);
+            self.responder.event(&event, &mut self.effects);
         }
         self.carry_out();
     }
 
     fn carry_out(&mut self) {
         let shards = self.detectors.len();
-        for action in std::mem::take(&mut self.actions) {
+        for action in std::mem::take(&mut self.effects) {
             match action {
-                Action::Record(decision) => {
+                Effect::Record(decision) => {
                     match decision.decision {
                         Verdict::Contain => self.seen.contained.insert(decision.host),
                         Verdict::Isolate => self.seen.isolated.insert(decision.host),
@@ -222,12 +222,12 @@ impl Lockstep {
                     };
                     self.decisions.push(*decision);
                 }
-                Action::Direct(directive) => {
+                Effect::Direct(directive) => {
                     for (shard, detector) in self.detectors.iter_mut().enumerate() {
                         detector.direct(&directive, |host| fanout::shard_of_address(host, shards) == shard);
                     }
                 }
-                Action::Enforce { .. } | Action::Lift { .. } => {}
+                Effect::Enforce { .. } | Effect::Lift { .. } => {}
             }
         }
         self.next_expiry = self.responder.next_expiry();
@@ -251,8 +251,8 @@ impl Lockstep {
     }
 
     /// An engineer's order to the responder, and everything that follows from it.
-    pub fn order<T>(&mut self, order: impl FnOnce(&mut Responder, &mut Vec<Action>) -> T) -> T {
-        let outcome = order(&mut self.responder, &mut self.actions);
+    pub fn order<T>(&mut self, order: impl FnOnce(&mut Responder, &mut Vec<Effect>) -> T) -> T {
+        let outcome = order(&mut self.responder, &mut self.effects);
         self.carry_out();
         outcome
     }

@@ -136,5 +136,5 @@ fn the_unit_and_the_defaults_name_the_same_places() {
     assert!(unit.contains(&format!("\nUser={}\n", config.privileges.user)));
     assert!(unit.contains(&format!("\nGroup={}\n", config.observe.group)));
     assert!(socket.contains(&format!("\nListenStream={}\n", config.observe.metrics.unwrap())));
-    assert!(socket.contains(&format!("\nFileDescriptorName={}\n", firedoor::observe::exporter::PASSED)));
+    assert!(socket.contains(&format!("\nFileDescriptorName={}\n", firedoor::metrics::exporter::PASSED)));
 }

@@ -8,21 +8,21 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firedoor::observe::api::{self, ErrorView, peer::Peer};
-use firedoor::observe::order::{Done, MOST_ADDRESSES, Order, QUEUE, Request, Target};
-use firedoor::observe::Live;
+use firedoor::api::{self, ErrorView, peer::Peer};
+use firedoor::api::orders::{Done, MOST_ADDRESSES, Order, QUEUE, Request, Target};
+use firedoor::published::Published;
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 thread_local! {
-    static STAGE: OnceCell<(Runtime, Arc<Live>)> = const { OnceCell::new() };
+    static STAGE: OnceCell<(Runtime, Arc<Published>)> = const { OnceCell::new() };
 }
 
-fn stage() -> (Runtime, Arc<Live>) {
+fn stage() -> (Runtime, Arc<Published>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    (runtime, Arc::new(Live::new(Arc::default())))
+    (runtime, Arc::new(Published::new(Arc::default())))
 }
 
 fn check(order: &Order) {
@@ -37,11 +37,11 @@ fn check(order: &Order) {
     }
 }
 
-async fn ask(live: Arc<Live>, may_act: bool, bytes: &[u8]) -> Vec<u8> {
+async fn ask(published: Arc<Published>, may_act: bool, bytes: &[u8]) -> Vec<u8> {
     let (orders, mut inbox) = mpsc::channel::<Request>(QUEUE);
     let (mut client, server) = tokio::io::duplex(1 << 16);
     let peer = Peer { name: "fuzz".to_owned(), may_act };
-    let serving = api::answer(server, live, orders, peer);
+    let serving = api::answer(server, published, orders, peer);
     let obeying = async {
         while let Some(Request { order, reply, .. }) = inbox.recv().await {
             assert!(may_act, "a reader's order came through: {order:?}");
@@ -63,8 +63,8 @@ async fn ask(live: Arc<Live>, may_act: bool, bytes: &[u8]) -> Vec<u8> {
 fuzz_target!(|bytes: &[u8]| {
     let Some((who, request)) = bytes.split_first() else { return };
     let answer = STAGE.with(|cell| {
-        let (runtime, live) = cell.get_or_init(stage);
-        runtime.block_on(ask(Arc::clone(live), who & 1 == 1, request))
+        let (runtime, published) = cell.get_or_init(stage);
+        runtime.block_on(ask(Arc::clone(published), who & 1 == 1, request))
     });
     let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
         assert!(answer.is_empty(), "half an answer");

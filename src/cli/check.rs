@@ -14,7 +14,7 @@ use super::{Global, Output, failure};
 use crate::config::diagnostic::Report;
 use crate::config::{self, Config, HostNetwork};
 use crate::daemon::machine::Machine;
-use crate::observe::Status;
+use crate::published::status::Status;
 use crate::respond::{Case, Mode, Switched};
 use crate::store::Store;
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Failure, Global};
-use crate::observe::api::{ErrorView, peer};
+use crate::api::{ErrorView, peer};
 
 /// Longest answer: the list of every host on the largest site is a few tens of megabytes.
 const ANSWER_BYTES: u64 = 256 << 20;

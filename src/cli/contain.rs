@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::client::Client;
 use super::why;
 use super::{Global, Output};
-use crate::observe::api::body;
-use crate::observe::order::Done;
+use crate::api::body;
+use crate::api::orders::Done;
 
 /// Options of `contain` and `isolate`.
 #[derive(clap::Args, Debug)]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::client::{Client, query};
 use super::why::history;
 use super::{Global, Output};
-use crate::observe::host::ActView;
+use crate::api::host::ActView;
 use crate::wire::Address;
 
 /// Options of `decisions`.

@@ -10,9 +10,9 @@ use super::contain::show;
 use super::output::DIM;
 use super::table::{Table, count, moment};
 use super::{Global, Output};
-use crate::observe::api::body;
-use crate::observe::host::HeldView;
-use crate::observe::order::Done;
+use crate::api::body;
+use crate::api::host::HeldView;
+use crate::api::orders::Done;
 
 /// Options of `held`.
 #[derive(clap::Args, Debug)]

@@ -10,9 +10,9 @@ use super::client::{Client, query};
 use super::output::{BAD, DIM, GOOD, NOTE};
 use super::table::{Field, Table, ago, count};
 use super::{Global, Output};
-use crate::observe::api::Sort;
-use crate::observe::host::{HostView, HostsView};
-use crate::observe::snapshot::Status;
+use crate::api::Sort;
+use crate::api::host::{HostView, HostsView};
+use crate::published::status::Status;
 use crate::respond::Verdict;
 use crate::time::Timestamp;
 

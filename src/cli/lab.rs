@@ -245,11 +245,11 @@ fn multiply(args: &Args, global: &Global, program: &Path) -> anyhow::Result<Exit
         move |name, daemon: Option<(&Path, &Setup)>| {
             let bar = bars.add(name);
             bar.set_message("building the network");
-            let course = epidemic::run(&plan, length, &program, daemon, &|infected, contained| {
+            let stats = epidemic::run(&plan, length, &program, daemon, &|infected, contained| {
                 bar.set_message(format!("{infected:3} infected, {contained:3} contained"));
             });
             bar.finish_and_clear();
-            course
+            stats
         }
     };
     let setup = Setup::new(Mode::Enforce, &plan);
@@ -320,20 +320,20 @@ fn print(out: &mut Output, report: &Report) -> anyhow::Result<()> {
         writeln!(out, "{:>width$}", value(&report.protected))
     };
     let seconds = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2} s"));
-    row("attempts by the worm", &|outcome| outcome.deeds.attempts.to_string())?;
-    row("addresses it tried", &|outcome| outcome.deeds.destinations.to_string())?;
+    row("attempts by the worm", &|outcome| outcome.worm_stats.attempts.to_string())?;
+    row("addresses it tried", &|outcome| outcome.worm_stats.destinations.to_string())?;
     row("first contacts that reached the victims", &|outcome| outcome.reached.to_string())?;
     row("the last of them, after", &|outcome| seconds(outcome.last_reached_after))?;
     row("its host shut off, after", &|outcome| seconds(outcome.decided_after))?;
     row("clinical exchanges", &|outcome| {
-        outcome.sessions.iter().map(|course| course.exchanges).sum::<u64>().to_string()
+        outcome.sessions.iter().map(|stats| stats.exchanges).sum::<u64>().to_string()
     })?;
     row("longest stall of a session", &|outcome| {
-        format!("{:.0} ms", outcome.sessions.iter().map(|course| course.longest_ms).fold(0.0, f64::max))
+        format!("{:.0} ms", outcome.sessions.iter().map(|stats| stats.longest_ms).fold(0.0, f64::max))
     })?;
     writeln!(out, "{HEADING}Decisions{HEADING:#}")?;
     for act in &report.protected.decisions {
-        let after = act.at.since(report.protected.deeds.began).as_secs_f64();
+        let after = act.at.since(report.protected.worm_stats.began).as_secs_f64();
         writeln!(out, "  {after:6.2} s  {} {}: {}", act.decision, act.host, act.reason)?;
         for evidence in &act.evidence {
             let port = if evidence.port == 0 { String::new() } else { format!(":{}", evidence.port) };

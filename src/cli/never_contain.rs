@@ -10,9 +10,9 @@ use super::contain::show;
 use super::output::DIM;
 use super::table::{Table, moment};
 use super::{Global, Output};
-use crate::observe::api::body;
-use crate::observe::host::NeverContainView;
-use crate::observe::order::Done;
+use crate::api::body;
+use crate::api::host::NeverContainView;
+use crate::api::orders::Done;
 
 /// Options of `never-contain`.
 #[derive(clap::Args, Debug)]

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use super::Global;
 use super::client::Client;
 use super::contain::show;
-use crate::observe::api::body;
-use crate::observe::order::Done;
+use crate::api::body;
+use crate::api::orders::Done;
 
 /// Options of `rearm`.
 #[derive(clap::Args, Debug)]

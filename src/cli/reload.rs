@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::Global;
 use super::client::Client;
 use super::contain::show;
-use crate::observe::order::Done;
+use crate::api::orders::Done;
 
 /// `reload` has no options of its own.
 #[derive(clap::Args, Debug)]

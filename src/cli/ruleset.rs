@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use super::client::Client;
 use super::output::{GOOD, NOTE};
 use super::{Failure, Global, Output};
+use crate::api::host::RulesetView;
 use crate::config;
 use crate::daemon::machine::Machine;
 use crate::firewall::{Firewall, Plan};
-use crate::observe::host::RulesetView;
 
 /// Options of `ruleset`.
 #[derive(clap::Args, Debug)]

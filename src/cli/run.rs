@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::{Failure, Global};
-use crate::{config, daemon, observe};
+use crate::{config, daemon, log};
 
 /// Options of `run`.
 #[derive(clap::Args, Debug)]
@@ -18,7 +18,7 @@ pub fn run(_args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     if let Some(socket) = &global.socket {
         config.observe.socket.clone_from(socket);
     }
-    observe::log::init().map_err(|error| Failure::input(error.to_string()))?;
+    log::init().map_err(|error| Failure::input(error.to_string()))?;
     if !warnings.is_empty() {
         tracing::warn!("the configuration has warnings; `firedoor check` shows them");
     }

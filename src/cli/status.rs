@@ -10,7 +10,7 @@ use super::client::Client;
 use super::output::{BAD, DIM, GOOD, HEADING, NOTE};
 use super::table::{Field, Table, ago, count, moment, span};
 use super::{Global, Output};
-use crate::observe::snapshot::{DropCause, InterfaceView, Occupancy, Status};
+use crate::published::status::{DropCause, InterfaceView, Occupancy, Status};
 use crate::respond::Mode;
 
 /// `status` has no options of its own.

@@ -10,7 +10,7 @@ use ipnetwork::IpNetwork;
 use super::output::{BAD, DIM, HEADING, NOTE};
 use super::table::{Field, Table, count, moment, span};
 use super::{Global, Output, captures};
-use crate::observe::host::Class;
+use crate::published::host_report::Class;
 use crate::tune::{Change, Line, Measure, Outlier, Proposal};
 use crate::wire::{Address, Networks};
 

@@ -10,7 +10,7 @@ use super::hosts::place;
 use super::output::{BAD, DIM, HEADING, NOTE};
 use super::table::{Field, Table, ago, local, moment, span};
 use super::{Global, Output};
-use crate::observe::host::{ActView, Exemption, HostView, WhyView};
+use crate::api::host::{ActView, Exemption, HostView, WhyView};
 use crate::respond::{By, Verdict};
 use crate::time::Timestamp;
 use crate::wire::Address;

@@ -13,20 +13,20 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
 
+use crate::api::explain::NOT_SHUT;
+use crate::api::host::HeldView;
+use crate::api::orders::Request;
 use crate::config::{self, Config};
-use crate::daemon::blind::Blind;
+use crate::daemon::address_probe;
 use crate::daemon::history;
+use crate::daemon::interface_health::InterfaceHealth;
 use crate::daemon::machine::{Machine, core_settings};
-use crate::daemon::segment;
 use crate::daemon::shard::{Command, Message};
 use crate::detect::{Directive, Event};
 use crate::firewall::{self, Firewall, Plan};
-use crate::observe::explain::NOT_SHUT;
-use crate::observe::host::HeldView;
-use crate::observe::live::Live;
-use crate::observe::order::Request;
+use crate::published::Published;
 use crate::respond::inquiry::Inquiries;
-use crate::respond::{Action, Block, Decision, Responder, Verdict};
+use crate::respond::{Block, Decision, Effect, Responder, Verdict};
 use crate::store::StoreHandle;
 use crate::suspect::{Place, Suspect, Who};
 use crate::sys::clock::Clock;
@@ -56,7 +56,7 @@ pub struct Control {
     pub(super) protected: super::renamed::Protected,
     pub(super) clock: Clock,
     pub(super) started: Timestamp,
-    pub(super) live: Arc<Live>,
+    pub(super) published: Arc<Published>,
     pub(super) shared: Arc<Shared>,
     pub(super) responder: Responder,
     pub(super) firewall: Firewall,
@@ -66,34 +66,34 @@ pub struct Control {
     pub(super) tagged: bool,
     pub(super) counters: firewall::Counters,
     pub(super) shards: Vec<mpsc::Sender<Command>>,
-    pub(super) blind: Blind,
-    pub(super) config: crate::observe::snapshot::ConfigView,
-    pub(super) repairs: Vec<crate::observe::snapshot::Repairs>,
+    pub(super) interface_health: InterfaceHealth,
+    pub(super) config: crate::published::status::ConfigView,
+    pub(super) repairs: Vec<crate::published::status::Repairs>,
     /// Deletions of the whole table, and when those of the last seconds were.
-    pub(super) deletions: Option<crate::observe::snapshot::Deletions>,
+    pub(super) deletions: Option<crate::published::status::Deletions>,
     pub(super) deleted_at: std::collections::VecDeque<Timestamp>,
     pub(super) store: Option<StoreHandle>,
     /// The disk did not keep up with the last decision.
     pub(super) disk_late: bool,
     /// Routes have changed since the machine was last looked at.
     pub(super) routes_changed: bool,
-    pub(super) throttled: super::throttle::Told,
+    pub(super) throttled: super::fuse_reports::Reported,
     /// What waits for a segment's word.
     pub(super) inquiries: Inquiries,
     /// Suspects whose link recently reported that they do not have their address.
     pub(super) spoofed: HashMap<Suspect, Timestamp>,
     /// Addresses whose links were recently asked who has them, before anything was reported of them.
-    pub(super) asked: segment::Asked,
-    pub(super) forgeries: segment::Forgeries,
+    pub(super) asked: address_probe::Asked,
+    pub(super) forgeries: address_probe::Forgeries,
     /// Cards that forward for others.
     pub(super) forwarders: BTreeSet<(Link, Mac)>,
-    pub(super) actions: Vec<Action>,
+    pub(super) effects: Vec<Effect>,
     /// What is held may differ from what is shown.
     pub(super) held_changed: bool,
     pub(super) held_shown: Timestamp,
-    pub(super) restraint: super::restraint::Restraint,
+    pub(super) restraint: super::record_limiter::RecordLimiter,
     /// Tunnels that protected hosts lately began to use, the latest first.
-    pub(super) tunnels: std::collections::VecDeque<crate::observe::snapshot::TunnelView>,
+    pub(super) tunnels: std::collections::VecDeque<crate::published::status::TunnelView>,
 }
 
 /// What ends the control task.
@@ -120,7 +120,7 @@ impl Control {
         let mut hangup = signal(SignalKind::hangup())?;
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut listening = tokio::time::interval(segment::LISTENING);
+        let mut listening = tokio::time::interval(address_probe::POLL);
         listening.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut running = self.shards.len();
         let mut drift = readiness::register(self.firewall.watch().map_err(std::io::Error::other)?)?;
@@ -173,7 +173,7 @@ impl Control {
     fn message(&mut self, message: Message, running: &mut usize) {
         match message {
             Message::Event(Event::SmbNegotiated { host, as_server, dialect, signing, encryption }) => {
-                self.live.board.speaks(host, as_server, dialect, signing, encryption);
+                self.published.host_table.speaks(host, as_server, dialect, signing, encryption);
             }
             Message::Event(Event::Unproved { address, peer, attachment }) => {
                 self.ask_early(address, attachment);
@@ -185,7 +185,7 @@ impl Control {
             }
             Message::Event(event) => {
                 if let Event::Alarm(alarm) = &event {
-                    self.live.tallies.alarmed(alarm);
+                    self.published.control_counters.alarmed(alarm);
                     self.note_tunnel(alarm);
                 }
                 if let Some(event) = self.inquire(event) {
@@ -193,7 +193,7 @@ impl Control {
                 }
             }
             Message::Statistics { shard, statistics } => {
-                self.blind.statistics(shard, &statistics);
+                self.interface_health.statistics(shard, &statistics);
             }
             Message::Failed { shard, error } => {
                 tracing::error!(shard, "a capture thread has ended: {error}");
@@ -204,43 +204,43 @@ impl Control {
 
     /// Has the responder decide on an event.
     pub(super) fn respond(&mut self, event: &Event) {
-        let mut actions = std::mem::take(&mut self.actions);
+        let mut effects = std::mem::take(&mut self.effects);
         if let Event::Alarm(alarm) = event {
-            self.responder.tick(alarm.at, &mut actions);
+            self.responder.tick(alarm.at, &mut effects);
         }
-        self.responder.event(event, &mut actions);
-        self.carry_out(&mut actions);
-        self.actions = actions;
+        self.responder.event(event, &mut effects);
+        self.carry_out(&mut effects);
+        self.effects = effects;
     }
 
     /// Carries out what the responder wants, in its order: the kernel before the record, the record before the shards.
-    pub(super) fn carry_out(&mut self, actions: &mut Vec<Action>) {
-        self.held_changed |= !actions.is_empty();
-        self.admit_the_unreachable(actions);
+    pub(super) fn carry_out(&mut self, effects: &mut Vec<Effect>) {
+        self.held_changed |= !effects.is_empty();
+        self.admit_the_unreachable(effects);
         let now = self.clock.now();
-        let (restraint, live) = (&mut self.restraint, &self.live);
-        actions.retain(|action| match action {
-            Action::Record(decision) if !restraint.keeps(decision, now) => {
-                live.show(decision);
+        let (restraint, published) = (&mut self.restraint, &self.published);
+        effects.retain(|action| match action {
+            Effect::Record(decision) if !restraint.keeps(decision, now) => {
+                published.show(decision);
                 false
             }
             _ => true,
         });
         if let Some(store) = &self.store {
-            history::write_ahead(store, actions, &mut self.disk_late);
+            history::write_ahead(store, effects, &mut self.disk_late);
         }
-        let mut told = self.enforce_together(actions);
-        for action in actions.drain(..) {
+        let mut told = self.enforce_together(effects);
+        for action in effects.drain(..) {
             match action {
-                Action::Enforce(_) if told > 0 => told -= 1,
-                Action::Enforce(block) => {
+                Effect::Enforce(_) if told > 0 => told -= 1,
+                Effect::Enforce(block) => {
                     let orders = self.orders_of(&block);
                     if let Err(error) = self.firewall.act_many(&orders) {
                         tracing::error!(host = %block.host, verdict = %block.verdict, "the kernel was not told: {error}");
                         self.firewall_error = Some(error.to_string());
                     }
                 }
-                Action::Lift { host, places } => {
+                Effect::Lift { host, places } => {
                     for place in places {
                         if let Err(error) = self.firewall.lift(place) {
                             tracing::error!(%host, "the kernel was not told to let go: {error}");
@@ -248,8 +248,8 @@ impl Control {
                         }
                     }
                 }
-                Action::Record(decision) => self.record(&decision),
-                Action::Direct(directive) => self.direct(&directive),
+                Effect::Record(decision) => self.record(&decision),
+                Effect::Direct(directive) => self.direct(&directive),
             }
         }
         if self.clock.now().since(self.held_shown) >= SHOW_HELD {
@@ -263,13 +263,13 @@ impl Control {
             return;
         }
         self.held_shown = self.clock.now();
-        let known = self.live.held();
+        let known = self.published.held();
         let held: Vec<HeldView> = self.responder.held().map(|held| history::in_words(held, &known)).collect();
         if *known != held {
             if let Some(store) = &self.store {
                 store.set_held(held.clone());
             }
-            self.live.set_held(held);
+            self.published.set_held(held);
         }
     }
 
@@ -281,12 +281,12 @@ impl Control {
     /// Tells the kernel of many hosts at once, for each transaction costs the kernel a millisecond: an order for a
     /// network, a start that finds ten thousand. Gives of how many, counted from the first; those behind a host that is
     /// let go wait for their turn, and if one is refused each is told by itself.
-    fn enforce_together(&mut self, actions: &[Action]) -> usize {
-        let blocks: Vec<&Block> = actions
+    fn enforce_together(&mut self, effects: &[Effect]) -> usize {
+        let blocks: Vec<&Block> = effects
             .iter()
-            .take_while(|action| !matches!(action, Action::Lift { .. }))
+            .take_while(|action| !matches!(action, Effect::Lift { .. }))
             .filter_map(|action| match action {
-                Action::Enforce(block) => Some(block),
+                Effect::Enforce(block) => Some(block),
                 _ => None,
             })
             .collect();
@@ -311,14 +311,14 @@ impl Control {
     }
 
     /// No block on paper: of what the kernel cannot match, the record says that it is not shut, and why.
-    fn admit_the_unreachable(&self, actions: &mut [Action]) {
+    fn admit_the_unreachable(&self, effects: &mut [Effect]) {
         let mut unreachable: Vec<Address> = Vec::new();
-        for action in actions {
+        for action in effects {
             match action {
-                Action::Enforce(block) if !block.places.iter().any(|place| self.firewall.reaches(*place)) => {
+                Effect::Enforce(block) if !block.places.iter().any(|place| self.firewall.reaches(*place)) => {
                     unreachable.push(block.host);
                 }
-                Action::Record(decision)
+                Effect::Record(decision)
                     if unreachable.contains(&decision.host)
                         && matches!(decision.decision, Verdict::Contain | Verdict::Isolate) =>
                 {
@@ -336,7 +336,7 @@ impl Control {
     fn record(&mut self, decision: &Decision) {
         let Decision { at, host, decision: verdict, score, destinations, step, enforced, reason, .. } = decision;
         if matches!(verdict, Verdict::Contain | Verdict::Isolate) && decision.grade.is_some() {
-            self.live.tallies.enforced(self.clock.now().since(*at));
+            self.published.control_counters.enforced(self.clock.now().since(*at));
         }
         match verdict {
             Verdict::Contain | Verdict::Isolate | Verdict::Hold => tracing::warn!(
@@ -346,7 +346,7 @@ impl Control {
                 tracing::info!(%host, decision = %verdict, %score, destinations, enforced, "{verdict} {host}: {reason}");
             }
         }
-        self.live.record(decision);
+        self.published.record(decision);
     }
 
     pub(super) fn direct(&self, directive: &Directive) {
@@ -359,10 +359,10 @@ impl Control {
     fn tick(&mut self) {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
         let now = self.clock.now();
-        let mut actions = std::mem::take(&mut self.actions);
-        self.responder.tick(now, &mut actions);
-        self.carry_out(&mut actions);
-        self.actions = actions;
+        let mut effects = std::mem::take(&mut self.effects);
+        self.responder.tick(now, &mut effects);
+        self.carry_out(&mut effects);
+        self.effects = effects;
         if !self.tagged && self.shared.is_tagged() {
             tracing::info!("frames with VLAN tags come in: the kernel acts on each VLAN by itself");
             self.tagged = true;
@@ -374,10 +374,10 @@ impl Control {
         if self.routes_changed {
             self.survey();
         }
-        self.tell_throttled();
-        self.live.board.trim(now, self.live.config().detect.decay);
+        self.report_throttled();
+        self.published.host_table.trim(now, self.published.config().detect.decay);
         self.refresh();
-        crate::observe::log::tell_suppressed();
+        crate::log::report_suppressed();
     }
 
     /// Puts the kernel's table right.
@@ -385,7 +385,7 @@ impl Control {
         let now = self.clock.now();
         self.looked_over = now;
         let outcome = self.plan().and_then(|plan| {
-            self.live.set_ruleset(plan.text(true));
+            self.published.set_ruleset(plan.text(true));
             self.firewall.reconcile(&plan)
         });
         match outcome {
@@ -447,17 +447,17 @@ impl Control {
         let mut config = self.completed(&self.written);
         config.gateway.interfaces.clone_from(&self.written.gateway.interfaces);
         let (detect, respond) = core_settings(&config);
-        let mut actions = std::mem::take(&mut self.actions);
-        self.responder.reconfigure(respond, self.clock.now(), &mut actions);
-        self.carry_out(&mut actions);
-        self.actions = actions;
+        let mut effects = std::mem::take(&mut self.effects);
+        self.responder.reconfigure(respond, self.clock.now(), &mut effects);
+        self.carry_out(&mut effects);
+        self.effects = effects;
         for shard in &self.shards {
             let _ = shard.send(Command::Reconfigure(detect.clone()));
         }
         if let Some(store) = &self.store {
             store.set_limits(history::limits(&config));
         }
-        self.live.set_config(Arc::new(config));
+        self.published.set_config(Arc::new(config));
     }
 
     /// Reads the configuration again; says what became of it.

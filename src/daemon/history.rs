@@ -8,14 +8,14 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::api::host::HeldView;
 use crate::config::Config;
 use crate::daemon::machine::Machine;
 use crate::evidence::{Alarm, Attachment, Score, Signal};
 use crate::firewall::Acted;
-use crate::observe::host::HeldView;
-use crate::observe::live::Live;
+use crate::published::Published;
 use crate::respond::cases::decision_of;
-use crate::respond::{Action, By, Case, Held, Mode, Responder, Verdict};
+use crate::respond::{By, Case, Effect, Held, Mode, Responder, Verdict};
 use crate::store::{Kept, Limits, Receipt, Store, StoreHandle};
 use crate::suspect::{Place, Suspect, Who, key};
 use crate::sys::clock::{Boot, Clock};
@@ -83,9 +83,9 @@ pub(super) fn take_over(
     machine: &Machine,
     store: Option<&Store>,
     responder: &mut Responder,
-    live: &Live,
+    published: &Published,
     now: Timestamp,
-    actions: &mut Vec<Action>,
+    effects: &mut Vec<Effect>,
 ) -> Vec<String> {
     let read = |what: &str, error: crate::store::Fault| tracing::error!("the history's {what} cannot be read: {error}");
     let mut remembered: HashMap<Suspect, Case> = HashMap::new();
@@ -108,11 +108,11 @@ pub(super) fn take_over(
         match store.exempted() {
             Ok(exempted) => {
                 for entry in &exempted {
-                    if let Err(refused) = responder.order_exempt(entry.network, &By::Firedoor, now, actions) {
+                    if let Err(refused) = responder.order_exempt(entry.network, &By::Firedoor, now, effects) {
                         tracing::error!("{} is not on the never-contain list any more: {refused}", entry.network);
                     }
                 }
-                live.set_exempted(exempted);
+                published.set_exempted(exempted);
             }
             Err(error) => read("never-contain entries", error),
         }
@@ -122,13 +122,13 @@ pub(super) fn take_over(
                     let suspect = placed(pardon.suspect, &pardon.link, machine);
                     let kept = key(&pardon.link, pardon.suspect.who);
                     responder.restore_pardon(suspect, pardon.host, kept, pardon.until);
-                    live.pardon(pardon.host, suspect.link, pardon.until, now);
+                    published.pardon(pardon.host, suspect.link, pardon.until, now);
                 }
             }
             Err(error) => read("pardons", error),
         }
         match store.recent(RECENT) {
-            Ok(acts) => acts.into_iter().rev().for_each(|act| live.remember(act)),
+            Ok(acts) => acts.into_iter().rev().for_each(|act| published.remember(act)),
             Err(error) => read("decisions", error),
         }
     }
@@ -154,16 +154,16 @@ pub(super) fn take_over(
         };
         if address.and_then(last).is_some_and(|act| act.decision == Verdict::Release) {
             tracing::warn!(%suspect, "released before the stop, and still in the kernel: lifted");
-            actions.push(Action::Lift { host: address.unwrap_or_default(), places: vec![acted.place] });
+            effects.push(Effect::Lift { host: address.unwrap_or_default(), places: vec![acted.place] });
         } else if address.is_none() {
             // A card's place never stands alone: what it belonged to is over.
             tracing::warn!(%suspect, "in the kernel and in no history: lifted");
-            actions.push(Action::Lift { host: Address::default(), places: vec![acted.place] });
+            effects.push(Effect::Lift { host: Address::default(), places: vec![acted.place] });
         } else {
             let link = responder.settings().link_name(suspect.link);
             let case = adopted(suspect, link, address.unwrap_or_default(), acted.verdict, until, now);
-            actions.push(Action::Record(Box::new(decision_of(&case, enforce))));
-            responder.restore(case, actions);
+            effects.push(Effect::Record(Box::new(decision_of(&case, enforce))));
+            responder.restore(case, effects);
         }
     }
     let mut rest: Vec<Case> = remembered.into_values().collect();
@@ -172,7 +172,7 @@ pub(super) fn take_over(
     for case in rest {
         if let Some((verdict, until)) = there.get(&case.suspect).copied() {
             let until = case.until.filter(|at| *at > now).or(until);
-            responder.restore(Case { verdict, until, ..case }, actions);
+            responder.restore(Case { verdict, until, ..case }, effects);
             continue;
         }
         if case.until.is_some_and(|until| until <= now) {
@@ -180,20 +180,20 @@ pub(super) fn take_over(
             continue;
         }
         tracing::warn!(host = %case.host, "in the history and not in the kernel: put back");
-        responder.restore(case, actions);
+        responder.restore(case, effects);
     }
     if responder.settings().mode == Mode::Enforce {
         let counted = |host: &Address| last(*host).is_some_and(|act| !act.enforced);
         let cases = responder.cases().filter(|case| counted(&case.host));
         let counted: Vec<Suspect> = cases.map(|case| case.suspect).collect();
-        responder.enforce_counted(&counted, now, actions);
+        responder.enforce_counted(&counted, now, effects);
         if let Some(switched) = responder.switched() {
             tracing::warn!("{switched} that monitor mode only counted are dropped from now on");
         }
     }
     if let Some(store) = store {
         match store.held() {
-            Ok(held) => live.set_held(hold_again(held, store, responder)),
+            Ok(held) => published.set_held(hold_again(held, store, responder)),
             Err(error) => read("held decisions", error),
         }
     }
@@ -295,14 +295,14 @@ fn adopted(
     }
 }
 
-/// Writes the decisions among `actions`, and waits a short while for those that the kernel is told of. `late` says
+/// Writes the decisions among `effects`, and waits a short while for those that the kernel is told of. `late` says
 /// whether the disk was late the last time, and is kept true.
-pub(super) fn write_ahead(store: &StoreHandle, actions: &[Action], late: &mut bool) {
-    let kernel = actions.iter().any(|action| matches!(action, Action::Enforce(_) | Action::Lift { .. }));
-    let receipts: Vec<Receipt> = actions
+pub(super) fn write_ahead(store: &StoreHandle, effects: &[Effect], late: &mut bool) {
+    let kernel = effects.iter().any(|action| matches!(action, Effect::Enforce(_) | Effect::Lift { .. }));
+    let receipts: Vec<Receipt> = effects
         .iter()
         .filter_map(|action| match action {
-            Action::Record(decision) => Some(store.record(decision)),
+            Effect::Record(decision) => Some(store.record(decision)),
             _ => None,
         })
         .collect();
@@ -414,13 +414,13 @@ mod tests {
             store.record(&Decision { decision: Verdict::Release, until, ..hold(host) }).unwrap();
         }
         let mut responder = Responder::new(Settings::default());
-        let live = Live::new(std::sync::Arc::new(Config::default()));
+        let published = Published::new(std::sync::Arc::new(Config::default()));
         let now = NOW + Duration::from_mins(60);
-        take_over(&[], &Machine::default(), Some(&store), &mut responder, &live, now, &mut Vec::new());
+        take_over(&[], &Machine::default(), Some(&store), &mut responder, &published, now, &mut Vec::new());
         assert_eq!(
             [over, lasting].map(|host| responder.pardon(Suspect::address(Link::default(), host)).is_some()),
             [false, true]
         );
-        assert_eq!([over, lasting].map(|host| live.pardoned(host, Link::default()).is_some()), [false, true]);
+        assert_eq!([over, lasting].map(|host| published.pardoned(host, Link::default()).is_some()), [false, true]);
     }
 }

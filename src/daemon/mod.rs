@@ -4,19 +4,20 @@
 //! before the first packet is looked at, takes over whom the kernel acts on already, and only then begins. Stopping
 //! stops looking: nothing in the kernel changes.
 
-mod blind;
+mod address_probe;
 mod confine;
 mod control;
-mod drift;
+mod fuse_reports;
 mod history;
+mod interface_health;
+mod kernel_events;
 pub mod machine;
+mod memory;
 mod orders;
-mod picture;
+mod record_limiter;
 mod renamed;
-mod restraint;
-mod segment;
 mod shard;
-mod throttle;
+mod status;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -26,16 +27,17 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use crate::api::peer;
+use crate::api::{self, orders as order};
 use crate::capture::{self, CapturePolicy, Pnet, Ring, Source};
 use crate::config::Config;
 use crate::config::model::Backend;
 use crate::detect::Detector;
 use crate::firewall::{self, Firewall, Plan};
-use crate::observe::api::peer;
-use crate::observe::live::Live;
-use crate::observe::metrics::Metrics;
-use crate::observe::snapshot::ConfigView;
-use crate::observe::{api, exporter, order};
+use crate::metrics::Metrics;
+use crate::metrics::exporter;
+use crate::published::Published;
+use crate::published::status::ConfigView;
 use crate::respond::Responder;
 use crate::respond::inquiry::Inquiries;
 use crate::store::StoreHandle;
@@ -114,22 +116,22 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
     let plan = Plan::new(&config, &present, started)?;
     let found = firewall.reconcile(&plan)?;
     let mut responder = Responder::new(respond);
-    let mut actions = Vec::new();
+    let mut effects = Vec::new();
     if !found.acted.is_empty() {
         tracing::warn!(hosts = found.acted.len(), "took over hosts that the kernel acts on already");
     }
 
     let hash_key = HashKey::new(seed());
     let shared = Arc::new(Shared::new(detect.capacities.addresses, detect.contact_memory, hash_key));
-    let live = Arc::new(Live::new(Arc::new(config.clone())));
-    live.set_ruleset(plan.text(true));
+    let published = Arc::new(Published::new(Arc::new(config.clone())));
+    published.set_ruleset(plan.text(true));
     let history = config.observe.history.clone();
     let mut opened = history.as_deref().and_then(history::open);
     if let Some(store) = &mut opened {
         history::follow_clock(store, clock);
     }
     let ended =
-        history::take_over(&found.acted, &machine, opened.as_ref(), &mut responder, &live, started, &mut actions);
+        history::take_over(&found.acted, &machine, opened.as_ref(), &mut responder, &published, started, &mut effects);
     let shards = match config.capture.backend {
         Backend::Ring => config.capture.shards.max(1),
         Backend::Pnet => 1,
@@ -148,8 +150,8 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
             policy: CapturePolicy::new(&detect.lateral, detect.inspect_smb),
             detector: Detector::new(detect.clone(), shared.clone(), shards, hash_key),
             shared: shared.clone(),
-            live: live.clone(),
-            counters: live.counters.shard(number).unwrap_or_default(),
+            published: published.clone(),
+            counters: published.counters.shard(number).unwrap_or_default(),
             clock,
             commands: command_receiver,
             messages: message_sender.clone(),
@@ -208,7 +210,7 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         machine,
         clock,
         started,
-        live: live.clone(),
+        published: published.clone(),
         shared,
         responder,
         firewall,
@@ -217,7 +219,7 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         tagged: false,
         counters: firewall::Counters::default(),
         shards: commands,
-        blind: blind::Blind::default(),
+        interface_health: interface_health::InterfaceHealth::default(),
         repairs: Vec::new(),
         deletions: None,
         deleted_at: std::collections::VecDeque::new(),
@@ -225,25 +227,25 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         disk_late: false,
         inquiries: Inquiries::default(),
         spoofed: HashMap::new(),
-        asked: segment::Asked::default(),
-        forgeries: segment::Forgeries::default(),
+        asked: address_probe::Asked::default(),
+        forgeries: address_probe::Forgeries::default(),
         forwarders: BTreeSet::new(),
         routes_changed: false,
-        throttled: throttle::Told::new(),
-        actions: Vec::new(),
+        throttled: fuse_reports::Reported::new(),
+        effects: Vec::new(),
         held_changed: true,
-        restraint: restraint::Restraint::default(),
+        restraint: record_limiter::RecordLimiter::default(),
         tunnels: std::collections::VecDeque::new(),
         held_shown: Timestamp::ZERO,
     };
-    control.carry_out(&mut actions);
+    control.carry_out(&mut effects);
     let end = runtime.block_on(async {
         let (order_sender, orders) = mpsc::channel(order::QUEUE);
         let (_stop_serving, serving) = watch::channel(false);
-        api::spawn(socket, live.clone(), order_sender, group, serving.clone())
+        api::spawn(socket, published.clone(), order_sender, group, serving.clone())
             .map_err(system("serving the admin API"))?;
         if let Some(listener) = exporter {
-            exporter::spawn(listener, live.clone(), Metrics::new(&live)?, serving)
+            exporter::spawn(listener, published.clone(), Metrics::new(&published)?, serving)
                 .map_err(system("serving metrics"))?;
         }
         control.run(messages, orders).await.map_err(system("listening to signals"))

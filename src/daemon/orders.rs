@@ -2,11 +2,11 @@
 
 use ipnetwork::IpNetwork;
 
+use crate::api::host::{ActView, Exempted};
+use crate::api::orders::{Done, Order, Refusal, Request, Target, Which};
 use crate::daemon::control::Control;
-use crate::observe::facts::Facts;
-use crate::observe::host::{ActView, Exempted};
-use crate::observe::order::{Done, Order, Refusal, Request, Target, Which};
-use crate::respond::{Action, By, Known, Ordered, breaker};
+use crate::published::host_report::HostReport;
+use crate::respond::{By, Effect, Known, Ordered, breaker};
 use crate::store::OrderRow;
 use crate::suspect::{Suspect, Who};
 use crate::wire::Address;
@@ -14,10 +14,11 @@ use crate::wire::Address;
 impl Control {
     /// Carries out one request and answers it.
     pub(super) fn request(&mut self, request: Request) {
-        let label = request.order.label();
+        let kind = request.order.kind();
+        let label = kind.label();
         let (target, reason) = named(&request.order);
         let outcome = self.order(request.order, &request.by);
-        self.live.tallies.ordered(label, outcome.is_ok());
+        self.published.control_counters.ordered(kind, outcome.is_ok());
         match &outcome {
             Ok(done) => tracing::info!(order = label, by = request.by, "{}", done.message),
             Err(refusal) => tracing::warn!(order = label, by = request.by, "order refused: {refusal}"),
@@ -38,7 +39,7 @@ impl Control {
     fn order(&mut self, order: Order, by: &str) -> Result<Done, Refusal> {
         let who = By::Operator(by.to_owned());
         let now = self.clock.now();
-        let mut actions = Vec::new();
+        let mut effects = Vec::new();
         let message = match order {
             Order::Act { target, verdict, duration, reason } => {
                 let hosts = addresses(target);
@@ -50,7 +51,7 @@ impl Control {
                     for known in users {
                         total += 1;
                         let ordered = Ordered { host, known, verdict, duration, reason: &reason };
-                        match self.responder.order_act(&ordered, who.clone(), now, &mut actions) {
+                        match self.responder.order_act(&ordered, who.clone(), now, &mut effects) {
                             Ok(()) => done += 1,
                             Err(refusal) => refused = Some(refusal),
                         }
@@ -77,7 +78,7 @@ impl Control {
                 };
                 let mut done = 0;
                 for host in &hosts {
-                    match self.responder.order_release(*host, &reason, &who, now, &mut actions) {
+                    match self.responder.order_release(*host, &reason, &who, now, &mut effects) {
                         Ok(()) => done += 1,
                         Err(refusal) if matches!(target, Target::Host(_)) => return Err(refusal.into()),
                         Err(_) => {}
@@ -96,14 +97,14 @@ impl Control {
             Order::Confirm { which } => {
                 let ids = self.held_ids(which)?;
                 for id in &ids {
-                    self.responder.order_confirm(*id, who.clone(), now, &mut actions)?;
+                    self.responder.order_confirm(*id, who.clone(), now, &mut effects)?;
                 }
                 format!("carried out {} held decisions", ids.len())
             }
             Order::Discard { which } => {
                 let ids = self.held_ids(which)?;
                 for id in &ids {
-                    self.responder.order_discard(*id, who.clone(), now, &mut actions)?;
+                    self.responder.order_discard(*id, who.clone(), now, &mut effects)?;
                 }
                 format!("discarded {} held decisions", ids.len())
             }
@@ -115,15 +116,15 @@ impl Control {
                 format!("{what} {}", if was_tripped { "is armed again" } else { "was armed" })
             }
             Order::Exempt { network, reason } => {
-                self.responder.order_exempt(network, &who, now, &mut actions)?;
-                let mut exempted = (*self.live.exempted()).clone();
+                self.responder.order_exempt(network, &who, now, &mut effects)?;
+                let mut exempted = (*self.published.exempted()).clone();
                 exempted.retain(|entry| entry.network != network);
                 exempted.push(Exempted { network, by: by.to_owned(), at: now, reason });
                 if let Some(store) = &self.store {
                     store.set_exempted(exempted.clone());
                 }
-                self.live.set_exempted(exempted);
-                self.carry_out(&mut actions);
+                self.published.set_exempted(exempted);
+                self.carry_out(&mut effects);
                 self.exemptions_changed();
                 format!(
                     "{network} is on the never-contain list until it is removed by command; add it to the file to keep it there"
@@ -133,51 +134,51 @@ impl Control {
                 if !self.responder.order_unexempt(network) {
                     return Err(Refusal::NotAdded(network));
                 }
-                let mut exempted = (*self.live.exempted()).clone();
+                let mut exempted = (*self.published.exempted()).clone();
                 exempted.retain(|entry| entry.network != network);
                 if let Some(store) = &self.store {
                     store.set_exempted(exempted.clone());
                 }
-                self.live.set_exempted(exempted);
+                self.published.set_exempted(exempted);
                 self.exemptions_changed();
                 format!("{network} is off the never-contain list")
             }
         };
-        let decisions = actions
+        let decisions = effects
             .iter()
             .filter_map(|action| match action {
-                Action::Record(decision) => Some(ActView::from(&**decision)),
+                Effect::Record(decision) => Some(ActView::from(&**decision)),
                 _ => None,
             })
             .collect();
-        self.carry_out(&mut actions);
+        self.carry_out(&mut effects);
         Ok(Done { message, decisions })
     }
 
-    /// Who uses an address, as far as it was seen: several where several links have it. The board may be a moment late: a
+    /// Who uses an address, as far as it was seen: several where several links have it. The host table may be a moment late: a
     /// host that is a card by now, for the link has answered, is ordered about as a card.
     fn known(&self, address: Address) -> Vec<Known> {
         let (owners, now) = (&self.shared.addresses, self.clock.now());
-        let board = &self.live.board;
-        let mut lines = board.lines_of(address);
+        let host_table = &self.published.host_table;
+        let mut lines = host_table.lines_of(address);
         if lines.is_empty() {
-            lines = board.users(address).into_iter().map(|(_, line)| line).collect();
+            lines = host_table.users(address).into_iter().map(|(_, line)| line).collect();
         }
-        let known = |facts: Facts| {
-            let addresses = if facts.addresses.is_empty() { vec![address] } else { facts.addresses };
-            let Suspect { link, who } = facts.suspect;
-            let card = facts.attachment.mac;
+        let known = |report: HostReport| {
+            let addresses = if report.addresses.is_empty() { vec![address] } else { report.addresses };
+            let Suspect { link, who } = report.suspect;
+            let card = report.attachment.mac;
             let suspect = match who {
                 Who::Address(address)
                     if owners.answered_from(link, address, now) == Some(card) && !owners.is_router(link, card, now) =>
                 {
                     Suspect::card(link, card)
                 }
-                _ => facts.suspect,
+                _ => report.suspect,
             };
-            Known { suspect, attachment: facts.attachment, addresses }
+            Known { suspect, attachment: report.attachment, addresses }
         };
-        lines.into_iter().filter_map(|line| line.facts).map(known).collect()
+        lines.into_iter().filter_map(|line| line.report).map(known).collect()
     }
 
     fn held_ids(&self, which: Which) -> Result<Vec<u64>, Refusal> {
@@ -225,7 +226,7 @@ fn addresses(target: Target) -> Vec<Address> {
 
 /// The host addresses of a network: without its network and broadcast address where it has them.
 fn hosts_of(network: IpNetwork) -> Vec<Address> {
-    let all = network.iter().take(crate::observe::order::MOST_ADDRESSES);
+    let all = network.iter().take(crate::api::orders::MOST_ADDRESSES);
     match network {
         IpNetwork::V4(four) if four.prefix() < 31 => {
             all.filter(|ip| *ip != four.network() && *ip != four.broadcast()).map(Address::from).collect()

@@ -14,10 +14,10 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::capture::{CapturePolicy, Read, Source, Statistics, fanout};
 use crate::detect::{self, Detector, Directive, Event};
-use crate::observe::board::Published;
-use crate::observe::counters::{Cell, Counters, InterfaceCounters, ShardCounters, Table};
-use crate::observe::facts::Facts;
-use crate::observe::live::Live;
+use crate::published::Published;
+use crate::published::counters::{Cell, Counters, InterfaceCounters, ShardCounters, Table};
+use crate::published::host_report::HostReport;
+use crate::published::host_table::Publication;
 use crate::sys::clock::Clock;
 use crate::time::Timestamp;
 use crate::track::Shared;
@@ -83,7 +83,7 @@ pub struct Shard {
     /// What all shards share.
     pub shared: Arc<Shared>,
     /// What the daemon shows.
-    pub live: Arc<Live>,
+    pub published: Arc<Published>,
     /// Its counters.
     pub counters: Arc<ShardCounters>,
     /// The daemon's clock.
@@ -235,7 +235,7 @@ impl Shard {
         }
         for interface in &statistics.interfaces {
             if interface.index != 0 && !seen.interfaces.iter().any(|(index, ..)| *index == interface.index) {
-                let counters = self.live.counters.interface(&interface.name);
+                let counters = self.published.counters.interface(&interface.name);
                 seen.interfaces.retain(|(_, known, ..)| known.name != interface.name);
                 seen.interfaces.push((interface.index, counters, [0, 0], Timestamp::ZERO));
             }
@@ -247,7 +247,7 @@ impl Shard {
         let counters = &self.counters;
         counters.alive.set(now.nanos());
         counters.packets.set(seen.packets);
-        seen.put_kinds(counters, &self.live.counters);
+        seen.put_kinds(counters, &self.published.counters);
         counters.sampled.set(self.source.sampled().into());
         for (_, interface, [inward, outward], last) in &mut seen.interfaces {
             interface.packets_in.add(std::mem::take(inward));
@@ -289,9 +289,9 @@ impl Shard {
                 continue;
             }
             let threshold = self.detector.threshold_of(host);
-            let facts = Facts::of(host, threshold, self.detector.settings(), now);
-            let published = self.live.board.try_publish(host.address, facts);
-            if published != Published::Busy {
+            let report = HostReport::of(host, threshold, self.detector.settings(), now);
+            let published = self.published.host_table.try_publish(host.address, report);
+            if published != Publication::Busy {
                 self.detector.hosts_mut().clean(*cursor);
             }
         }

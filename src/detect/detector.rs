@@ -260,8 +260,15 @@ mod tests {
         let lost = Event::Lost { suspect, address, to: next, at };
         assert_eq!(detector.events().collect::<Vec<_>>(), [lost], "though it is its only one");
         detector.owns(link, worm, address);
+        assert_eq!(detector.events().count(), 0, "both answer: it stays with whoever is not acted on");
+        assert_eq!(detector.scorer.shared.addresses.answered_from(link, address, at), Some(next));
+        detector.advance(at + Duration::from_secs(60));
+        let at = detector.now();
+        detector.owns(link, worm, address);
         assert_eq!(detector.events().collect::<Vec<_>>(), [Event::Named { suspect, address, at }]);
         detector.owns(link, worm, address);
         assert_eq!(detector.events().count(), 0, "said once");
+        detector.owns(link, next, address);
+        assert_eq!(detector.events().collect::<Vec<_>>(), [Event::Lost { suspect, address, to: next, at }]);
     }
 }

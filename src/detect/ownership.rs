@@ -1,10 +1,16 @@
 //! Which card an address is of, as the link layer and completed handshakes prove it.
 
+use std::time::Duration;
+
 use crate::detect::detector::Detector;
 use crate::detect::event::Event;
 use crate::suspect::Suspect;
+use crate::track::Host;
 use crate::track::hosts::Adopted;
 use crate::wire::{Address, Link, Mac};
+
+/// A card that is acted on takes no address back from one that answered for it so lately.
+const CONTESTED: Duration = Duration::from_secs(60);
 
 impl Detector {
     /// A handshake from `source`, the host in `slot`, was completed through `card`: it is the card's, or the card forwards.
@@ -27,13 +33,21 @@ impl Detector {
     pub fn owns(&mut self, link: Link, card: Mac, address: Address) {
         let now = self.scorer.now;
         let before = self.scorer.shared.addresses.answered_from(link, address, now);
-        self.scorer.shared.addresses.resolved(link, address, card, now);
-        if let Some(host) = self.hosts.lose(link, card, address)
-            && host.acted
-        {
-            self.scorer.events.push(Event::Lost { suspect: host.suspect, address, to: card, at: now });
-        }
         let to = Suspect::card(link, card);
+        // Two cards that both answer want the same address, and the block stays off it: one of them is its owner.
+        let contested = |host: &Host| {
+            host.acted && before.is_some_and(|other| other != card) && now.since(host.lost_at) < CONTESTED
+        };
+        if self.hosts.suspect(to).is_some_and(contested) {
+            return;
+        }
+        self.scorer.shared.addresses.resolved(link, address, card, now);
+        let events = &mut self.scorer.events;
+        self.hosts.lose(link, card, address, now, |host| {
+            if host.acted {
+                events.push(Event::Lost { suspect: host.suspect, address, to: card, at: now });
+            }
+        });
         let adopted = self.hosts.adopt(link, card, address, now, self.scorer.settings.decay);
         let Detector { scorer, hosts, .. } = self;
         let Some(host) = hosts.suspect_mut(to) else { return };
@@ -44,7 +58,8 @@ impl Detector {
         match adopted {
             Adopted::Nothing | Adopted::Named => {
                 // One that it had lost to another card is its again.
-                if host.acted && (adopted == Adopted::Named || before != Some(card)) {
+                let again = std::mem::take(&mut host.nameless) || before != Some(card);
+                if host.acted && (adopted == Adopted::Named || again) {
                     scorer.events.push(Event::Named { suspect: to, address, at: now });
                 }
             }

@@ -163,6 +163,14 @@ fn verify(
     {
         return Err(Unverified::ReversePath.into());
     }
+    if host.is_card()
+        && let Some(owner) = addresses.answered_from(link, source, now)
+        && owner != here.mac
+        && !addresses.is_forwarder(link, here.mac, now)
+    {
+        // Another card took the address over. Whoever has it by right answers for it.
+        return Err(Rejection { reason: Unverified::Mac, probe: true });
+    }
     if let Some(card) = frame.mac_source.filter(|_| !host.is_card()) {
         addresses.carried(link, card, source, now);
     }

@@ -20,7 +20,7 @@ use ipnetwork::IpNetwork;
 use pnet::datalink::{self, Channel};
 use serde::{Deserialize, Serialize};
 
-use crate::lab::{Error, Result, sieve};
+use crate::lab::{Error, Result, counter_filter};
 use crate::sys::namespace::Namespace;
 use crate::sys::packet::Socket;
 use crate::time::Timestamp;
@@ -67,7 +67,7 @@ pub fn count(interface: &str, network: IpNetwork, sources: &[IpAddr], out: &mut 
     let mut config = datalink::Config::default();
     if !sources.is_empty() {
         let socket = Socket::open()?;
-        socket.attach_filter(&sieve::from(sources))?;
+        socket.attach_filter(&counter_filter::from(sources))?;
         // The channel owns the descriptor, and closes it even where it cannot be made.
         config.socket_fd = Some(socket.into_descriptor().into_raw_fd());
     }

@@ -26,7 +26,7 @@ use crate::lab::scene::Scene;
 use crate::lab::trial::LEARNING;
 use crate::lab::worm::PORT;
 use crate::lab::{Error, Result};
-use crate::observe::Status;
+use crate::published::status::Status;
 
 /// From first contact to exploit.
 const EXPLOIT_AFTER: Duration = Duration::from_secs(6);
@@ -173,7 +173,7 @@ async fn attack(from: IpAddr, target: IpAddr) -> io::Result<()> {
 
 /// How an epidemic went.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Course {
+pub struct EpidemicStats {
     /// Hosts that could become infected, the first one included.
     pub vulnerable: usize,
     /// Who became infected, in order.
@@ -190,7 +190,7 @@ pub fn run(
     program: &Path,
     daemon: Option<(&Path, &Setup)>,
     tell: &dyn Fn(usize, usize),
-) -> Result<Course> {
+) -> Result<EpidemicStats> {
     let ports = listener::WARD_PORTS.map(|port| if port == PORT { 8443 } else { port });
     let scene = Scene::build(program, plan.clone(), 1, &ports)?;
     let daemon = match daemon {
@@ -218,5 +218,5 @@ pub fn run(
     if let Some(daemon) = daemon {
         daemon.stop()?;
     }
-    Ok(Course { vulnerable, infections, contained })
+    Ok(EpidemicStats { vulnerable, infections, contained })
 }

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use toml::{Table, Value};
 
+use crate::api::host::ActView;
 use crate::lab::network::Network;
 use crate::lab::plan::{Plan, Segment};
 use crate::lab::{Error, Result};
-use crate::observe::host::ActView;
 use crate::respond::Mode;
 use crate::sys::namespace::{self, Namespace};
 

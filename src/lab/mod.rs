@@ -11,6 +11,7 @@ use crate::sys::namespace;
 
 pub mod activity;
 pub mod counter;
+pub mod counter_filter;
 pub mod epidemic;
 pub mod gateway;
 pub mod listener;
@@ -21,7 +22,6 @@ pub mod random;
 pub mod report;
 pub mod scene;
 pub mod session;
-pub mod sieve;
 pub mod trial;
 pub mod worm;
 

@@ -23,13 +23,13 @@ pub fn draw(spread: &Spread, path: &Path) -> Result<(), Box<dyn std::error::Erro
         .x_desc("seconds since the first host's infection")
         .y_desc(format!("infected, of {most} vulnerable hosts"))
         .draw()?;
-    let courses = [
+    let stats = [
         ("without Firedoor", RED, spread.baseline.as_ref()),
         ("with Firedoor", RGBColor(0, 110, 60), Some(&spread.protected)),
     ];
-    for (label, colour, course) in courses {
-        let Some(course) = course else { continue };
-        let line = LineSeries::new(steps(&course.infections, spread.seconds), colour.stroke_width(3));
+    for (label, colour, stats) in stats {
+        let Some(stats) = stats else { continue };
+        let line = LineSeries::new(steps(&stats.infections, spread.seconds), colour.stroke_width(3));
         chart
             .draw_series(line)?
             .label(label)
@@ -59,16 +59,16 @@ fn steps(infections: &[Infection], seconds: f64) -> Vec<(f64, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::epidemic::Course;
+    use crate::lab::epidemic::EpidemicStats;
 
     #[test]
     fn the_picture_names_both_courses() {
         let infection = |after| Infection { after, host: "10.66.0.66".parse().unwrap() };
-        let course = |infections| Course { vulnerable: 305, infections, contained: 1 };
+        let stats = |infections| EpidemicStats { vulnerable: 305, infections, contained: 1 };
         let spread = Spread::new(
             (30.0, 1),
-            course(vec![infection(0.0)]),
-            Some(course(vec![infection(0.0), infection(6.1), infection(6.4)])),
+            stats(vec![infection(0.0)]),
+            Some(stats(vec![infection(0.0), infection(6.1), infection(6.4)])),
         );
         let file = tempfile::NamedTempFile::new().unwrap();
         draw(&spread, file.path()).unwrap();

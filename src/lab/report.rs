@@ -71,20 +71,20 @@ fn judge(trial: &Trial, host: Address, outcome: &Outcome) -> Vec<Promise> {
         // Its last knocks may still be on their way.
         Mode::Monitor => Promise::new(
             "nothing is dropped in monitor mode",
-            format!("of {} addresses tried, {} were reached", outcome.deeds.destinations, outcome.reached),
-            outcome.reached + 2 >= outcome.deeds.destinations,
+            format!("of {} addresses tried, {} were reached", outcome.worm_stats.destinations, outcome.reached),
+            outcome.reached + 2 >= outcome.worm_stats.destinations,
         ),
     });
     let disturbed: Vec<String> = outcome
         .sessions
         .iter()
-        .filter(|course| !course.is_undisturbed())
-        .map(|course| match &course.broken {
-            Some(why) => format!("{} of {} broke: {why}", course.service.name, course.of),
-            None => format!("{} of {} stalled for {:.0} ms", course.service.name, course.of, course.longest_ms),
+        .filter(|stats| !stats.is_undisturbed())
+        .map(|stats| match &stats.broken {
+            Some(why) => format!("{} of {} broke: {why}", stats.service.name, stats.of),
+            None => format!("{} of {} stalled for {:.0} ms", stats.service.name, stats.of, stats.longest_ms),
         })
         .collect();
-    let longest = outcome.sessions.iter().map(|course| course.longest_ms).fold(0.0, f64::max);
+    let longest = outcome.sessions.iter().map(|stats| stats.longest_ms).fold(0.0, f64::max);
     promises.push(Promise::new(
         "clinical sessions go on undisturbed, the infected host's own too",
         if disturbed.is_empty() {
@@ -122,10 +122,10 @@ pub struct Spread {
     /// Decides who is live, and whom each host tries.
     pub seed: u64,
     /// With Firedoor.
-    pub protected: epidemic::Course,
+    pub protected: epidemic::EpidemicStats,
     /// Without.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub baseline: Option<epidemic::Course>,
+    pub baseline: Option<epidemic::EpidemicStats>,
     /// What was promised, and how it went.
     pub promises: Vec<Promise>,
     /// Whether every promise was kept.
@@ -135,7 +135,11 @@ pub struct Spread {
 impl Spread {
     /// Judges an epidemic.
     #[must_use]
-    pub fn new((seconds, seed): (f64, u64), protected: epidemic::Course, baseline: Option<epidemic::Course>) -> Self {
+    pub fn new(
+        (seconds, seed): (f64, u64),
+        protected: epidemic::EpidemicStats,
+        baseline: Option<epidemic::EpidemicStats>,
+    ) -> Self {
         let infected = protected.infections.len();
         let promises = vec![Promise::new(
             format!("the epidemic does not take hold: at most {MOST_INFECTED_PERCENT} % of the hosts are infected"),

@@ -104,7 +104,7 @@ async fn answer(service: Service, mut stream: TcpStream) -> io::Result<()> {
 
 /// How a session went.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Course {
+pub struct SessionStats {
     /// Whose it is.
     pub of: String,
     /// What it is like.
@@ -117,7 +117,7 @@ pub struct Course {
     pub broken: Option<String>,
 }
 
-impl Course {
+impl SessionStats {
     /// Whether it ran, did not break, and did not stall longer than [`PATIENCE`].
     #[must_use]
     pub fn is_undisturbed(&self) -> bool {
@@ -158,10 +158,10 @@ impl Session {
 
     /// How it went so far.
     #[must_use]
-    pub fn course(&self) -> Course {
+    pub fn stats(&self) -> SessionStats {
         let notes = lock(&self.notes);
         let waiting = notes.waiting_since.map_or(Duration::ZERO, |since| since.elapsed());
-        Course {
+        SessionStats {
             of: self.of.clone(),
             service: self.service,
             exchanges: notes.exchanges,

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::api::host::ActView;
 use crate::lab::Result;
 use crate::lab::gateway::{Daemon, Setup};
 use crate::lab::listener;
 use crate::lab::plan::{Family, INFECTED, Plan, Segment, Shape};
 use crate::lab::scene::Scene;
-use crate::lab::session::Course;
-use crate::lab::worm::{Deeds, Kind, Order, Worm};
-use crate::observe::host::ActView;
+use crate::lab::session::SessionStats;
+use crate::lab::worm::{Kind, Order, Worm, WormStats};
 use crate::respond::{Mode, Verdict};
 use crate::wire::Address;
 
@@ -124,7 +124,7 @@ pub enum Stage {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Outcome {
     /// What the worm did, by its own account.
-    pub deeds: Deeds,
+    pub worm_stats: WormStats,
     /// First contacts that reached the victims, counted on their side.
     pub reached: u32,
     /// The time from the worm's start to the first decision to contain or isolate its host, in seconds.
@@ -134,7 +134,7 @@ pub struct Outcome {
     /// The daemon's decisions, oldest first.
     pub decisions: Vec<ActView>,
     /// The clinical sessions.
-    pub sessions: Vec<Course>,
+    pub sessions: Vec<SessionStats>,
 }
 
 impl Outcome {
@@ -187,14 +187,14 @@ pub fn run(trial: &Trial, program: &Path, directory: Option<&Path>, tell: &dyn F
         };
         tell(Stage::Loose {
             seconds: loose.elapsed().as_secs_f64(),
-            tried: worm.deeds().destinations,
+            tried: worm.worm_stats().destinations,
             reached: number(scene.first_contacts(&scene.counter.arrivals(), source).len()),
             verdict: decisions.iter().rev().find(|act| act.host == host).map(|act| act.decision),
         });
     }
-    let deeds = worm.end()?;
+    let worm_stats = worm.end()?;
     let decisions = daemon.as_ref().map(Daemon::decisions).transpose()?.unwrap_or_default();
-    let sessions = sessions.iter().map(super::session::Session::course).collect();
+    let sessions = sessions.iter().map(super::session::Session::stats).collect();
     let plan = scene.network.plan.clone();
     let arrivals = scene.counter.finish();
     let contacts = super::scene::first_contacts(&plan, &arrivals, source);
@@ -203,13 +203,13 @@ pub fn run(trial: &Trial, program: &Path, directory: Option<&Path>, tell: &dyn F
         daemon.stop()?;
     }
     let mut outcome = Outcome {
-        deeds,
+        worm_stats,
         reached: number(contacts.len()),
         decided_after: None,
-        last_reached_after: last.map(|arrival| arrival.at.since(deeds.began).as_secs_f64()),
+        last_reached_after: last.map(|arrival| arrival.at.since(worm_stats.began).as_secs_f64()),
         decisions,
         sessions,
     };
-    outcome.decided_after = outcome.containment(host).map(|act| act.at.since(deeds.began).as_secs_f64());
+    outcome.decided_after = outcome.containment(host).map(|act| act.at.since(worm_stats.began).as_secs_f64());
     Ok(outcome)
 }

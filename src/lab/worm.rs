@@ -112,7 +112,7 @@ impl Order {
 
 /// What a worm did, by its own account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Deeds {
+pub struct WormStats {
     /// When it began.
     pub began: Timestamp,
     /// Attempts it made.
@@ -197,8 +197,8 @@ impl Worm {
 
     /// What it did so far.
     #[must_use]
-    pub fn deeds(&self) -> Deeds {
-        Deeds {
+    pub fn worm_stats(&self) -> WormStats {
+        WormStats {
             began: self.began,
             attempts: self.tally.attempts.load(Ordering::Relaxed),
             destinations: self.tally.destinations(),
@@ -207,9 +207,9 @@ impl Worm {
     }
 
     /// Ends it, and says what it did.
-    pub fn end(mut self) -> Result<Deeds> {
+    pub fn end(mut self) -> Result<WormStats> {
         self.halt()?;
-        Ok(self.deeds())
+        Ok(self.worm_stats())
     }
 
     fn halt(&mut self) -> Result<()> {

@@ -182,7 +182,7 @@ pub struct Block {
 
 /// What the responder wants done. The daemon carries these out in order; a replay only prints the records.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Action {
+pub enum Effect {
     /// Put a block into the kernel, or change the one there.
     Enforce(Block),
     /// Take places out of the kernel.

@@ -1,7 +1,7 @@
 //! Alarms to decisions: policy, ladder, breaker, exemptions.
 //!
 //! No I/O and no clock, like the rest of the core: a [`Responder`] takes alarms, orders and the time, and gives
-//! [`Action`]s for the daemon to carry out.
+//! [`Effect`]s for the daemon to carry out.
 
 pub mod breaker;
 pub mod cases;
@@ -17,7 +17,7 @@ pub mod waiting;
 
 pub use crate::detect::Directive;
 pub use cases::Case;
-pub use decision::{Action, Block, By, Decision, Mode, Verdict, service_name, service_of};
+pub use decision::{Block, By, Decision, Effect, Mode, Verdict, service_name, service_of};
 pub use exempt::Exemption;
 pub use orders::{Known, Ordered, Refused};
 pub use responder::Responder;

@@ -8,7 +8,7 @@ use crate::detect::Directive;
 use crate::evidence::{Alarm, Attachment, Score};
 use crate::respond::breaker;
 use crate::respond::cases::{Case, MOST_ADDRESSES, MOST_CASES};
-use crate::respond::{Action, By, Exemption, Responder, Verdict};
+use crate::respond::{By, Effect, Exemption, Responder, Verdict};
 use crate::suspect::{Suspect, key};
 use crate::time::Timestamp;
 use crate::wire::{Address, Link};
@@ -66,7 +66,7 @@ impl Responder {
         order: &Ordered<'_>,
         by: By,
         now: Timestamp,
-        actions: &mut Vec<Action>,
+        effects: &mut Vec<Effect>,
     ) -> Result<(), Refused> {
         let Ordered { host, known, verdict, duration, reason } = *order;
         let suspect = known.map_or(Suspect::address(Link::default(), host), |known| known.suspect);
@@ -102,10 +102,10 @@ impl Responder {
                 destinations: 0,
                 evidence: Vec::new(),
             },
-            actions,
+            effects,
         );
-        let decision = actions.iter_mut().rev().find_map(|action| match action {
-            Action::Record(decision) => Some(decision),
+        let decision = effects.iter_mut().rev().find_map(|action| match action {
+            Effect::Record(decision) => Some(decision),
             _ => None,
         });
         if let Some(decision) = decision {
@@ -121,7 +121,7 @@ impl Responder {
         reason: &str,
         by: &By,
         now: Timestamp,
-        actions: &mut Vec<Action>,
+        effects: &mut Vec<Effect>,
     ) -> Result<(), Refused> {
         let suspects = self.cases.of(host).to_vec();
         if suspects.is_empty() {
@@ -131,13 +131,13 @@ impl Responder {
             if let Some(case) = self.cases.get(suspect) {
                 self.past.forgive(suspect, case.host, key(&case.link, suspect.who), now, &self.settings);
             }
-            self.close(suspect, reason.to_owned(), by.clone(), now, actions);
+            self.close(suspect, reason.to_owned(), by.clone(), now, effects);
         }
         Ok(())
     }
 
     /// An engineer carries out a held decision.
-    pub fn order_confirm(&mut self, id: u64, by: By, now: Timestamp, actions: &mut Vec<Action>) -> Result<(), Refused> {
+    pub fn order_confirm(&mut self, id: u64, by: By, now: Timestamp, effects: &mut Vec<Effect>) -> Result<(), Refused> {
         let held = self.waiting.take(id).ok_or(Refused::NotHeld(id))?;
         let host = held.alarm.host;
         if let Some(exemption) = self.exemption(host) {
@@ -146,26 +146,26 @@ impl Responder {
         let step = self.next_step(held.alarm.suspect, now);
         let alarm = Alarm { at: now, ..held.alarm };
         let reason = format!("held decision confirmed: {}", alarm.signal);
-        self.act(&alarm, held.verdict, step, reason, by, actions);
+        self.act(&alarm, held.verdict, step, reason, by, effects);
         Ok(())
     }
 
     /// An engineer discards a held decision; the host is then only watched for the pardon's time.
-    pub fn order_discard(&mut self, id: u64, by: By, now: Timestamp, actions: &mut Vec<Action>) -> Result<(), Refused> {
+    pub fn order_discard(&mut self, id: u64, by: By, now: Timestamp, effects: &mut Vec<Effect>) -> Result<(), Refused> {
         let held = self.waiting.take(id).ok_or(Refused::NotHeld(id))?;
         let suspect = held.alarm.suspect;
         let kept = key(&self.settings.link_name(suspect.link), suspect.who);
         let until = self.past.forgive(suspect, held.alarm.host, kept, now, &self.settings);
         let alarm = Alarm { at: now, ..held.alarm };
-        let Action::Record(mut decision) =
+        let Effect::Record(mut decision) =
             self.record(&alarm, Verdict::Release, until, 0, false, "held decision discarded".to_owned())
         else {
             return Ok(());
         };
         decision.by = by;
         decision.evidence.clear();
-        actions.push(Action::Record(decision));
-        actions.push(Action::Direct(Directive::Released { suspect: alarm.suspect }));
+        effects.push(Effect::Record(decision));
+        effects.push(Effect::Direct(Directive::Released { suspect: alarm.suspect }));
         Ok(())
     }
 
@@ -183,7 +183,7 @@ impl Responder {
         network: IpNetwork,
         by: &By,
         now: Timestamp,
-        actions: &mut Vec<Action>,
+        effects: &mut Vec<Effect>,
     ) -> Result<(), Refused> {
         if !self.by_command.contains(&network) {
             if self.by_command.len() >= MOST_BY_COMMAND {
@@ -191,7 +191,7 @@ impl Responder {
             }
             self.by_command.push(network);
         }
-        self.release_exempt(by, now, actions);
+        self.release_exempt(by, now, effects);
         Ok(())
     }
 

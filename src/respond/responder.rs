@@ -1,4 +1,4 @@
-//! The responder: alarms, orders and time in, actions out.
+//! The responder: alarms, orders and time in, effects out.
 //!
 //! One case for each suspect that is contained or isolated. The ladder says for how long; at its end a host that still
 //! tries is renewed a step further, and a quiet one is released. Engineers' orders pass the breaker, never the
@@ -14,7 +14,7 @@ use crate::respond::decision::service_name;
 use crate::respond::exempt::{Exemption, exemption};
 use crate::respond::past::{Pardon, Past};
 use crate::respond::waiting::{Held, Waiting};
-use crate::respond::{Action, By, Decision, Mode, Settings, Switched, Verdict};
+use crate::respond::{By, Decision, Effect, Mode, Settings, Switched, Verdict};
 use crate::suspect::{Place, Suspect, Who};
 use crate::time::Timestamp;
 use crate::wire::{Address, Mac};
@@ -46,13 +46,13 @@ impl Responder {
     }
 
     /// Takes what a detector says.
-    pub fn event(&mut self, event: &Event, actions: &mut Vec<Action>) {
+    pub fn event(&mut self, event: &Event, effects: &mut Vec<Effect>) {
         match event {
-            Event::Alarm(alarm) => self.alarm(alarm, actions),
+            Event::Alarm(alarm) => self.alarm(alarm, effects),
             Event::Active { suspect, at } => self.cases.touch(*suspect, *at),
-            Event::Named { suspect, address, at } => self.named(*suspect, *address, *at, actions),
-            Event::Lost { suspect, address, to, at } => self.lost(*suspect, *address, *to, *at, actions),
-            Event::Identified { from, to, address, at } => self.identified(*from, *to, *address, *at, actions),
+            Event::Named { suspect, address, at } => self.named(*suspect, *address, *at, effects),
+            Event::Lost { suspect, address, to, at } => self.lost(*suspect, *address, *to, *at, effects),
+            Event::Identified { from, to, address, at } => self.identified(*from, *to, *address, *at, effects),
             Event::SmbNegotiated { .. }
             | Event::SmbCondition { .. }
             | Event::Unproved { .. }
@@ -61,7 +61,7 @@ impl Responder {
     }
 
     /// A card that is acted on has one more address: the block covers it too, for as long as it lasts.
-    fn named(&mut self, suspect: Suspect, address: Address, at: Timestamp, actions: &mut Vec<Action>) {
+    fn named(&mut self, suspect: Suspect, address: Address, at: Timestamp, effects: &mut Vec<Effect>) {
         let Some(case) = self.cases.get(suspect) else { return };
         let full = case.addresses.len() >= MOST_ADDRESSES;
         if full || case.addresses.contains(&address) || self.exemption(address).is_some() {
@@ -74,8 +74,8 @@ impl Responder {
         }
         case.addresses.push(address);
         case.active = case.active.max(at);
-        actions.push(Action::Enforce(case.block()));
-        actions.push(Action::Record(Box::new(Decision {
+        effects.push(Effect::Enforce(case.block()));
+        effects.push(Effect::Record(Box::new(Decision {
             at,
             reason: format!("the same device also uses {address}: {}", case.reason),
             ..decision_of(&case, self.settings.mode == Mode::Enforce)
@@ -84,15 +84,15 @@ impl Responder {
     }
 
     /// Another card answers for an address of a card that is acted on: the block leaves it, and stays with the card.
-    fn lost(&mut self, suspect: Suspect, address: Address, to: Mac, at: Timestamp, actions: &mut Vec<Action>) {
+    fn lost(&mut self, suspect: Suspect, address: Address, to: Mac, at: Timestamp, effects: &mut Vec<Effect>) {
         let Some(case) = self.cases.get(suspect).filter(|case| case.addresses.contains(&address)) else { return };
         let mut case = case.clone();
         case.addresses.retain(|other| *other != address);
         if let Some(first) = case.addresses.first().filter(|_| case.host == address) {
             case.host = *first;
         }
-        actions.push(Action::Lift { host: address, places: vec![Place::address(suspect.link, address)] });
-        actions.push(Action::Record(Box::new(Decision {
+        effects.push(Effect::Lift { host: address, places: vec![Place::address(suspect.link, address)] });
+        effects.push(Effect::Record(Box::new(Decision {
             at,
             reason: format!("{address} belongs to {to} now; the card itself stays shut: {}", case.reason),
             ..decision_of(&case, self.settings.mode == Mode::Enforce)
@@ -101,7 +101,7 @@ impl Responder {
     }
 
     /// What was decided about an address by itself is about its card.
-    fn identified(&mut self, from: Suspect, to: Suspect, address: Address, at: Timestamp, actions: &mut Vec<Action>) {
+    fn identified(&mut self, from: Suspect, to: Suspect, address: Address, at: Timestamp, effects: &mut Vec<Effect>) {
         self.past.identified(from, to);
         let Some(case) = self.cases.take(from) else { return };
         let addresses = match self.cases.get(to) {
@@ -122,16 +122,16 @@ impl Responder {
             Who::Address(_) | Who::Network(_) => base.reason.clone(),
         };
         let case = Case { suspect: to, addresses, since: at, active: at.max(base.active), reason, ..base };
-        self.open(case, actions);
+        self.open(case, effects);
     }
 
-    fn alarm(&mut self, alarm: &Alarm, actions: &mut Vec<Action>) {
+    fn alarm(&mut self, alarm: &Alarm, effects: &mut Vec<Effect>) {
         let now = alarm.at;
         let suspect = alarm.suspect;
         if alarm.grade == Grade::Watch {
             if !self.cases.contains(suspect) {
                 let reason = format!("half way to an alarm: {}", alarm.signal);
-                actions.push(self.record(alarm, Verdict::Watch, None, 0, false, reason));
+                effects.push(self.record(alarm, Verdict::Watch, None, 0, false, reason));
             }
             return;
         }
@@ -140,19 +140,19 @@ impl Responder {
             || verdict_now.is_some() && (alarm.grade < Grade::Exploit || !self.settings.isolate_on_exploit)
         {
             self.cases.touch(suspect, now);
-            self.shut_further(alarm, actions);
+            self.shut_further(alarm, effects);
             return;
         }
         let alarm = &self.without_exempt(alarm);
         if let Some(exemption) = self.exemption(alarm.host) {
             let reason = format!("{}, but the host is {exemption}: nothing is dropped", alarm.signal);
-            actions.push(self.record(alarm, Verdict::Watch, None, 0, false, reason));
+            effects.push(self.record(alarm, Verdict::Watch, None, 0, false, reason));
             return;
         }
         if let Some(until) = self.past.pardon(suspect) {
             if now < until {
                 let reason = format!("{}, but an engineer released the host: only watched until {until}", alarm.signal);
-                actions.push(self.record(alarm, Verdict::Watch, None, 0, false, reason));
+                effects.push(self.record(alarm, Verdict::Watch, None, 0, false, reason));
                 return;
             }
             self.past.unpardon(suspect);
@@ -167,16 +167,16 @@ impl Responder {
             let held = self.breaker.holding(breaker::zone(alarm.host)).is_some();
             let load = (!held).then(|| Load::new(self.cases.iter(), suspect, alarm.host, alarm.zone_hosts, &limits));
             if !load.is_some_and(|load| self.breaker.admits(&limits, load, now)) {
-                self.hold(alarm, verdict, actions);
+                self.hold(alarm, verdict, effects);
                 return;
             }
         }
         let reason = format!("spreads like a worm: {}", alarm.signal);
-        self.act(alarm, verdict, step, reason, By::Firedoor, actions);
+        self.act(alarm, verdict, step, reason, By::Firedoor, effects);
     }
 
     /// A contained suspect spreads over ports that are not shut for it: now they are.
-    fn shut_further(&mut self, alarm: &Alarm, actions: &mut Vec<Action>) {
+    fn shut_further(&mut self, alarm: &Alarm, effects: &mut Vec<Effect>) {
         let Some(case) = self.cases.get(alarm.suspect).filter(|case| case.verdict == Verdict::Contain) else { return };
         let new: Vec<_> = alarm.ports.iter().filter(|service| !case.ports.contains(service)).copied().collect();
         if new.is_empty() || case.ports.len() + new.len() > MOST_PORTS {
@@ -187,9 +187,9 @@ impl Responder {
         case.ports.extend(new);
         case.evidence.clone_from(&alarm.evidence);
         case.reason = format!("spreads over {} too: shut as well", names.join(", "));
-        actions.push(Action::Enforce(case.block()));
+        effects.push(Effect::Enforce(case.block()));
         let enforced = self.settings.mode == Mode::Enforce;
-        actions.push(Action::Record(Box::new(Decision { at: alarm.at, ..decision_of(&case, enforced) })));
+        effects.push(Effect::Record(Box::new(Decision { at: alarm.at, ..decision_of(&case, enforced) })));
         self.cases.put(case);
     }
 
@@ -214,10 +214,10 @@ impl Responder {
         self.past.next_step(suspect, now, &self.settings)
     }
 
-    fn hold(&mut self, alarm: &Alarm, verdict: Verdict, actions: &mut Vec<Action>) {
+    fn hold(&mut self, alarm: &Alarm, verdict: Verdict, effects: &mut Vec<Effect>) {
         let why = self.breaker.holding(breaker::zone(alarm.host)).map_or("", |trip| trip.why.as_str());
         let reason = format!("would {verdict}: {}; held, because the breaker tripped: {why}", alarm.signal);
-        actions.push(self.record(alarm, Verdict::Hold, None, 0, false, reason.clone()));
+        effects.push(self.record(alarm, Verdict::Hold, None, 0, false, reason.clone()));
         self.waiting.add(verdict, reason, alarm.clone(), self.settings.most_held);
     }
 
@@ -228,7 +228,7 @@ impl Responder {
         step: u8,
         reason: String,
         by: By,
-        actions: &mut Vec<Action>,
+        effects: &mut Vec<Effect>,
     ) {
         let now = alarm.at;
         let until = self.settings.rung(step).map(|length| now + length);
@@ -255,15 +255,15 @@ impl Responder {
         };
         self.breaker.count(alarm.host, alarm.suspect, now);
         self.past.note_step(alarm.suspect, step, now, &self.settings);
-        self.open(case, actions);
+        self.open(case, effects);
         if !alarm.reached.is_empty() {
             let directive = Directive::Exposed { from: alarm.host, reached: alarm.reached.clone(), at: now };
-            actions.push(Action::Direct(directive));
+            effects.push(Effect::Direct(directive));
         }
     }
 
     /// Begins or changes a case: the kernel first, then the record, then the shards.
-    pub(super) fn open(&mut self, mut case: Case, actions: &mut Vec<Action>) {
+    pub(super) fn open(&mut self, mut case: Case, effects: &mut Vec<Effect>) {
         let suspect = case.suspect;
         let enforced = self.settings.mode == Mode::Enforce;
         if let Some(before) = self.cases.get(suspect) {
@@ -273,21 +273,21 @@ impl Responder {
             let gone: Vec<Place> = before.places().into_iter().filter(|place| !case.places().contains(place)).collect();
             case.ports = ports;
             if !gone.is_empty() {
-                actions.push(Action::Lift { host: case.host, places: gone });
+                effects.push(Effect::Lift { host: case.host, places: gone });
             }
         }
         // In monitor mode too: the kernel's rules then count what they would drop.
-        actions.push(Action::Enforce(case.block()));
-        actions.push(Action::Record(Box::new(decision_of(&case, enforced))));
+        effects.push(Effect::Enforce(case.block()));
+        effects.push(Effect::Record(Box::new(decision_of(&case, enforced))));
         self.waiting.take_of(suspect);
-        actions.push(Action::Direct(Directive::Acted { suspect, addresses: case.addresses.clone() }));
+        effects.push(Effect::Direct(Directive::Acted { suspect, addresses: case.addresses.clone() }));
         self.cases.put(case);
-        self.tell_contained(actions);
+        self.tell_contained(effects);
     }
 
-    fn tell_contained(&self, actions: &mut Vec<Action>) {
+    fn tell_contained(&self, effects: &mut Vec<Effect>) {
         // Only what Firedoor found itself says that something spreads; an engineer's order may have any reason.
-        actions.push(Action::Direct(Directive::Contained { hosts: self.cases.automatic() }));
+        effects.push(Effect::Direct(Directive::Contained { hosts: self.cases.automatic() }));
     }
 
     /// Ends a case. A pardon is recorded with the release, so that whoever remembers one remembers the other.
@@ -297,12 +297,12 @@ impl Responder {
         reason: String,
         by: By,
         now: Timestamp,
-        actions: &mut Vec<Action>,
+        effects: &mut Vec<Effect>,
     ) {
         let Some(case) = self.cases.take(suspect) else { return };
         let enforced = self.settings.mode == Mode::Enforce;
-        actions.push(Action::Lift { host: case.host, places: case.places() });
-        actions.push(Action::Record(Box::new(Decision {
+        effects.push(Effect::Lift { host: case.host, places: case.places() });
+        effects.push(Effect::Record(Box::new(Decision {
             at: now,
             decision: Verdict::Release,
             until: self.past.pardon(suspect).filter(|until| now < *until),
@@ -311,18 +311,18 @@ impl Responder {
             evidence: Vec::new(),
             ..decision_of(&case, enforced)
         })));
-        actions.push(Action::Direct(Directive::Released { suspect }));
-        self.tell_contained(actions);
+        effects.push(Effect::Direct(Directive::Released { suspect }));
+        self.tell_contained(effects);
     }
 
     /// Lets time pass: releases or renews what has run out, re-arms the breaker, forgets what is over.
-    pub fn tick(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+    pub fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let limits = self.settings.breaker;
         self.breaker.tick(&limits, now);
         while let Some((due, suspect)) = self.cases.next_due()
             && due <= now
         {
-            self.expire(suspect, due, actions);
+            self.expire(suspect, due, effects);
         }
         self.past.forget_pardons(now);
     }
@@ -333,12 +333,12 @@ impl Responder {
         self.cases.next_due().map(|(at, _)| at)
     }
 
-    fn expire(&mut self, suspect: Suspect, at: Timestamp, actions: &mut Vec<Action>) {
+    fn expire(&mut self, suspect: Suspect, at: Timestamp, effects: &mut Vec<Effect>) {
         let Some(case) = self.cases.get(suspect) else { return };
         let quiet = at.since(case.active) >= self.settings.quiet_before_release.min(at.since(case.since) / 2);
         if quiet || case.grade.is_none() {
             let reason = if case.grade.is_none() { "the order has run out" } else { "quiet since" };
-            self.close(suspect, reason.to_owned(), By::Firedoor, at, actions);
+            self.close(suspect, reason.to_owned(), By::Firedoor, at, effects);
             return;
         }
         let mut case = case.clone();
@@ -352,10 +352,10 @@ impl Responder {
         case.until = self.settings.rung(case.step).map(|length| at + length);
         case.since = at;
         self.past.note_step(suspect, case.step, at, &self.settings);
-        self.open(case, actions);
+        self.open(case, effects);
     }
 
-    pub(super) fn release_exempt(&mut self, by: &By, now: Timestamp, actions: &mut Vec<Action>) {
+    pub(super) fn release_exempt(&mut self, by: &By, now: Timestamp, effects: &mut Vec<Effect>) {
         // A card may keep its block for addresses that are not exempt; the kernel lets the exempt ones pass.
         let covers = |case: &Case| case.addresses.iter().all(|address| self.exemption(*address).is_some());
         let mut covered: Vec<_> = self
@@ -366,30 +366,30 @@ impl Responder {
             .collect();
         covered.sort_unstable_by_key(|(suspect, _)| *suspect);
         for (suspect, exemption) in covered {
-            self.close(suspect, format!("now {exemption}"), by.clone(), now, actions);
+            self.close(suspect, format!("now {exemption}"), by.clone(), now, effects);
         }
     }
 
     /// Takes new settings: exemptions apply at once to whoever is acted on.
     ///
     /// A change of mode keeps every case: monitor lets pass, and enforce enforces what is still due.
-    pub fn reconfigure(&mut self, settings: Settings, now: Timestamp, actions: &mut Vec<Action>) {
+    pub fn reconfigure(&mut self, settings: Settings, now: Timestamp, effects: &mut Vec<Effect>) {
         let begins = self.settings.mode == Mode::Monitor && settings.mode == Mode::Enforce;
         self.settings = settings;
-        self.release_exempt(&By::Firedoor, now, actions);
+        self.release_exempt(&By::Firedoor, now, effects);
         if begins {
             let suspects: Vec<Suspect> = self.cases.iter().map(|case| case.suspect).collect();
-            self.enforce_counted(&suspects, now, actions);
+            self.enforce_counted(&suspects, now, effects);
         }
     }
 
     /// Records that suspects which monitor mode only counted are dropped from now on.
-    pub fn enforce_counted(&mut self, suspects: &[Suspect], now: Timestamp, actions: &mut Vec<Action>) {
+    pub fn enforce_counted(&mut self, suspects: &[Suspect], now: Timestamp, effects: &mut Vec<Effect>) {
         let mut hosts = Vec::with_capacity(suspects.len());
         for case in suspects.iter().filter_map(|suspect| self.cases.get(*suspect)) {
             hosts.push(case.host);
             let reason = format!("monitor mode only counted it, enforced from now on: {}", case.reason);
-            actions.push(Action::Record(Box::new(Decision { at: now, reason, ..decision_of(case, true) })));
+            effects.push(Effect::Record(Box::new(Decision { at: now, reason, ..decision_of(case, true) })));
         }
         self.switched = Switched::new(hosts, now);
     }
@@ -402,17 +402,17 @@ impl Responder {
 
     /// Takes over a case that was found in the kernel or in the history at start. No record is made of it; the kernel
     /// is told (it may have lost it), and the shards are.
-    pub fn restore(&mut self, case: Case, actions: &mut Vec<Action>) {
+    pub fn restore(&mut self, case: Case, effects: &mut Vec<Effect>) {
         let suspect = case.suspect;
         if case.step > 0 {
             self.past.note_step(suspect, case.step, case.since, &self.settings);
         }
         if self.exemption(case.host).is_none() {
-            actions.push(Action::Enforce(case.block()));
+            effects.push(Effect::Enforce(case.block()));
         }
-        actions.push(Action::Direct(Directive::Acted { suspect, addresses: case.addresses.clone() }));
+        effects.push(Effect::Direct(Directive::Acted { suspect, addresses: case.addresses.clone() }));
         self.cases.put(case);
-        self.tell_contained(actions);
+        self.tell_contained(effects);
     }
 
     /// Takes over a held decision from before the start, under its old number.
@@ -491,7 +491,7 @@ impl Responder {
 
     /// The record that a suspect's link denied what was reported of it: watched, and nothing dropped.
     #[must_use]
-    pub fn spoofed(&self, alarm: &Alarm, reason: String) -> Action {
+    pub fn spoofed(&self, alarm: &Alarm, reason: String) -> Effect {
         self.record(alarm, Verdict::Watch, None, 0, false, reason)
     }
 
@@ -503,8 +503,8 @@ impl Responder {
         step: u8,
         enforced: bool,
         reason: String,
-    ) -> Action {
-        Action::Record(Box::new(Decision {
+    ) -> Effect {
+        Effect::Record(Box::new(Decision {
             at: alarm.at,
             host: alarm.host,
             decision,

@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 
 use super::writer::Writer;
 use super::{OrderRow, Store};
-use crate::observe::host::{Exempted, HeldView};
-use crate::observe::snapshot::StoreView;
+use crate::api::host::{Exempted, HeldView};
+use crate::published::status::StoreView;
 use crate::respond::Decision;
 
 /// Records that may wait in the queue, and as many more beside a disk that refuses.

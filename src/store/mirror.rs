@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::rows::{case_of, pardon_of};
 use super::{Fault, Pardon, Store};
-use crate::observe::host::{Exempted, HeldView};
+use crate::api::host::{Exempted, HeldView};
 use crate::respond::{Case, Decision, Verdict};
 use crate::suspect::key;
 

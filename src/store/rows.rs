@@ -8,8 +8,8 @@ use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::api::host::{ActView, EvidenceView, Exempted, HeldView};
 use crate::evidence::{Attachment, Evidence, Score};
-use crate::observe::host::{ActView, EvidenceView, Exempted, HeldView};
 use crate::respond::cases::{NO_ADDRESS, card_of};
 use crate::respond::{By, Case, Decision, Verdict, service_name, service_of};
 use crate::suspect::{Suspect, Who, key, read_key};

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{Fault, Kept, Limits, OrderRow, Store, StoreHandle};
+use crate::api::host::{ActView, Exempted, HeldView};
 use crate::evidence::{Attachment, Detail, Evidence, Grade, Score, Signal};
-use crate::observe::host::{ActView, Exempted, HeldView};
 use crate::respond::cases::NO_ADDRESS;
 use crate::respond::{By, Decision, Verdict};
 use crate::suspect::{Suspect, key};

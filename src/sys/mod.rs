@@ -13,5 +13,6 @@ pub mod nftables;
 pub mod packet;
 pub mod peer;
 pub mod privileges;
+pub mod process;
 pub mod readiness;
 pub mod route;

@@ -112,6 +112,10 @@ pub struct Host {
     pub unconfirmed: Option<Timestamp>,
     /// A handshake in its name was taken for proof that its card forwards.
     pub vouched: bool,
+    /// Another card answers for the last address that it was seen with.
+    pub nameless: bool,
+    /// When another card last answered for an address of its.
+    pub lost_at: Timestamp,
     /// When it was last watched for finding out who is alive.
     pub swept: Option<Timestamp>,
     /// The latest evidence, oldest first; empty until there is some.
@@ -166,6 +170,8 @@ impl Host {
             asked: Bins::default(),
             unconfirmed: None,
             vouched: false,
+            nameless: false,
+            lost_at: Timestamp::ZERO,
             swept: None,
             reached: [None; Host::REACHED],
             reached_next: 0,
@@ -294,6 +300,7 @@ impl Host {
         self.smb1 |= other.smb1;
         self.unconfirmed = self.unconfirmed.max(other.unconfirmed);
         self.vouched |= other.vouched;
+        self.lost_at = self.lost_at.max(other.lost_at);
         self.overrun = self.overrun.max(other.overrun);
         self.dirty = true;
     }
@@ -614,6 +621,12 @@ impl Hosts {
         }
         let known = host.others.iter().position(|other| *other == address);
         let before = std::mem::replace(&mut host.address, address);
+        if std::mem::take(&mut host.nameless) {
+            // It was only kept until this one: another card has it.
+            self.leave_name(at, before);
+            self.enter_name(at, address);
+            return true;
+        }
         let mut gone = None;
         if let Some(known) = known {
             // The one used before takes its place.
@@ -705,29 +718,42 @@ impl Hosts {
         Some(host)
     }
 
-    /// Another card than its own has proved that `address` is its: gives the card on this link that had it.
-    pub fn lose(&mut self, link: Link, card: Mac, address: Address) -> Option<&mut Host> {
+    /// `card` has proved on `link` that `address` is its own: the other cards on this link that had it have it no more.
+    /// Reports each of them that had it until now.
+    pub fn lose(&mut self, link: Link, card: Mac, address: Address, now: Timestamp, mut lost: impl FnMut(&mut Host)) {
         let slots = &self.slots;
         let another =
             |host: &Host| host.suspect.link == link && matches!(host.suspect.who, Who::Card(own) if own != card);
-        let at = self
+        // Nothing is allocated where there is none, which is nearly always.
+        let others: Vec<usize> = self
             .names
             .iter_hash(self.hash_key.address(address))
             .filter(|name| name.address == address)
             .map(|name| name.slot as usize)
-            .find(|&slot| slots.get(slot).is_some_and(another))?;
-        let host = self.slots.get_mut(at)?;
-        if host.address == address {
-            let Some(next) = host.others.pop() else {
+            .filter(|&slot| slots.get(slot).is_some_and(another))
+            .collect();
+        for at in others {
+            let Some(host) = self.slots.get_mut(at) else { continue };
+            // What it sends from this address is looked into again.
+            host.verified_at = Timestamp::ZERO;
+            let last = host.address == address && host.others.is_empty();
+            if last && host.nameless {
+                continue;
+            }
+            host.lost_at = now;
+            if last {
                 // Its last address stays its name, until it shows another; a block leaves the address all the same.
-                return self.slots.get_mut(at);
-            };
-            host.address = next;
-        } else {
-            host.others.retain(|other| *other != address);
+                host.nameless = true;
+            } else if let Some(next) = host.others.pop_if(|_| host.address == address) {
+                host.address = next;
+            } else {
+                host.others.retain(|other| *other != address);
+            }
+            lost(host);
+            if !last {
+                self.leave_name(at, address);
+            }
         }
-        self.leave_name(at, address);
-        self.slots.get_mut(at)
     }
 
     fn give_way(&mut self) -> Option<usize> {
@@ -935,16 +961,20 @@ mod tests {
             hosts.adopt(LINK, CARD, address(n), start, DECAY);
         }
         let other = Mac([2, 0, 0, 0, 0, 9]);
-        assert!(hosts.lose(LINK, CARD, address(1)).is_none(), "its own");
-        assert_eq!(hosts.lose(LINK, other, address(1)).unwrap().suspect, Suspect::card(LINK, CARD));
+        let mut lost = |card, number| {
+            let mut suspects = Vec::new();
+            hosts.lose(LINK, card, address(number), Timestamp::from_secs(2_000), |host| suspects.push(host.suspect));
+            suspects
+        };
+        assert_eq!(lost(CARD, 1), [], "its own");
+        assert_eq!(lost(other, 1), [Suspect::card(LINK, CARD)]);
+        assert_eq!(lost(other, 2), [Suspect::card(LINK, CARD)], "a block leaves the last one too");
+        assert_eq!(lost(other, 2), [], "once");
         assert!(hosts.get(address(1)).is_none());
-        let last = hosts.lose(LINK, other, address(2)).unwrap();
-        assert_eq!(
-            (last.suspect, last.address),
-            (Suspect::card(LINK, CARD), address(2)),
-            "a block leaves the last one too"
-        );
-        assert!(hosts.get(address(2)).is_some());
+        assert_eq!(hosts.get(address(2)).unwrap().suspect, Suspect::card(LINK, CARD), "it is called by it on");
+        hosts.adopt(LINK, CARD, address(3), Timestamp::from_secs(2_001), Duration::from_secs(600));
+        assert!(hosts.get(address(2)).is_none(), "until it has another");
+        assert_eq!(hosts.suspect(Suspect::card(LINK, CARD)).unwrap().addresses().collect::<Vec<_>>(), [address(3)]);
     }
 
     #[test]

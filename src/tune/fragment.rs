@@ -8,7 +8,7 @@ use ipnetwork::IpNetwork;
 use super::proposal::{Line, Outlier, Proposal};
 use crate::config::{Config, reference};
 use crate::detect::settings::{Role, Window};
-use crate::observe::host::Class;
+use crate::published::host_report::Class;
 use crate::wire::{Networks, Services};
 
 const ROLES: &str = "\

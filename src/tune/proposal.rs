@@ -14,7 +14,7 @@ use super::measure::{Alarmed, MOST_SERVICES, Measured, Peak, Service};
 use crate::config::Config;
 use crate::detect::settings::{Settings, Window};
 use crate::evidence::{Grade, Score, Signal};
-use crate::observe::host::Class;
+use crate::published::host_report::Class;
 use crate::replay::Summary;
 use crate::track::windows::Recent;
 use crate::wire::Address;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Alarmed, Change, Measured, Peak, Proposal, Service};
 use crate::config::{self, Config};
 use crate::evidence::{Grade, Score};
-use crate::observe::host::Class;
+use crate::published::host_report::Class;
 use crate::respond::Verdict;
 use crate::time::Timestamp;
 use crate::wire::Address;

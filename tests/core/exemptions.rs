@@ -206,7 +206,7 @@ fn never_contain_is_retroactive() {
     assert!(scene.is_acted_on(HOST));
     let now = scene.now;
     let by = By::Operator("ana".to_owned());
-    scene.order(|responder, actions| responder.order_exempt(HOST.ip().into(), &by, now, actions)).unwrap();
+    scene.order(|responder, effects| responder.order_exempt(HOST.ip().into(), &by, now, effects)).unwrap();
     assert!(!scene.is_acted_on(HOST));
     let released = scene.about(HOST).next_back().unwrap();
     assert_eq!((released.decision, &released.by), (Verdict::Release, &by));

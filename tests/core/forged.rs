@@ -3,7 +3,7 @@
 use firedoor::detect::counters::Unverified;
 use firedoor::detect::settings::Capacities;
 use firedoor::detect::{Directive, ReversePaths};
-use firedoor::respond::{Action, Verdict};
+use firedoor::respond::{Effect, Verdict};
 use firedoor::wire::{Address, Mac, Networks};
 
 use crate::scene::{CLIENTS, FAMILIES, Family, HOST, Outcome, SERVERS, Scene, VACANT, ms, secs, settings};
@@ -57,7 +57,7 @@ fn a_forged_scan_from_the_same_segment_contains_nobody() {
 /// Its segment denies what was said of a host.
 fn deny(scene: &mut Scene, host: Address, reason: Unverified) {
     let suspect = scene.suspect(host);
-    scene.order(|_, actions| actions.push(Action::Direct(Directive::Spoofed { suspect, reason })));
+    scene.order(|_, effects| effects.push(Effect::Direct(Directive::Spoofed { suspect, reason })));
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn an_engineers_release_protects_for_an_hour() {
     burst(&mut scene, 0);
     let now = scene.now;
     let by = By::Operator("ana".to_owned());
-    scene.order(|responder, actions| responder.order_release(HOST, "a new scanner", &by, now, actions)).unwrap();
+    scene.order(|responder, effects| responder.order_release(HOST, "a new scanner", &by, now, effects)).unwrap();
     for n in 0..4 {
         burst(&mut scene, 10 + 10 * n);
         scene.wait(secs(700));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use firedoor::detect::{self, Signal, evidence::Score};
 use firedoor::replay::Lockstep;
-use firedoor::respond::{self, Action, Decision, Responder, Verdict};
+use firedoor::respond::{self, Decision, Effect, Responder, Verdict};
 use firedoor::suspect::Suspect;
 use firedoor::time::Timestamp;
 use firedoor::wire::frame::{
@@ -354,7 +354,7 @@ impl Scene {
     }
 
     /// An engineer's order, and what follows.
-    pub fn order<T>(&mut self, order: impl FnOnce(&mut Responder, &mut Vec<Action>) -> T) -> T {
+    pub fn order<T>(&mut self, order: impl FnOnce(&mut Responder, &mut Vec<Effect>) -> T) -> T {
         let outcome = self.core.order(order);
         self.decisions.extend(self.core.decisions());
         outcome

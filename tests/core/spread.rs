@@ -106,7 +106,7 @@ fn cooperation_counts_what_firedoor_found_and_not_what_engineers_ordered() {
         };
         let now = scene.now;
         let by = By::Operator("ana".to_owned());
-        scene.order(|responder, actions| responder.order_act(&order, by, now, actions)).unwrap();
+        scene.order(|responder, effects| responder.order_act(&order, by, now, effects)).unwrap();
     }
     assert_eq!(scan(&mut scene, HOST, 0), 3);
 }

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use firedoor::lab::plan::{Family, Segment as Part, Shape, WARD};
+use firedoor::lab::plan::{Family, GATEWAY, Segment as Part, Shape, WARD};
 use firedoor::lab::random::Random;
+use firedoor::wire::Mac;
 
 use crate::dress::Dress;
 use crate::host::Host;
@@ -156,4 +157,38 @@ fn a_server_that_is_made_to_ask_is_not_contained() {
         }
     }
     rows::hold(rows);
+}
+
+/// A neighbour takes a working host's address with a card of its own, answers for it, and scans: the worst that it may
+/// bring about is what it could without a gateway. The host itself works on once it answers for its address again.
+#[test]
+fn whoever_takes_an_address_over_gets_its_owner_cut_off_for_no_longer_than_that() {
+    let rows = rows::seeds().map(|seed| {
+        row(format!("seed {seed}"), move || {
+            let site = Site::new(Shape::Routed, seed);
+            let ground = &site.ground;
+            let server = ground.office(Family::Ipv4, INNOCENT);
+            let work = |victim| site::connect(&ground.innocent, server, ground.live(Family::Ipv4)[victim], 445);
+            unless(work(70).is_some(), || "it cannot work at all".to_owned())?;
+            let forger = Host::start(&ground.forger, "eth0", ground.next_hop());
+            forger.owns_by(server, Mac([2, 0, 0, 0, 66, 66]));
+            forger.asks(server, ground.office(Family::Ipv4, GATEWAY));
+            for victim in ground.live(Family::Ipv4).into_iter().take(30) {
+                forger.knock((server, victim), 445, Dress::Plain);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            forger.disowns(server);
+            std::thread::sleep(Duration::from_millis(1_500));
+            // It speaks, as every host does when it notices that its address is used.
+            let _ = work(71);
+            std::thread::sleep(Duration::from_millis(1_000));
+            unless(work(72).is_some(), || {
+                format!(
+                    "its own contacts are dropped; it is acted on: {:?}",
+                    site.acted_on(&[server.to_string()]).first()
+                )
+            })
+        })
+    });
+    rows::hold(rows.collect());
 }

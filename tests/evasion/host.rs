@@ -112,6 +112,11 @@ impl Host {
         lock(&self.state).answers.insert(address, card);
     }
 
+    /// Answers for this address no more.
+    pub fn disowns(&self, address: IpAddr) {
+        lock(&self.state).answers.remove(&address);
+    }
+
     /// Serves a file on this port.
     pub fn serves(&self, port: u16) {
         lock(&self.state).serves.insert(port);

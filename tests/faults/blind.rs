@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use firedoor::lab::listener;
 use firedoor::lab::plan::{Segment, WARD};
 use firedoor::lab::session::{Service, Session};
-use firedoor::observe::snapshot::Blindness;
+use firedoor::published::status::Blindness;
 use firedoor::sys::namespace::Namespace;
 use pnet::datalink::{self, Channel};
 
@@ -65,7 +65,7 @@ fn a_ring_that_loses_packets_is_told_and_nobody_is_blamed_for_the_silence() {
     let told: Vec<_> = acted_on.iter().map(|act| (act.host.to_string(), &act.decision, &act.reason)).collect();
     assert!(told.is_empty(), "{told:#?}");
     for session in &sessions {
-        assert!(session.course().is_undisturbed(), "{:?}", session.course());
+        assert!(session.stats().is_undisturbed(), "{:?}", session.stats());
     }
     bystander.all_passed();
     eprintln!("{sent} packets while it hung: the losses were told {after:?} after it ran again");

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use firedoor::api::host::HeldView;
 use firedoor::lab::counter::Sign;
 use firedoor::lab::worm::{Kind, Order, Worm};
-use firedoor::observe::host::HeldView;
 use firedoor::respond::Verdict;
 
 use crate::prober::Probe;

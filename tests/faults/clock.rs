@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use firedoor::api::host::HostsView;
 use firedoor::config::wall_clock;
-use firedoor::observe::host::HostsView;
 use firedoor::respond::Verdict;
 use firedoor::store::Store;
 use firedoor::time::Timestamp;
@@ -193,8 +193,8 @@ fn jumps_of_the_clock_change_nothing_in_a_running_daemon() {
     assert_eq!(acted_on, [host, site.infected(1), site.infected(2), drill]);
     assert_eq!(forbidden.end().passed_since(contained), 0);
     let sent = bystanders.undisturbed();
-    for course in sessions.iter().map(firedoor::lab::session::Session::course) {
-        assert!(course.is_undisturbed(), "{course:?}");
+    for stats in sessions.iter().map(firedoor::lab::session::Session::stats) {
+        assert!(stats.is_undisturbed(), "{stats:?}");
     }
     eprintln!(
         "an hour on, a year on, a day back: {sent} clinical packets, {TERM:?} took {lasted:?}, answers {longest:?}"

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use firedoor::api::host::{HostView, HostsView};
 use firedoor::lab::random::Random;
 use firedoor::lab::worm::{Kind, Order, Worm};
-use firedoor::observe::host::{HostView, HostsView};
 use firedoor::respond::Verdict;
 use firedoor::store::Store;
 use firedoor::wire::Address;
@@ -49,8 +49,8 @@ fn a_kill_lifts_no_block_and_the_next_daemon_takes_over() {
     let log = forbidden.end();
     assert_eq!(log.passed_since(contained), 0, "packets of a contained host passed");
     let sent = bystanders.undisturbed();
-    for course in sessions.iter().map(firedoor::lab::session::Session::course) {
-        assert!(course.is_undisturbed(), "{course:?}");
+    for stats in sessions.iter().map(firedoor::lab::session::Session::stats) {
+        assert!(stats.is_undisturbed(), "{stats:?}");
     }
     eprintln!(
         "3 kills: {} forbidden packets, none passed; {sent} others, none lost; ready again after {starts:?}, listed after \
@@ -162,10 +162,10 @@ fn a_hanging_daemon_leaves_blocks_and_fuse_at_work() {
     let arrivals = site.scene.counter.arrivals();
     let reached = site.scene.first_contacts(&arrivals, site.infected(1)).len();
     let seconds = usize::try_from(hung.elapsed().as_secs()).unwrap();
-    let deeds = worm.deeds();
+    let worm_stats = worm.worm_stats();
     site::signal(site.daemon().pid(), "CONT");
 
-    assert!(deeds.destinations > 100, "{deeds:?}");
+    assert!(worm_stats.destinations > 100, "{worm_stats:?}");
     // The probe towards the victim is one first contact of its own, the bystander's another.
     assert!((1..=10 + seconds + 1).contains(&reached), "{reached} first contacts in {seconds} s of a hang");
     site::until("the new scanner is contained once the daemon runs again", || {
@@ -175,7 +175,10 @@ fn a_hanging_daemon_leaves_blocks_and_fuse_at_work() {
     let log = forbidden.end();
     assert_eq!(log.passed_since(contained), 0);
     let sent = bystanders.undisturbed();
-    eprintln!("a hang of {seconds} s: {reached} first contacts of {}, {sent} others undisturbed", deeds.destinations);
+    eprintln!(
+        "a hang of {seconds} s: {reached} first contacts of {}, {sent} others undisturbed",
+        worm_stats.destinations
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use firedoor::lab::plan::{GATEWAY, Segment};
-use firedoor::observe::snapshot::Drift;
+use firedoor::published::status::Drift;
 
 use crate::prober::{Bystanders, Probe};
 use crate::site::{self, Site};

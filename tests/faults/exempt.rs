@@ -31,7 +31,7 @@ fn whoever_is_put_on_the_list_is_let_go_at_once_and_stays_free() {
     assert!(site.in_kernel().is_empty());
     let why = site.why(host);
     assert!(why.summary.contains("never-contain"), "{}", why.summary);
-    assert!(why.next.is_none() && why.exemptions.iter().any(firedoor::observe::host::Exemption::forbids));
+    assert!(why.next.is_none() && why.exemptions.iter().any(firedoor::api::host::Exemption::forbids));
     assert!(site.command(&["why", &name]).contains("a ventilator"));
     assert!(!site.firedoor(&["contain", &name, "--reason", "drill"]).status.success(), "nobody may");
 

@@ -11,13 +11,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use firedoor::api::host::ActView;
 use firedoor::lab::counter::Counter;
 use firedoor::lab::listener;
 use firedoor::lab::plan::{Segment, WARD};
 use firedoor::lab::random::Random;
 use firedoor::lab::session::{Service, Session};
 use firedoor::lab::worm::{Kind, Order, Worm};
-use firedoor::observe::host::ActView;
 use firedoor::respond::Verdict;
 use firedoor::store::Store;
 use firedoor::sys::inject::{self, Injector};
@@ -202,7 +202,7 @@ fn a_million_forged_sources_on_the_wire_hide_no_worm_harm_nobody_and_stay_within
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    let deeds = worm.end().unwrap();
+    let worm_stats = worm.end().unwrap();
     let sent = flood.end();
     let took = begun.elapsed();
     let carried = Traffic::through(&site).since(&carried);
@@ -247,11 +247,11 @@ fn a_million_forged_sources_on_the_wire_hide_no_worm_harm_nobody_and_stay_within
     );
     eprintln!(
         "the worm tried {} addresses, was contained after {contained:?}, and {} of its first contacts reached the ward",
-        deeds.destinations,
+        worm_stats.destinations,
         reached.len()
     );
     for session in &sessions {
-        eprintln!("{:?}", session.course());
+        eprintln!("{:?}", session.stats());
     }
     site::until("the history has it all", || site.status().store.waiting == 0);
     let acts = Store::open_to_read(&site.directory.path().join("history.db")).unwrap().recent(1_000_000).unwrap();
@@ -276,6 +276,6 @@ fn a_million_forged_sources_on_the_wire_hide_no_worm_harm_nobody_and_stay_within
     assert!(most <= status.memory.bound, "{most} bytes, and {} is the bound", status.memory.bound);
     assert_eq!(after.descriptors, before.descriptors);
     for session in &sessions {
-        assert_eq!(session.course().broken, None);
+        assert_eq!(session.stats().broken, None);
     }
 }

@@ -123,7 +123,7 @@ fn only_the_worm_is_contained(card: Card, forger: u8) {
     assert!(innocent.is_empty(), "{card:?}: {innocent:#?}");
     assert!(decided.destinations <= 10, "{decided:?}");
     for session in &sessions {
-        assert!(session.course().is_undisturbed(), "{:?}", session.course());
+        assert!(session.stats().is_undisturbed(), "{:?}", session.stats());
     }
     assert!(site.metric("firedoor_unverified_evidence_total", "") > 0, "what weighs nothing is counted");
     bystander.all_passed();
@@ -188,7 +188,7 @@ fn told(site: &Site, host: IpAddr, what: &str) {
 }
 
 /// The host itself is judged for what it does itself, at once, and nobody else with it.
-fn only_its_own_deeds_contain(site: &Site, number: u8) {
+fn only_what_it_did_itself_contains(site: &Site, number: u8) {
     let decided = site.contain_by_worm(number);
     assert!(decided.destinations <= 10, "{decided:?}");
     let host = Address::from(site.infected(number));
@@ -214,7 +214,7 @@ fn a_neighbour_who_was_never_seen_is_safe(shape: Shape) {
     told(&site, absent, "nobody on its segment answers");
     assert!(site.metric("firedoor_inquiries_total", "finding=\"elsewhere\"") >= 2);
     assert!(site.metric("firedoor_inquiries_total", "finding=\"nobody\"") >= 1);
-    only_its_own_deeds_contain(&site, 3);
+    only_what_it_did_itself_contains(&site, 3);
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn a_neighbour_who_was_never_seen_is_safe_in_ipv6() {
     std::thread::sleep(Duration::from_secs(2));
     assert!(site.acted_on().is_empty(), "{:#?}", site.acted_on());
     assert!(site.metric("firedoor_unverified_evidence_total", "reason=\"mac\"") > 0);
-    only_its_own_deeds_contain(&site, 3);
+    only_what_it_did_itself_contains(&site, 3);
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn a_block_ends_when_its_address_is_another_devices() {
     let new = &site.scene.network.infected[1];
     reach(new, site.victim(1)).unwrap();
     for session in &work {
-        assert!(session.course().is_undisturbed(), "{:?}", session.course());
+        assert!(session.stats().is_undisturbed(), "{:?}", session.stats());
     }
     eprintln!("an address with a new owner was released after {took:?}");
 }

@@ -20,8 +20,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use firedoor::lab::counter_filter;
 use firedoor::lab::plan::{Segment, WARD};
-use firedoor::lab::sieve;
 use firedoor::sys::namespace::{Error, Namespace};
 use firedoor::sys::packet::Socket;
 use firedoor::wire::Mac;
@@ -154,7 +154,7 @@ fn listen(
     let listener = machine.spawn(move || {
         let socket = Socket::open().unwrap();
         if let (IpAddr::V4(source), IpAddr::V4(destination)) = (from, to.0) {
-            socket.attach_filter(&sieve::way(source, (destination, to.1))).unwrap();
+            socket.attach_filter(&counter_filter::way(source, (destination, to.1))).unwrap();
         }
         socket.set_receive_buffer(4 << 20).unwrap();
         let counts = socket.try_clone().unwrap();

@@ -8,13 +8,13 @@ use std::process::{Command, Output};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use firedoor::api::host::{ActView, WhyView};
 use firedoor::lab::gateway::{Daemon, Setup};
 use firedoor::lab::plan::{CLINICAL, Family, INFECTED, Plan, Segment, Shape, WARD};
 use firedoor::lab::scene::Scene;
 use firedoor::lab::worm::{Kind, Order, Worm};
-use firedoor::observe::Status;
-use firedoor::observe::host::{ActView, WhyView};
-use firedoor::observe::snapshot::Drift;
+use firedoor::published::status::Drift;
+use firedoor::published::status::Status;
 use firedoor::respond::{Mode, Verdict};
 use firedoor::sys::namespace;
 use firedoor::wire::Address;

@@ -15,11 +15,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use firedoor::api::host::ActView;
 use firedoor::lab::counter::now;
 use firedoor::lab::listener;
 use firedoor::lab::worm::{Kind, Order, Worm};
-use firedoor::observe::host::ActView;
-use firedoor::observe::snapshot::Drift;
+use firedoor::published::status::Drift;
 use firedoor::respond::Verdict;
 use firedoor::store::Store;
 use firedoor::time::Timestamp;

@@ -14,7 +14,7 @@ use firedoor::lab::listener;
 use firedoor::lab::plan::{Segment, WARD};
 use firedoor::lab::session::{Service, Session};
 use firedoor::lab::worm::{Kind, Order, Worm};
-use firedoor::observe::snapshot::Drift;
+use firedoor::published::status::Drift;
 use firedoor::respond::Verdict;
 use firedoor::sys::inject::{self, Injector};
 use firedoor::wire::build::End;
@@ -171,5 +171,5 @@ fn a_storm_of_alarms_leaves_a_daemon_that_answers_obeys_and_mends() {
     site::until("the next worm is contained", || !site.decisions(host, Verdict::Contain).is_empty());
     worm.end().unwrap();
     bystander.all_passed();
-    assert!(session.course().is_undisturbed(), "{:?}", session.course());
+    assert!(session.stats().is_undisturbed(), "{:?}", session.stats());
 }

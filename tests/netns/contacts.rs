@@ -16,7 +16,7 @@ use crate::scene;
 /// Runs a trial and checks every promise; gives how many first contacts reached the victims.
 fn kept(trial: &Trial) -> u32 {
     let outcome = scene::protected(trial);
-    let (attempts, pace) = (outcome.deeds.attempts, trial.order().rate);
+    let (attempts, pace) = (outcome.worm_stats.attempts, trial.order().rate);
     eprintln!("{:?} worm at {pace}/s: {attempts} attempts within {} s", trial.worm, trial.seconds);
     let reached = outcome.reached;
     let report = Report::new(trial.clone(), outcome, None);
@@ -105,7 +105,7 @@ fn a_new_dark_destination_every_thirty_seconds_is_contained_by_its_tenth() {
             break;
         }
         // The tenth attempt is made 270 s after the first, and fails within a second.
-        let attempts = worm.deeds().attempts;
+        let attempts = worm.worm_stats().attempts;
         assert!(attempts <= 10, "not contained after {attempts} attempts: {decisions:#?}");
     }
     assert!(worm.end().unwrap().attempts <= 10);

@@ -74,8 +74,8 @@ fn contained_hosts_stay_contained_and_the_fuse_holds_new_scanners() {
         let of_new = asked_or_reached.saturating_sub(before.len() - live_before);
         let most = MOST_CONTACTS as usize + usize::try_from(LOOSE.as_secs()).unwrap() + 1;
         assert!((1..=most).contains(&of_new), "{family:?} {shape:?}: {of_new} of the new scanner, at most {most}");
-        for course in sessions.iter().map(firedoor::lab::session::Session::course) {
-            assert!(course.is_undisturbed(), "{family:?} {shape:?}: {course:?}");
+        for stats in sessions.iter().map(firedoor::lab::session::Session::stats) {
+            assert!(stats.is_undisturbed(), "{family:?} {shape:?}: {stats:?}");
         }
     }
 }

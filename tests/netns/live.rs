@@ -5,10 +5,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use etherparse::PacketBuilder;
+use firedoor::api::host::ActView;
 use firedoor::capture::{FileSource, Read, Source};
 use firedoor::lab::gateway::{Daemon, Setup};
 use firedoor::lab::plan::{Family, Plan, Segment, Shape};
-use firedoor::observe::host::ActView;
 use firedoor::respond::{Mode, Verdict};
 use firedoor::sys::namespace::Namespace;
 use firedoor::wire::frame::LinkKind;

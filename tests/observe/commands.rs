@@ -4,9 +4,9 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use firedoor::observe::host::{ActView, HeldView, HostsView, NeverContainView, WhyView};
-use firedoor::observe::order::Done;
-use firedoor::observe::snapshot::Status;
+use firedoor::api::host::{ActView, HeldView, HostsView, NeverContainView, WhyView};
+use firedoor::api::orders::Done;
+use firedoor::published::status::Status;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -80,10 +80,10 @@ fn status_tells_what_is_wrong_and_what_to_do() {
 #[test]
 fn status_is_silent_about_what_there_is_none_of() {
     let daemon = StandIn::start();
-    let mut status = daemon.live.status().as_ref().clone();
+    let mut status = daemon.published.status().as_ref().clone();
     (status.hidden, status.overlaps) = Default::default();
     status.firewall.drops.clear();
-    daemon.live.set_status(status);
+    daemon.published.set_status(status);
     let text = shown(&daemon, &["status"]);
     for word in ["Fragments", "Frames", "Tunnels", "Overlaps"] {
         assert!(!text.contains(word), "{text}");

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use firedoor::observe::{Live, Metrics};
+use firedoor::{metrics::Metrics, published::Published};
 use serde_json::Value;
 
 use super::rules::promtool;
@@ -18,19 +18,19 @@ pub fn dashboard() -> Value {
 
 /// Every expression, with the panel it is on; Grafana's variables filled in as it would for short ranges.
 pub fn expressions() -> Vec<(String, String)> {
-    let board = dashboard();
+    let dashboard = dashboard();
     let mut found = Vec::new();
     let mut take = |title: &Value, expr: &Value| {
         let text = expr.as_str().unwrap().replace("$__rate_interval", "10s").replace("$instance", ".*");
         assert!(!text.contains('$'), "a variable nobody fills in: {text}");
         found.push((title.as_str().unwrap().to_owned(), text));
     };
-    for panel in board["panels"].as_array().unwrap() {
+    for panel in dashboard["panels"].as_array().unwrap() {
         for target in panel["targets"].as_array().into_iter().flatten() {
             take(&panel["title"], &target["expr"]);
         }
     }
-    for note in board["annotations"]["list"].as_array().unwrap().iter().filter(|note| note["expr"].is_string()) {
+    for note in dashboard["annotations"]["list"].as_array().unwrap().iter().filter(|note| note["expr"].is_string()) {
         take(&note["name"], &note["expr"]);
     }
     found
@@ -45,9 +45,9 @@ pub fn metrics_in(text: &str) -> BTreeSet<String> {
 
 /// Every series name a scrape gives.
 pub fn exported() -> BTreeSet<String> {
-    let live = Arc::new(Live::new(Arc::default()));
-    stand_in::outbreak(&live);
-    let text = Metrics::new(&live).unwrap().text().unwrap();
+    let published = Arc::new(Published::new(Arc::default()));
+    stand_in::outbreak(&published);
+    let text = Metrics::new(&published).unwrap().text().unwrap();
     text.lines()
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.split(['{', ' ']).next())
@@ -95,8 +95,8 @@ fn every_exported_metric_is_shown_or_alerted_on() {
 
 #[test]
 fn panels_have_a_place_of_their_own_and_say_what_they_show() {
-    let board = dashboard();
-    let panels = board["panels"].as_array().unwrap();
+    let dashboard = dashboard();
+    let panels = dashboard["panels"].as_array().unwrap();
     let mut taken = BTreeSet::new();
     let mut ids = BTreeSet::new();
     for panel in panels {
@@ -119,5 +119,5 @@ fn panels_have_a_place_of_their_own_and_say_what_they_show() {
     {
         assert!(panels.iter().any(|panel| panel["type"] == "row" && panel["title"] == row), "{row}");
     }
-    assert!(board["schemaVersion"].as_u64().unwrap() >= 38, "Grafana 10");
+    assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 38, "Grafana 10");
 }

@@ -117,7 +117,7 @@ fn every_panel_has_data_and_the_outbreak_alert_fires() {
     let patience = Duration::from_secs(30);
     prometheus.wait_for("up{job=\"firedoor\"} == 1", patience);
     // Decisions after the first scrape, so that increase() has something to see.
-    super::stand_in::outbreak(&daemon.live);
+    super::stand_in::outbreak(&daemon.published);
     prometheus.wait_for("ALERTS{alertname=\"FiredoorOutbreak\",alertstate=\"firing\"}", patience);
     prometheus.wait_for("ALERTS{alertname=\"FiredoorBreakerTripped\",alertstate=\"firing\"}", patience);
     for (title, expr) in expressions() {

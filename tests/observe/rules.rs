@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use firedoor::observe::{Live, Metrics};
+use firedoor::{metrics::Metrics, published::Published};
 
 use super::dashboard::{exported, metrics_in};
 use super::stand_in;
@@ -56,7 +56,7 @@ fn rules_name_only_metrics_that_are_exported() {
 fn the_mends_name_only_keys_that_exist() {
     let keys = std::fs::read_to_string(shipped("../firedoor.toml")).unwrap();
     let rules = std::fs::read_to_string(shipped("firedoor.rules.yml")).unwrap();
-    let remedies = firedoor::observe::snapshot::Blindness::ALL.map(firedoor::observe::snapshot::Blindness::remedy);
+    let remedies = firedoor::published::status::Blindness::ALL.map(firedoor::published::status::Blindness::remedy);
     let sections: Vec<&str> =
         keys.lines().filter_map(|line| line.strip_prefix('[').and_then(|line| line.strip_suffix(']'))).collect();
     let mut found = 0;
@@ -73,9 +73,9 @@ fn the_mends_name_only_keys_that_exist() {
 
 #[test]
 fn the_exposition_passes_promtools_lint() {
-    let live = std::sync::Arc::new(Live::new(std::sync::Arc::default()));
-    stand_in::outbreak(&live);
-    let text = Metrics::new(&live).unwrap().text().unwrap();
+    let published = std::sync::Arc::new(Published::new(std::sync::Arc::default()));
+    stand_in::outbreak(&published);
+    let text = Metrics::new(&published).unwrap().text().unwrap();
     let child = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(std::process::Stdio::piped())

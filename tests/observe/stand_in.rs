@@ -6,18 +6,21 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use firedoor::api::host::{Exempted, HeldView};
+use firedoor::api::orders::{Done, Request};
+use firedoor::api::orders::{Order, Refusal};
+use firedoor::api::{self, socket};
 use firedoor::config::model::Config;
 use firedoor::evidence::{Attachment, Detail, Evidence, Grade, Score, Signal};
-use firedoor::observe::api::{self, socket};
-use firedoor::observe::counters::{Outcome, Table};
-use firedoor::observe::facts::Facts;
-use firedoor::observe::host::{Class, Exempted, HeldView, WindowFill};
-use firedoor::observe::order::{Done, Request};
-use firedoor::observe::snapshot::{
+use firedoor::metrics::{Metrics, exporter};
+use firedoor::published::Published;
+use firedoor::published::counters::{Outcome, Table};
+use firedoor::published::host_report::HostReport;
+use firedoor::published::host_report::{Class, WindowFill};
+use firedoor::published::status::{
     BlindView, Blindness, BreakerView, ConfigView, Drift, DropCause, Drops, FirewallView, FuseView, HiddenView,
     HostCounts, InterfaceView, Occupancy, OverlapView, OverlapsView, Repairs, Status, StoreView, TunnelView,
 };
-use firedoor::observe::{Live, Metrics, Order, Refusal, exporter};
 use firedoor::respond::{By, Decision, Mode, Refused, Verdict};
 use firedoor::time::Timestamp;
 use firedoor::wire::smb::Dialect;
@@ -27,7 +30,7 @@ use tokio::sync::watch;
 /// A running stand-in; stops when dropped.
 pub struct StandIn {
     /// What it shows.
-    pub live: Arc<Live>,
+    pub published: Arc<Published>,
     /// Its admin socket.
     pub socket: PathBuf,
     /// Where it serves metrics.
@@ -51,22 +54,22 @@ impl StandIn {
     pub fn start() -> StandIn {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("firedoor.sock");
-        let live = Arc::new(Live::new(Arc::new(config())));
-        outbreak(&live);
+        let published = Arc::new(Published::new(Arc::new(config())));
+        outbreak(&published);
         let (stop, stopped) = watch::channel(false);
         let (ready, is_ready) = mpsc::channel();
         let thread = std::thread::spawn({
-            let (live, path) = (Arc::clone(&live), path.clone());
+            let (published, path) = (Arc::clone(&published), path.clone());
             move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(async {
                     let (orders, mut inbox) = tokio::sync::mpsc::channel::<Request>(8);
                     let listener = socket::bind(&path, None).unwrap();
-                    let api = api::spawn(listener, Arc::clone(&live), orders, Some(0), stopped.clone()).unwrap();
+                    let api = api::spawn(listener, Arc::clone(&published), orders, Some(0), stopped.clone()).unwrap();
                     let listener = exporter::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
                     ready.send(listener.local_addr().unwrap()).unwrap();
-                    let metrics = Metrics::new(&live).unwrap();
-                    let exporter = exporter::spawn(listener, live, metrics, stopped).unwrap();
+                    let metrics = Metrics::new(&published).unwrap();
+                    let exporter = exporter::spawn(listener, published, metrics, stopped).unwrap();
                     while let Some(Request { order, by, reply }) = inbox.recv().await {
                         let _ = reply.send(answer(&order, &by));
                     }
@@ -75,7 +78,7 @@ impl StandIn {
             }
         });
         let metrics = is_ready.recv_timeout(Duration::from_secs(10)).unwrap();
-        StandIn { live, socket: path, metrics, stop, thread: Some(thread), _directory: directory }
+        StandIn { published, socket: path, metrics, stop, thread: Some(thread), _directory: directory }
     }
 }
 
@@ -83,7 +86,7 @@ fn answer(order: &Order, by: &str) -> Result<Done, Refusal> {
     match order {
         Order::Release { .. } => Err(Refusal::Refused(Refused::NotActedOn(address(99)))),
         Order::Reload => Err(Refusal::Reload("line 3: mod is no key".to_owned())),
-        order => Ok(Done { message: format!("{by}: {}", order.label()), decisions: Vec::new() }),
+        order => Ok(Done { message: format!("{by}: {}", order.kind().label()), decisions: Vec::new() }),
     }
 }
 
@@ -117,8 +120,8 @@ fn evidence(at: Timestamp, n: u8) -> Evidence {
     }
 }
 
-fn facts(at: Timestamp, score: i32, n: u8) -> Facts {
-    Facts {
+fn report(at: Timestamp, score: i32, n: u8) -> HostReport {
+    HostReport {
         at,
         seen: at,
         attachment: Attachment { interface: 2, vlan: 12, inner_vlan: 0, mac: Mac([2, 0, 0, 0, 0, n]) },
@@ -127,14 +130,14 @@ fn facts(at: Timestamp, score: i32, n: u8) -> Facts {
         destinations: 4,
         windows: vec![WindowFill { class: Class::Lateral, seconds: 3600, count: 4, limit: 60 }],
         evidence: vec![evidence(at, 40), evidence(at, 41)],
-        ..Facts::default()
+        ..HostReport::default()
     }
 }
 
 /// Puts up the figures of an outbreak: every metric has something to show.
-pub fn outbreak(live: &Live) {
+pub fn outbreak(published: &Published) {
     let now = now();
-    let shard = live.counters.shard(0).unwrap();
+    let shard = published.counters.shard(0).unwrap();
     shard.packets.add(123_456);
     shard.first_contacts.add(Outcome::Silent as usize, 40);
     shard.first_contacts.add(Outcome::Answered as usize, 400);
@@ -145,17 +148,19 @@ pub fn outbreak(live: &Live) {
         shard.used.set(table as usize, used);
         shard.capacity.set(table as usize, capacity);
     }
-    let eth0 = live.counters.interface("eth0");
+    let eth0 = published.counters.interface("eth0");
     eth0.packets_in.add(123_456);
     eth0.packets_out.add(1234);
     eth0.last_packet.set(now.nanos());
-    live.tallies.enforced(Duration::from_micros(1800));
+    published.control_counters.enforced(Duration::from_micros(1800));
 
-    live.board.try_publish(address(7), facts(now, 10_100, 7));
-    live.board.try_publish(address(8), facts(now, 6600, 8));
-    live.board.try_publish(address(201), Facts { exposed_by: Some(address(7)), ..facts(now, 1100, 201) });
-    live.board.speaks(address(8), true, Dialect::NtLm012, false, false);
-    live.board.speaks(address(8), false, Dialect::Smb311, true, false);
+    published.host_table.try_publish(address(7), report(now, 10_100, 7));
+    published.host_table.try_publish(address(8), report(now, 6600, 8));
+    published
+        .host_table
+        .try_publish(address(201), HostReport { exposed_by: Some(address(7)), ..report(now, 1100, 201) });
+    published.host_table.speaks(address(8), true, Dialect::NtLm012, false, false);
+    published.host_table.speaks(address(8), false, Dialect::Smb311, true, false);
     let decision = |host, decision, enforced, reason: &str| Decision {
         at: now,
         host,
@@ -178,10 +183,15 @@ pub fn outbreak(live: &Live) {
         attachment: Attachment::default(),
         evidence: vec![evidence(now, 40)],
     };
-    live.record(&decision(address(8), Verdict::Watch, false, "half way to an alarm: dark"));
-    live.record(&decision(address(7), Verdict::Contain, true, "spreads like a worm: dark"));
-    live.record(&decision(address(9), Verdict::Hold, false, "would contain: dark; held, because the breaker tripped"));
-    live.set_held(vec![HeldView {
+    published.record(&decision(address(8), Verdict::Watch, false, "half way to an alarm: dark"));
+    published.record(&decision(address(7), Verdict::Contain, true, "spreads like a worm: dark"));
+    published.record(&decision(
+        address(9),
+        Verdict::Hold,
+        false,
+        "would contain: dark; held, because the breaker tripped",
+    ));
+    published.set_held(vec![HeldView {
         id: 3,
         at: now,
         host: address(9),
@@ -192,17 +202,17 @@ pub fn outbreak(live: &Live) {
         reason: "would contain: dark".to_owned(),
         evidence: Vec::new(),
     }]);
-    live.set_exempted(vec![Exempted {
+    published.set_exempted(vec![Exempted {
         network: "10.0.0.250/32".parse().unwrap(),
         by: "ana".to_owned(),
         at: now,
         reason: "theatre 3".to_owned(),
     }]);
-    live.set_ruleset("table inet firedoor {\n}\n".to_owned());
-    live.set_status(status(live, now));
+    published.set_ruleset("table inet firedoor {\n}\n".to_owned());
+    published.set_status(status(published, now));
 }
 
-fn status(live: &Live, now: Timestamp) -> Status {
+fn status(published: &Published, now: Timestamp) -> Status {
     let blind = BlindView { reason: Blindness::OneWay, since: now, detail: "60 attempts, no answer seen".to_owned() };
     let interface = |name: &str, index, blind| InterfaceView {
         name: name.to_owned(),
@@ -222,8 +232,8 @@ fn status(live: &Live, now: Timestamp) -> Status {
         started: now - Duration::from_secs(90_061),
         uptime_seconds: 90_061,
         interfaces: vec![interface("eth0", 2, None), interface("eth1", 3, Some(blind))],
-        shards: live.counters.shard_views(),
-        hosts: HostCounts { tracked: 1204, held: 1, ..live.board.survey(now, Duration::from_secs(600)) },
+        shards: published.counters.shard_views(),
+        hosts: HostCounts { tracked: 1204, held: 1, ..published.host_table.survey(now, Duration::from_secs(600)) },
         breaker: BreakerView {
             tripped: Some(now),
             reason: Some("60 decisions within a minute".to_owned()),
@@ -237,7 +247,7 @@ fn status(live: &Live, now: Timestamp) -> Status {
             zones: Vec::new(),
         },
         fuse: FuseView { enabled: true, drops: true, limited: 13_402, would_limit: 0 },
-        tables: live.counters.tables(),
+        tables: published.counters.tables(),
         sets: vec![set("contacts4", 950_000, 1_048_576), set("acted4", 1, 65_536)],
         store: StoreView { path: Some("/var/lib/firedoor/history.db".to_owned()), written: 42, ..StoreView::default() },
         config: ConfigView { path: "/etc/firedoor/firedoor.toml".to_owned(), loaded_at: now, ..ConfigView::default() },

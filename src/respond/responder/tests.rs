@@ -26,12 +26,12 @@ fn suspect(host: Address) -> Suspect {
     Suspect::address(LINK, host)
 }
 
-fn block(host: Address, verdict: Verdict, until: Option<Timestamp>) -> Action {
-    Action::Enforce(Block { host, places: vec![Place::address(LINK, host)], verdict, until, ports: Vec::new() })
+fn block(host: Address, verdict: Verdict, until: Option<Timestamp>) -> Effect {
+    Effect::Enforce(Block { host, places: vec![Place::address(LINK, host)], verdict, until, ports: Vec::new() })
 }
 
-fn lift(host: Address) -> Action {
-    Action::Lift { host, places: vec![Place::address(LINK, host)] }
+fn lift(host: Address) -> Effect {
+    Effect::Lift { host, places: vec![Place::address(LINK, host)] }
 }
 
 fn alarm(host: Address, grade: Grade, secs: u64) -> Event {
@@ -58,40 +58,40 @@ fn enforcing() -> Responder {
     Responder::new(Settings { mode: Mode::Enforce, ..Settings::default() })
 }
 
-fn verdicts(actions: &[Action]) -> Vec<Verdict> {
-    actions
+fn verdicts(effects: &[Effect]) -> Vec<Verdict> {
+    effects
         .iter()
         .filter_map(|action| match action {
-            Action::Record(decision) => Some(decision.decision),
+            Effect::Record(decision) => Some(decision.decision),
             _ => None,
         })
         .collect()
 }
 
-fn said(responder: &mut Responder, event: &Event) -> Vec<Action> {
-    let mut actions = Vec::new();
-    responder.event(event, &mut actions);
-    actions
+fn said(responder: &mut Responder, event: &Event) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    responder.event(event, &mut effects);
+    effects
 }
 
-fn ticked(responder: &mut Responder, secs: u64) -> Vec<Action> {
-    let mut actions = Vec::new();
-    responder.tick(at(secs), &mut actions);
-    actions
+fn ticked(responder: &mut Responder, secs: u64) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    responder.tick(at(secs), &mut effects);
+    effects
 }
 
 #[test]
 fn the_kernel_is_told_first_and_monitor_mode_decides_the_same() {
-    let actions = said(&mut enforcing(), &alarm(HOST, Grade::Scan, 0));
-    assert_eq!(actions.first(), Some(&block(HOST, Verdict::Contain, Some(at(600)))));
-    assert_eq!(verdicts(&actions), [Verdict::Contain]);
+    let effects = said(&mut enforcing(), &alarm(HOST, Grade::Scan, 0));
+    assert_eq!(effects.first(), Some(&block(HOST, Verdict::Contain, Some(at(600)))));
+    assert_eq!(verdicts(&effects), [Verdict::Contain]);
     let mut monitor = Responder::new(Settings::default());
-    let actions = said(&mut monitor, &alarm(HOST, Grade::Scan, 0));
-    let Some(Action::Record(decision)) = actions.get(1) else { panic!("{actions:?}") };
+    let effects = said(&mut monitor, &alarm(HOST, Grade::Scan, 0));
+    let Some(Effect::Record(decision)) = effects.get(1) else { panic!("{effects:?}") };
     assert_eq!((decision.decision, decision.enforced), (Verdict::Contain, false), "the same decision, not enforced");
-    let mut actions = Vec::new();
-    monitor.reconfigure(Settings { mode: Mode::Enforce, ..Settings::default() }, at(1), &mut actions);
-    let [Action::Record(decision)] = &actions[..] else { panic!("{actions:?}") };
+    let mut effects = Vec::new();
+    monitor.reconfigure(Settings { mode: Mode::Enforce, ..Settings::default() }, at(1), &mut effects);
+    let [Effect::Record(decision)] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!((decision.decision, decision.enforced, decision.at), (Verdict::Contain, true, at(1)));
     assert_eq!(decision.until, Some(at(600)), "what is still due is enforced, for as long as it was");
     assert_eq!(monitor.switched().unwrap().first, [HOST]);
@@ -101,11 +101,11 @@ fn the_kernel_is_told_first_and_monitor_mode_decides_the_same() {
 fn monitor_mode_for_a_while_keeps_every_decision() {
     let mut responder = enforcing();
     said(&mut responder, &alarm(HOST, Grade::Scan, 0));
-    let mut actions = Vec::new();
-    responder.reconfigure(Settings { mode: Mode::Monitor, ..Settings::default() }, at(1), &mut actions);
-    assert!(actions.is_empty(), "{actions:?}");
-    responder.reconfigure(Settings { mode: Mode::Enforce, ..Settings::default() }, at(2), &mut actions);
-    assert_eq!(verdicts(&actions), [Verdict::Contain]);
+    let mut effects = Vec::new();
+    responder.reconfigure(Settings { mode: Mode::Monitor, ..Settings::default() }, at(1), &mut effects);
+    assert!(effects.is_empty(), "{effects:?}");
+    responder.reconfigure(Settings { mode: Mode::Enforce, ..Settings::default() }, at(2), &mut effects);
+    assert_eq!(verdicts(&effects), [Verdict::Contain]);
     assert_eq!(responder.case(HOST).unwrap().until, Some(at(600)));
 }
 
@@ -114,16 +114,16 @@ fn a_quiet_host_is_released_and_a_busy_one_climbs_the_ladder() {
     let mut responder = enforcing();
     said(&mut responder, &alarm(HOST, Grade::Scan, 0));
     assert!(ticked(&mut responder, 599).is_empty());
-    let actions = ticked(&mut responder, 600);
-    assert_eq!(verdicts(&actions), [Verdict::Release]);
-    assert!(actions.contains(&lift(HOST)));
+    let effects = ticked(&mut responder, 600);
+    assert_eq!(verdicts(&effects), [Verdict::Release]);
+    assert!(effects.contains(&lift(HOST)));
 
     said(&mut responder, &alarm(HOST, Grade::Scan, 1000));
     assert_eq!(responder.case(HOST).unwrap().step, 2);
     assert_eq!(responder.case(HOST).unwrap().until, Some(at(1000 + 3600)));
     said(&mut responder, &Event::Active { suspect: suspect(HOST), at: at(4500) });
-    let actions = ticked(&mut responder, 4600);
-    assert_eq!(verdicts(&actions), [Verdict::Isolate], "the third step isolates");
+    let effects = ticked(&mut responder, 4600);
+    assert_eq!(verdicts(&effects), [Verdict::Isolate], "the third step isolates");
     assert_eq!(responder.case(HOST).unwrap().until, Some(at(4600 + 86_400)));
     said(&mut responder, &Event::Active { suspect: suspect(HOST), at: at(4600 + 86_399) });
     ticked(&mut responder, 4600 + 86_400);
@@ -160,12 +160,12 @@ fn the_exempt_are_only_ever_watched() {
     };
     let mut responder = Responder::new(settings);
     for exempt in [host(1), host(9), Address::v4([8, 8, 8, 8])] {
-        let actions = said(&mut responder, &alarm(exempt, Grade::Exploit, 0));
-        assert_eq!(verdicts(&actions), [Verdict::Watch], "{exempt}");
-        let mut actions = Vec::new();
+        let effects = said(&mut responder, &alarm(exempt, Grade::Exploit, 0));
+        assert_eq!(verdicts(&effects), [Verdict::Watch], "{exempt}");
+        let mut effects = Vec::new();
         let order = Ordered { host: exempt, known: None, verdict: Verdict::Contain, duration: None, reason: "" };
-        let refused = responder.order_act(&order, By::Firedoor, at(0), &mut actions).unwrap_err();
-        assert!(matches!(refused, Refused::Exempt(..)) && actions.is_empty());
+        let refused = responder.order_act(&order, By::Firedoor, at(0), &mut effects).unwrap_err();
+        assert!(matches!(refused, Refused::Exempt(..)) && effects.is_empty());
     }
 }
 
@@ -173,31 +173,31 @@ fn the_exempt_are_only_ever_watched() {
 fn a_never_contain_entry_works_backwards() {
     let mut responder = enforcing();
     said(&mut responder, &alarm(HOST, Grade::Scan, 0));
-    let mut actions = Vec::new();
+    let mut effects = Vec::new();
     let by = By::Operator("anna".to_owned());
-    responder.order_exempt("10.0.0.0/24".parse().unwrap(), &by, at(5), &mut actions).unwrap();
-    assert_eq!(verdicts(&actions), [Verdict::Release]);
-    assert!(actions.contains(&lift(HOST)));
+    responder.order_exempt("10.0.0.0/24".parse().unwrap(), &by, at(5), &mut effects).unwrap();
+    assert_eq!(verdicts(&effects), [Verdict::Release]);
+    assert!(effects.contains(&lift(HOST)));
     assert_eq!(verdicts(&said(&mut responder, &alarm(HOST, Grade::Exploit, 6))), [Verdict::Watch]);
     assert!(responder.order_unexempt("10.0.0.0/24".parse().unwrap()));
     assert_eq!(verdicts(&said(&mut responder, &alarm(HOST, Grade::Exploit, 7))), [Verdict::Isolate]);
 
-    let mut actions = Vec::new();
+    let mut effects = Vec::new();
     let settings =
         Settings { never_contain: Networks::new(vec!["10.0.0.7/32".parse().unwrap()]), ..responder.settings().clone() };
-    responder.reconfigure(settings, at(8), &mut actions);
-    assert_eq!(verdicts(&actions), [Verdict::Release], "a reload too");
+    responder.reconfigure(settings, at(8), &mut effects);
+    assert_eq!(verdicts(&effects), [Verdict::Release], "a reload too");
 }
 
 #[test]
 fn a_released_host_stays_released_for_the_pardon() {
     let mut responder = enforcing();
     said(&mut responder, &alarm(HOST, Grade::Scan, 0));
-    let mut actions = Vec::new();
-    responder.order_release(HOST, "false alarm", &By::Operator("anna".to_owned()), at(10), &mut actions).unwrap();
-    assert_eq!(verdicts(&actions), [Verdict::Release]);
-    let recorded = actions.iter().find_map(|action| match action {
-        Action::Record(decision) => decision.until,
+    let mut effects = Vec::new();
+    responder.order_release(HOST, "false alarm", &By::Operator("anna".to_owned()), at(10), &mut effects).unwrap();
+    assert_eq!(verdicts(&effects), [Verdict::Release]);
+    let recorded = effects.iter().find_map(|action| match action {
+        Effect::Record(decision) => decision.until,
         _ => None,
     });
     assert_eq!(recorded, Some(at(10 + 3600)), "the record says until when");
@@ -209,7 +209,7 @@ fn a_released_host_stays_released_for_the_pardon() {
         assert_eq!(verdicts(&said(responder, &alarm(HOST, Grade::Scan, 10 + 3600))), [Verdict::Contain]);
     }
     assert_eq!(
-        responder.order_release(host(3), "", &By::Firedoor, at(11), &mut actions),
+        responder.order_release(host(3), "", &By::Firedoor, at(11), &mut effects),
         Err(Refused::NotActedOn(host(3)))
     );
 }
@@ -233,7 +233,7 @@ fn an_order_ends_the_pardon_of_whoever_was_released_under_the_address_on_its_lin
             let called = if *pardoned == neighbour { host(4) } else { HOST };
             responder.restore_pardon(*pardoned, called, kept(*pardoned), at(3600));
         }
-        let mut actions = Vec::new();
+        let mut effects = Vec::new();
         let order = Ordered {
             host: HOST,
             known: known.as_ref(),
@@ -241,11 +241,11 @@ fn an_order_ends_the_pardon_of_whoever_was_released_under_the_address_on_its_lin
             duration: None,
             reason: "no false alarm after all",
         };
-        responder.order_act(&order, By::Operator("anna".to_owned()), at(10), &mut actions).unwrap();
+        responder.order_act(&order, By::Operator("anna".to_owned()), at(10), &mut effects).unwrap();
         assert!(over.iter().all(|suspect| responder.pardon(*suspect).is_none()), "{known:?}");
         assert!(lasting.iter().all(|suspect| responder.pardon(*suspect) == Some(at(3600))), "{known:?}");
-        let recorded = actions.iter().find_map(|action| match action {
-            Action::Record(decision) => Some(decision.unpardons.clone()),
+        let recorded = effects.iter().find_map(|action| match action {
+            Effect::Record(decision) => Some(decision.unpardons.clone()),
             _ => None,
         });
         let mut recorded = recorded.unwrap();
@@ -260,20 +260,20 @@ fn an_order_ends_the_pardon_of_whoever_was_released_under_the_address_on_its_lin
 fn a_pardon_that_moved_from_an_address_to_its_card_is_overruled_under_both_keys() {
     let card = Suspect::card(LINK, Mac([2, 0, 0, 0, 0, 7]));
     let mut responder = enforcing();
-    let mut actions = Vec::new();
+    let mut effects = Vec::new();
     responder.restore_pardon(suspect(HOST), HOST, key("lan", suspect(HOST).who), at(3600));
     responder.restore_pardon(card, HOST, key("lan", card.who), at(1800));
-    responder.identified(suspect(HOST), card, HOST, at(5), &mut actions);
+    responder.identified(suspect(HOST), card, HOST, at(5), &mut effects);
     assert_eq!((responder.pardon(card), responder.pardon(suspect(HOST))), (Some(at(3600)), None));
     let known = Known { suspect: card, attachment: Attachment::default(), addresses: vec![HOST] };
     let order = Ordered { host: HOST, known: Some(&known), verdict: Verdict::Isolate, duration: None, reason: "worm" };
-    responder.order_act(&order, By::Operator("anna".to_owned()), at(10), &mut actions).unwrap();
+    responder.order_act(&order, By::Operator("anna".to_owned()), at(10), &mut effects).unwrap();
     assert_eq!(responder.pardon(card), None);
-    let recorded = actions.iter().find_map(|action| match action {
-        Action::Record(decision) => Some(decision.unpardons.len()),
+    let recorded = effects.iter().find_map(|action| match action {
+        Effect::Record(decision) => Some(decision.unpardons.len()),
         _ => None,
     });
-    assert_eq!(recorded, Some(2), "{actions:?}");
+    assert_eq!(recorded, Some(2), "{effects:?}");
 }
 
 #[test]
@@ -283,20 +283,20 @@ fn a_tripped_breaker_holds_and_an_engineer_decides() {
     settings.breaker.most_at_once = 2;
     responder.reconfigure(settings, at(0), &mut Vec::new());
     for n in 1..=5 {
-        let actions = said(&mut responder, &alarm(host(n), Grade::Scan, u64::from(n)));
-        assert_eq!(verdicts(&actions), [if n <= 2 { Verdict::Contain } else { Verdict::Hold }]);
+        let effects = said(&mut responder, &alarm(host(n), Grade::Scan, u64::from(n)));
+        assert_eq!(verdicts(&effects), [if n <= 2 { Verdict::Contain } else { Verdict::Hold }]);
     }
     assert_eq!(responder.held().map(|held| held.alarm.host).collect::<Vec<_>>(), [host(3), host(4), host(5)]);
     assert_eq!(verdicts(&said(&mut responder, &alarm(host(9), Grade::Exploit, 6))), [Verdict::Isolate]);
     assert!(responder.breaker().tripped().is_some());
 
     let ids: Vec<_> = responder.held().map(|held| held.id).collect();
-    let mut actions = Vec::new();
+    let mut effects = Vec::new();
     let by = By::Operator("anna".to_owned());
-    responder.order_confirm(ids[0], by.clone(), at(20), &mut actions).unwrap();
-    responder.order_discard(ids[1], by.clone(), at(20), &mut actions).unwrap();
-    assert_eq!(verdicts(&actions), [Verdict::Contain, Verdict::Release]);
-    assert_eq!(responder.order_confirm(ids[0], by, at(20), &mut actions), Err(Refused::NotHeld(ids[0])));
+    responder.order_confirm(ids[0], by.clone(), at(20), &mut effects).unwrap();
+    responder.order_discard(ids[1], by.clone(), at(20), &mut effects).unwrap();
+    assert_eq!(verdicts(&effects), [Verdict::Contain, Verdict::Release]);
+    assert_eq!(responder.order_confirm(ids[0], by, at(20), &mut effects), Err(Refused::NotHeld(ids[0])));
     assert!(responder.order_rearm(None));
 }
 
@@ -311,8 +311,8 @@ fn a_zone_that_trips_holds_its_own_decisions_alone() {
     let held = responder.held().next().unwrap().reason.clone();
     assert!(held.contains("the zone"), "{held}");
     let Event::Alarm(other) = alarm(HOST, Grade::Scan, 2) else { panic!() };
-    let actions = said(&mut responder, &Event::Alarm(Box::new(Alarm { host: elsewhere, ..*other })));
-    assert_eq!(verdicts(&actions), [Verdict::Contain]);
+    let effects = said(&mut responder, &Event::Alarm(Box::new(Alarm { host: elsewhere, ..*other })));
+    assert_eq!(verdicts(&effects), [Verdict::Contain]);
     assert!(!responder.order_rearm(Some(elsewhere)) && responder.order_rearm(Some(host(200))));
     assert!(responder.breaker().tripped().is_none());
 }
@@ -325,29 +325,29 @@ fn of_card(addresses: &[Address], secs: u64) -> Event {
     Event::Alarm(Box::new(Alarm { suspect: Suspect::card(LINK, CARD), addresses: addresses.to_vec(), ..*alarm }))
 }
 
-fn places(actions: &[Action]) -> Vec<Place> {
-    let of = |action: &Action| match action {
-        Action::Enforce(block) => Some(block.places.clone()),
+fn places(effects: &[Effect]) -> Vec<Place> {
+    let of = |action: &Effect| match action {
+        Effect::Enforce(block) => Some(block.places.clone()),
         _ => None,
     };
-    actions.iter().find_map(of).unwrap_or_default()
+    effects.iter().find_map(of).unwrap_or_default()
 }
 
 #[test]
 fn a_card_is_shut_with_all_its_addresses_and_each_new_one() {
     let mut responder = enforcing();
-    let actions = said(&mut responder, &of_card(&[HOST, host(2)], 0));
+    let effects = said(&mut responder, &of_card(&[HOST, host(2)], 0));
     let mut shut = vec![Place::card(LINK, CARD), Place::address(LINK, HOST), Place::address(LINK, host(2))];
-    assert_eq!(places(&actions), shut);
+    assert_eq!(places(&effects), shut);
     let named = Event::Named { suspect: Suspect::card(LINK, CARD), address: host(3), at: at(5) };
     shut.push(Place::address(LINK, host(3)));
     assert_eq!(places(&said(&mut responder, &named)), shut);
     assert!(said(&mut responder, &named).is_empty(), "once");
     assert_eq!(responder.case(host(3)).unwrap().until, Some(at(600)), "for as long as the first lasts");
     assert_eq!(responder.cases().count(), 1, "one suspect, one case");
-    let actions = ticked(&mut responder, 600);
-    let lifted = actions.iter().find_map(|action| match action {
-        Action::Lift { places, .. } => Some(places.len()),
+    let effects = ticked(&mut responder, 600);
+    let lifted = effects.iter().find_map(|action| match action {
+        Effect::Lift { places, .. } => Some(places.len()),
         _ => None,
     });
     assert_eq!(lifted, Some(4), "the card and its three addresses");
@@ -358,26 +358,26 @@ fn an_address_that_is_another_cards_is_let_go_and_the_card_stays_shut() {
     let mut responder = enforcing();
     said(&mut responder, &of_card(&[HOST], 0));
     let lost = Event::Lost { suspect: Suspect::card(LINK, CARD), address: HOST, to: OTHER, at: at(200) };
-    let actions = said(&mut responder, &lost);
-    assert_eq!(actions.first(), Some(&lift(HOST)), "the next device with the lease is not punished");
+    let effects = said(&mut responder, &lost);
+    assert_eq!(effects.first(), Some(&lift(HOST)), "the next device with the lease is not punished");
     assert!(responder.case_of(Suspect::card(LINK, CARD)).is_some());
     assert_eq!(
         responder.case(HOST).unwrap().places(),
         [Place::card(LINK, CARD)],
         "an engineer still finds it by that name"
     );
-    let recorded = |actions: &[Action]| {
-        let of = |action: &Action| match action {
-            Action::Record(decision) => Some((decision.host, decision.addresses.clone())),
+    let recorded = |effects: &[Effect]| {
+        let of = |action: &Effect| match action {
+            Effect::Record(decision) => Some((decision.host, decision.addresses.clone())),
             _ => None,
         };
-        actions.iter().find_map(of).unwrap()
+        effects.iter().find_map(of).unwrap()
     };
-    assert_eq!(recorded(&actions), (HOST, vec![NO_ADDRESS]), "nor is it after a restart");
+    assert_eq!(recorded(&effects), (HOST, vec![NO_ADDRESS]), "nor is it after a restart");
     let named = Event::Named { suspect: Suspect::card(LINK, CARD), address: host(2), at: at(210) };
-    let actions = said(&mut responder, &named);
-    assert_eq!(places(&actions), [Place::card(LINK, CARD), Place::address(LINK, host(2))]);
-    assert_eq!(recorded(&actions), (host(2), Vec::new()), "it is called by its new address");
+    let effects = said(&mut responder, &named);
+    assert_eq!(places(&effects), [Place::card(LINK, CARD), Place::address(LINK, host(2))]);
+    assert_eq!(recorded(&effects), (host(2), Vec::new()), "it is called by its new address");
 }
 
 #[test]
@@ -386,8 +386,8 @@ fn what_was_decided_about_an_address_is_about_its_card_once_that_is_known() {
     said(&mut responder, &alarm(HOST, Grade::Scan, 0));
     let card = Suspect::card(LINK, CARD);
     let identified = Event::Identified { from: suspect(HOST), to: card, address: HOST, at: at(10) };
-    let actions = said(&mut responder, &identified);
-    assert_eq!(places(&actions), [Place::card(LINK, CARD), Place::address(LINK, HOST)]);
+    let effects = said(&mut responder, &identified);
+    assert_eq!(places(&effects), [Place::card(LINK, CARD), Place::address(LINK, HOST)]);
     assert_eq!(responder.cases().count(), 1);
     assert_eq!(responder.case(HOST).unwrap().until, Some(at(600)));
     assert_eq!(responder.next_step(card, at(700)), 2, "the ladder knows it too");
@@ -399,11 +399,11 @@ fn the_same_address_on_two_links_has_two_fates() {
     said(&mut responder, &alarm(HOST, Grade::Scan, 0));
     let elsewhere = Suspect::address(Link { outer: 20, ..LINK }, HOST);
     let Event::Alarm(other) = alarm(HOST, Grade::Scan, 1) else { unreachable!() };
-    let actions = said(&mut responder, &Event::Alarm(Box::new(Alarm { suspect: elsewhere, ..*other })));
-    assert_eq!(places(&actions), [Place::address(elsewhere.link, HOST)]);
+    let effects = said(&mut responder, &Event::Alarm(Box::new(Alarm { suspect: elsewhere, ..*other })));
+    assert_eq!(places(&effects), [Place::address(elsewhere.link, HOST)]);
     assert_eq!(responder.cases_of(HOST).count(), 2);
-    let mut actions = Vec::new();
-    responder.order_release(HOST, "", &By::Operator("anna".to_owned()), at(2), &mut actions).unwrap();
+    let mut effects = Vec::new();
+    responder.order_release(HOST, "", &By::Operator("anna".to_owned()), at(2), &mut effects).unwrap();
     assert_eq!(responder.cases().count(), 0, "an engineer who names the address means both");
 }
 
@@ -413,8 +413,8 @@ fn a_contained_card_that_spreads_over_another_port_loses_that_too() {
     said(&mut responder, &alarm(HOST, Grade::Scan, 0));
     let Event::Alarm(further) = alarm(HOST, Grade::Scan, 20) else { unreachable!() };
     let further = Event::Alarm(Box::new(Alarm { ports: vec![(Transport::Tcp, 8080)], ..*further }));
-    let actions = said(&mut responder, &further);
-    let Some(Action::Enforce(block)) = actions.first() else { panic!("{actions:?}") };
+    let effects = said(&mut responder, &further);
+    let Some(Effect::Enforce(block)) = effects.first() else { panic!("{effects:?}") };
     assert_eq!(block.ports, [(Transport::Tcp, 8080)]);
     assert_eq!(block.until, Some(at(600)), "no longer than it was");
     assert!(said(&mut responder, &further).is_empty(), "shut already");
@@ -425,8 +425,8 @@ fn an_exempt_address_of_a_card_does_not_free_the_card() {
     let mut responder = enforcing();
     let never = Networks::new(vec!["10.0.1.2/32".parse().unwrap()]);
     responder.reconfigure(Settings { never_contain: never, ..responder.settings().clone() }, at(0), &mut Vec::new());
-    let actions = said(&mut responder, &of_card(&[host(2), HOST], 1));
-    assert_eq!(places(&actions), [Place::card(LINK, CARD), Place::address(LINK, HOST)]);
+    let effects = said(&mut responder, &of_card(&[host(2), HOST], 1));
+    assert_eq!(places(&effects), [Place::card(LINK, CARD), Place::address(LINK, HOST)]);
     assert_eq!(responder.case(HOST).unwrap().host, HOST);
 }
 
@@ -446,14 +446,14 @@ fn held_decisions_are_bounded() {
 #[test]
 fn an_engineers_order_runs_out_when_it_says() {
     let mut responder = enforcing();
-    let mut actions = Vec::new();
+    let mut effects = Vec::new();
     let hour = Some(Duration::from_secs(3600));
     let by = By::Operator("anna".to_owned());
     let order = Ordered { host: HOST, known: None, verdict: Verdict::Isolate, duration: hour, reason: "ransom note" };
-    responder.order_act(&order, by, at(0), &mut actions).unwrap();
+    responder.order_act(&order, by, at(0), &mut effects).unwrap();
     assert_eq!(
-        actions.first(),
-        Some(&Action::Enforce(Block {
+        effects.first(),
+        Some(&Effect::Enforce(Block {
             host: HOST,
             places: vec![Place::anywhere(HOST)],
             verdict: Verdict::Isolate,
@@ -462,7 +462,7 @@ fn an_engineers_order_runs_out_when_it_says() {
         }))
     );
     assert!(
-        actions.contains(&Action::Direct(Directive::Contained { hosts: 0 })),
+        effects.contains(&Effect::Direct(Directive::Contained { hosts: 0 })),
         "an order says nothing about what spreads"
     );
     said(&mut responder, &Event::Active { suspect: Suspect::address(Link::default(), HOST), at: at(3599) });
@@ -475,9 +475,9 @@ fn a_case_is_taken_over_without_a_new_record() {
     said(&mut before, &alarm(HOST, Grade::Scan, 0));
     let case = before.case(HOST).unwrap().clone();
     let mut after = enforcing();
-    let mut actions = Vec::new();
-    after.restore(case.clone(), &mut actions);
-    assert!(verdicts(&actions).is_empty());
+    let mut effects = Vec::new();
+    after.restore(case.clone(), &mut effects);
+    assert!(verdicts(&effects).is_empty());
     assert_eq!(after.case(HOST), Some(&case));
     assert_eq!(after.next_step(suspect(HOST), at(700)), 2);
 }
@@ -494,7 +494,7 @@ fn a_held_decision_waits_on_after_a_restart() {
     after.restore_held(held.clone());
     said(&mut after, &alarm(host(9), Grade::Scan, 1));
     assert_eq!(after.held().map(|held| held.id).collect::<Vec<_>>(), [held.id, held.id + 1]);
-    let mut actions = Vec::new();
-    after.order_confirm(held.id, By::Operator("anna".to_owned()), at(2), &mut actions).unwrap();
-    assert_eq!(verdicts(&actions), [Verdict::Contain]);
+    let mut effects = Vec::new();
+    after.order_confirm(held.id, By::Operator("anna".to_owned()), at(2), &mut effects).unwrap();
+    assert_eq!(verdicts(&effects), [Verdict::Contain]);
 }

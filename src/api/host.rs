@@ -1,0 +1,429 @@
+//! What is shown of one host: [`HostView`] in lists, [`WhyView`] in full, [`ActView`] for each decision.
+//!
+//! The core keeps evidence as numbers and words it when somebody reads; these are the worded forms, and they can be
+//! read back, so that the command line prints exactly what the API sent.
+
+use serde::{Deserialize, Serialize};
+
+use crate::evidence::{Attachment, Evidence, Grade, Score, Signal};
+use crate::published::host_report::{NearMiss, WindowFill};
+use crate::respond::cases::NO_ADDRESS;
+use crate::respond::{By, Decision, Held, Verdict, service_name};
+use crate::time::Timestamp;
+use crate::wire::{Address, Mac};
+
+/// Where a host sits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachmentView {
+    /// Interface name, or `if N` where the index has no name any more.
+    pub interface: String,
+    /// VLAN id, 0 for untagged.
+    pub vlan: u16,
+    /// The second VLAN id, 0 for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub inner_vlan: u16,
+    /// Hardware address of the host, or of the router it is behind.
+    pub mac: Mac,
+}
+
+impl AttachmentView {
+    /// Names the interface by `name_of` (index to name).
+    pub fn new(attachment: Attachment, name_of: impl Fn(u32) -> Option<String>) -> Self {
+        AttachmentView {
+            interface: name_of(attachment.interface).unwrap_or_else(|| format!("if {}", attachment.interface)),
+            vlan: attachment.vlan,
+            inner_vlan: attachment.inner_vlan,
+            mac: attachment.mac,
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+const fn is_zero(number: &u16) -> bool {
+    *number == 0
+}
+
+/// One piece of evidence, worded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvidenceView {
+    /// Which kind.
+    pub signal: Signal,
+    /// When.
+    pub at: Timestamp,
+    /// The other side.
+    pub peer: Address,
+    /// The service's port; 0 where there is none.
+    pub port: u16,
+    /// What it added to the score, in nats.
+    pub weight: Score,
+    /// The figures, in a sentence.
+    pub detail: String,
+}
+
+impl From<&Evidence> for EvidenceView {
+    fn from(evidence: &Evidence) -> Self {
+        EvidenceView {
+            signal: evidence.signal,
+            at: evidence.at,
+            peer: evidence.peer,
+            port: evidence.port,
+            weight: evidence.weight,
+            detail: evidence.detail.to_string(),
+        }
+    }
+}
+
+/// One decision, worded: reads the JSON of a [`Decision`] and writes the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ActView {
+    /// When.
+    pub at: Timestamp,
+    /// About whom.
+    pub host: Address,
+    /// What.
+    pub decision: Verdict,
+    /// The host's score in nats.
+    pub score: Score,
+    /// The threshold that applied.
+    pub threshold: Score,
+    /// Distinct destinations of first contact.
+    pub destinations: u32,
+    /// What the alarm rested on; none for manual decisions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grade: Option<Grade>,
+    /// When it ends by itself; for a release, until when the host is pardoned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Rung of the ladder, from 1; 0 where the ladder has no part.
+    pub step: u8,
+    /// Whether the kernel was told.
+    pub enforced: bool,
+    /// One sentence: why, or why not.
+    pub reason: String,
+    /// Who decided.
+    pub by: By,
+    /// The link by name, such as `eth1.20`; empty where it is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub link: String,
+    /// The card, where the suspect is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<Mac>,
+    /// All addresses that the decision is about, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<Address>,
+    /// The ports that are shut besides the lateral services, such as `8080/tcp`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<String>,
+    /// The evidence, oldest first.
+    pub evidence: Vec<EvidenceView>,
+}
+
+impl From<&Decision> for ActView {
+    fn from(decision: &Decision) -> Self {
+        ActView {
+            at: decision.at,
+            host: decision.host,
+            decision: decision.decision,
+            score: decision.score,
+            threshold: decision.threshold,
+            destinations: decision.destinations,
+            grade: decision.grade,
+            until: decision.until,
+            step: decision.step,
+            enforced: decision.enforced,
+            reason: decision.reason.clone(),
+            by: decision.by.clone(),
+            link: decision.link.clone(),
+            card: decision.card,
+            addresses: decision.addresses.iter().copied().filter(|address| *address != NO_ADDRESS).collect(),
+            ports: decision.ports.iter().map(|service| service_name(*service)).collect(),
+            evidence: decision.evidence.iter().map(EvidenceView::from).collect(),
+        }
+    }
+}
+
+/// A decision that waits for an engineer because the breaker tripped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeldView {
+    /// Names it in `held confirm` and `held drop`.
+    pub id: u64,
+    /// Since when it waits.
+    pub at: Timestamp,
+    /// About whom.
+    pub host: Address,
+    /// What would be done.
+    pub would: Verdict,
+    /// What the alarm rests on.
+    pub grade: Grade,
+    /// The host's score in nats.
+    pub score: Score,
+    /// Distinct destinations of first contact.
+    pub destinations: u32,
+    /// Why, and why it waits.
+    pub reason: String,
+    /// The evidence, oldest first.
+    pub evidence: Vec<EvidenceView>,
+}
+
+impl From<&Held> for HeldView {
+    fn from(held: &Held) -> Self {
+        let alarm = &held.alarm;
+        HeldView {
+            id: held.id,
+            at: alarm.at,
+            host: alarm.host,
+            would: held.verdict,
+            grade: alarm.grade,
+            score: alarm.score,
+            destinations: alarm.destinations,
+            reason: held.reason.clone(),
+            evidence: alarm.evidence.iter().map(EvidenceView::from).collect(),
+        }
+    }
+}
+
+/// What is known of a host's SMB.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SmbView {
+    /// It offered or accepted SMB1 by itself, with no newer dialect agreed.
+    pub smb1: bool,
+    /// Dialects it agreed on as a client.
+    pub client: Vec<String>,
+    /// Dialects it agreed on as a server.
+    pub server: Vec<String>,
+    /// A negotiation required signing.
+    pub signing: bool,
+    /// It uses SMB3 encryption: nothing more can be seen of it.
+    pub encrypted: bool,
+}
+
+/// A host as `hosts` lists it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostView {
+    /// The address it last used.
+    pub address: Address,
+    /// All its addresses, where it has several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<Address>,
+    /// Whether it is judged as a card, with all its addresses; otherwise as this address on its link.
+    #[serde(default)]
+    pub is_card: bool,
+    /// Where it sits.
+    pub attachment: AttachmentView,
+    /// Its score in nats.
+    pub score: Score,
+    /// The threshold that applies to it now.
+    pub threshold: Score,
+    /// How much more evidence it would take.
+    pub headroom: Score,
+    /// Distinct destinations of first contact within the contact memory.
+    pub destinations: u32,
+    /// The fan-out windows that hold anything.
+    pub windows: Vec<WindowFill>,
+    /// What is decided about it now; `None` is nothing.
+    pub verdict: Option<Verdict>,
+    /// While it is contained and the kernel drops: every service that is shut, such as `445/tcp`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shut: Vec<String>,
+    /// Whether the kernel enforces that.
+    pub enforced: bool,
+    /// When that ends by itself.
+    pub until: Option<Timestamp>,
+    /// Rung of the ladder it stands on; 0 is none yet.
+    pub step: u8,
+    /// The roles it has.
+    pub roles: Vec<String>,
+    /// Whether no decision may drop it.
+    pub never_contain: bool,
+    /// The alarmed host that lately reached it.
+    pub exposed_by: Option<Address>,
+    /// Its SMB, if it speaks it.
+    pub smb: Option<SmbView>,
+    /// When it was last seen.
+    pub last_seen: Timestamp,
+    /// The closest it came to a decision without one.
+    pub near_miss: Option<NearMiss>,
+}
+
+/// A list of hosts, cut to a limit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostsView {
+    /// How many there are.
+    pub total: usize,
+    /// Those asked for.
+    pub hosts: Vec<HostView>,
+}
+
+/// Everything that no decision may drop.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeverContainView {
+    /// From the configuration.
+    pub configured: Vec<ipnetwork::IpNetwork>,
+    /// The gateway's own addresses.
+    pub own_addresses: Vec<ipnetwork::IpNetwork>,
+    /// Added by command.
+    pub added: Vec<Exempted>,
+}
+
+/// The ruleset, as it was last put into the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesetView {
+    /// In nft's language.
+    pub ruleset: String,
+}
+
+/// An entry that a command put on the never-contain list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exempted {
+    /// The network.
+    pub network: ipnetwork::IpNetwork,
+    /// Who added it.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
+/// Where an exemption comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Exemption {
+    /// An entry of the never-contain list in the configuration.
+    NeverContain {
+        /// The entry as written.
+        entry: String,
+    },
+    /// Added to the never-contain list by command.
+    AddedByCommand {
+        /// The entry as given.
+        entry: String,
+        /// Who added it.
+        by: String,
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: String,
+    },
+    /// One of the gateway's own addresses.
+    OwnAddress,
+    /// Not a host that Firedoor may contain.
+    NotProtected,
+    /// A role: part of its behaviour is no evidence.
+    Role {
+        /// The role's name.
+        name: String,
+        /// What it exempts, in words.
+        covers: String,
+        /// Who answers for it.
+        owner: String,
+        /// Why it is needed.
+        reason: String,
+        /// When it ends; `None` is never.
+        until: Option<Timestamp>,
+        /// It has ended: it no longer exempts anything.
+        expired: bool,
+    },
+}
+
+impl Exemption {
+    /// Whether it alone forbids every drop.
+    #[must_use]
+    pub const fn forbids(&self) -> bool {
+        !matches!(self, Exemption::Role { .. })
+    }
+}
+
+/// What the ladder would do next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextStep {
+    /// The rung, from 1.
+    pub step: u8,
+    /// What a scan-grade alarm would lead to.
+    pub on_scan: Verdict,
+    /// What an exploit-grade alarm would lead to.
+    pub on_exploit: Verdict,
+    /// For how long, in seconds; `None` is until released.
+    pub seconds: Option<u64>,
+}
+
+/// Everything about one address: what has happened to it, and what would.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WhyView {
+    /// The address asked about.
+    pub address: Address,
+    /// The link that this is about, by name such as `eth1.20`; empty where it is not known.
+    #[serde(default)]
+    pub link: String,
+    /// The same of everybody else who uses the address: on other links it is another host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<WhyView>,
+    /// When this was answered.
+    pub at: Timestamp,
+    /// Monitor mode drops nothing, whatever is decided.
+    pub mode: crate::respond::Mode,
+    /// The answer in a sentence: what is done now, or what would be done on an alarm, and why.
+    pub summary: String,
+    /// The host as the shards know it; `None` if it was never seen, or was forgotten.
+    pub host: Option<HostView>,
+    /// What applies to it ahead of any evidence.
+    pub exemptions: Vec<Exemption>,
+    /// What the ladder would do at its next alarm; `None` where nothing may be dropped.
+    pub next: Option<NextStep>,
+    /// Until then an alarm only leads to a watch, because an engineer released it.
+    pub pardoned_until: Option<Timestamp>,
+    /// The evidence that counts now, oldest first.
+    pub evidence: Vec<EvidenceView>,
+    /// The decision that waits, if one does.
+    pub held: Option<HeldView>,
+    /// What was decided about it, latest first.
+    pub history: Vec<ActView>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::Detail;
+    use std::time::Duration;
+
+    #[test]
+    fn a_view_reads_a_decision_and_writes_the_same() {
+        let at = Timestamp::from_secs(1_700_000_000);
+        let decision = Decision {
+            at,
+            host: "10.0.0.7".parse().unwrap(),
+            decision: Verdict::Contain,
+            score: Score(9900),
+            threshold: Score(9900),
+            destinations: 3,
+            grade: Some(Grade::Scan),
+            until: Some(at + Duration::from_mins(10)),
+            step: 1,
+            enforced: true,
+            reason: "three dark addresses".to_owned(),
+            by: By::Firedoor,
+            attachment: Attachment::default(),
+            suspect: crate::suspect::Suspect::default(),
+            link: String::new(),
+            card: None,
+            addresses: Vec::new(),
+            ports: Vec::new(),
+            unpardons: Vec::new(),
+            evidence: vec![Evidence {
+                signal: Signal::Dark,
+                at,
+                peer: "10.0.0.9".parse().unwrap(),
+                port: 445,
+                weight: Score(3300),
+                detail: Detail::Silent { after_ms: 300 },
+            }],
+        };
+        let text = serde_json::to_string(&decision).unwrap();
+        let view: ActView = serde_json::from_str(&text).unwrap();
+        assert_eq!(view, ActView::from(&decision));
+        assert_eq!(serde_json::to_string(&view).unwrap(), text);
+        let manual = Decision { grade: None, until: None, by: By::Operator("ana".to_owned()), ..decision };
+        let text = serde_json::to_string(&manual).unwrap();
+        assert_eq!(serde_json::to_string(&serde_json::from_str::<ActView>(&text).unwrap()).unwrap(), text);
+    }
+}

@@ -1,0 +1,678 @@
+//! The shared host table: what the shards and the responder last said of each host, for whoever looks.
+//!
+//! A shard writes when something notable changed about a host (its score, a window, its place, at most about once a
+//! second for a host), the control task writes what was decided, and API and metrics read. Writers on the packet path
+//! use [`HostTable::try_publish`], which never waits: if somebody reads that part of the table just then, it says so, and
+//! the shard tries again with its next batch.
+//!
+//! Bounded: quiet hosts (no score, no evidence) are taken in up to seven eighths of the capacity, the last eighth is
+//! kept for suspects; [`HostTable::trim`], called by the control task, makes room again by dropping the least suspicious
+//! host that has been idle longest. An address that is in use on several links has a line for each: it is several hosts. A host that is acted on is never dropped, and may be entered even when the table is
+//! full: how many those are is bounded by the responder.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+
+use super::host_report::{HostReport, HostSmb, NearMiss, WindowFill};
+use super::status::{HostCounts, Occupancy};
+use crate::evidence::{Alarm, Evidence};
+use crate::respond::Verdict;
+use crate::suspect::{Place, Suspect, Who};
+use crate::time::Timestamp;
+use crate::track::hosts::{ANY_WINDOWS, LATERAL_WINDOWS};
+use crate::wire::smb::Dialect;
+use crate::wire::{Address, Link};
+
+/// Most links that one address is shown on.
+const MOST_LINKS: usize = 64;
+/// How lately an address must have been seen on each of several links to be in use there.
+const IN_USE: Duration = Duration::from_mins(10);
+/// How near a host's decision must have been to be a near miss, in thousandths.
+const NEAR_MISS: u32 = 500;
+/// A watch is over once the host is no nearer than this, in thousandths, and [`WATCH`] has passed.
+const FAR: u32 = 250;
+/// How long a watch lasts at least.
+const WATCH: Duration = Duration::from_secs(60);
+
+/// What the responder has decided about a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Watch, throttle, contain, isolate or hold.
+    pub verdict: Verdict,
+    /// Whether the kernel was told.
+    pub enforced: bool,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it ends by itself.
+    pub until: Option<Timestamp>,
+    /// Rung of the ladder.
+    pub step: u8,
+}
+
+impl Standing {
+    /// Whether a decision is in force, or waits to be: contain, isolate or hold.
+    #[must_use]
+    pub const fn acted(self) -> bool {
+        matches!(self.verdict, Verdict::Contain | Verdict::Isolate | Verdict::Hold)
+    }
+}
+
+/// One host's entry in the host table.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HostEntry {
+    /// Its link; interface 0 where that is not known.
+    pub link: Link,
+    /// What its shard said last.
+    pub report: Option<HostReport>,
+    /// What is decided about it, if anything.
+    pub standing: Option<Standing>,
+    /// Its SMB, as client and as server.
+    pub smb: HostSmb,
+}
+
+impl HostEntry {
+    fn acted(&self) -> bool {
+        self.standing.is_some_and(Standing::acted)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.standing.is_none() && self.report.is_none() && !self.smb.any()
+    }
+
+    /// The card that it is judged as, on its link.
+    #[must_use]
+    pub fn card(&self) -> Option<Suspect> {
+        self.report.as_ref().map(|report| report.suspect).filter(|suspect| matches!(suspect.who, Who::Card(_)))
+    }
+
+    fn seen(&self) -> Timestamp {
+        self.report.as_ref().map_or(Timestamp::ZERO, |report| report.seen)
+    }
+
+    /// Takes a newer report. The nearest that a host came without being acted on stays in mind until it is.
+    fn update(&mut self, mut report: HostReport) {
+        let before = self.report.as_ref().and_then(|report| report.near_miss);
+        let near = (report.nearness() >= NEAR_MISS).then(|| NearMiss {
+            at: report.at,
+            share: report.nearness(),
+            score: report.score,
+            threshold: report.threshold,
+        });
+        let nearest = before.into_iter().chain(near).max_by_key(|near| near.share);
+        report.near_miss = if self.acted() { None } else { nearest };
+        self.report = Some(report);
+    }
+}
+
+/// Where the line of a link is among an address's: where the link is not known, that of whoever is acted on, or the first;
+/// what is known of an address without a link belongs to the first link that shows.
+fn seat_of(lines: &[HostEntry], link: Link) -> Option<&HostEntry> {
+    if link.interface == 0 {
+        return lines.iter().find(|line| line.acted()).or(lines.first());
+    }
+    lines.iter().find(|line| line.link == link).or_else(|| lines.iter().find(|line| line.link.interface == 0))
+}
+
+fn seat(lines: &mut [HostEntry], link: Link) -> Option<&mut HostEntry> {
+    let at = {
+        let line = seat_of(lines, link)?;
+        lines.iter().position(|other| std::ptr::eq(other, line))?
+    };
+    let line = lines.get_mut(at)?;
+    if link.interface != 0 {
+        line.link = link;
+    }
+    Some(line)
+}
+
+/// One more line of an address. Nearly every address has one only, and room for four takes as much as four.
+fn add(lines: &mut Vec<HostEntry>, line: HostEntry) {
+    lines.reserve_exact(1);
+    lines.push(line);
+}
+
+/// Adds a line to those found, one a link: the latest report, the address and the standing of one that is acted on.
+fn join(found: &mut Vec<(Address, HostEntry)>, host: Address, line: &HostEntry) {
+    let Some((called, known)) = found.iter_mut().find(|(_, known)| known.link == line.link) else {
+        found.push((host, line.clone()));
+        return;
+    };
+    let (said, new) = (known.report.as_ref().map(|report| report.at), line.report.as_ref().map(|report| report.at));
+    let is_newer = said < new;
+    if is_newer {
+        known.report.clone_from(&line.report);
+    }
+    if line.acted() || (is_newer && !known.acted()) {
+        *called = host;
+        known.standing = line.standing.or(known.standing);
+    }
+    known.smb.join(line.smb);
+}
+
+/// What became of a publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publication {
+    /// It is in the host table.
+    Yes,
+    /// Somebody held that part of the table: try again later.
+    Busy,
+    /// The table has no room for this host; counted.
+    Full,
+}
+
+/// The shared host table.
+#[derive(Debug)]
+pub struct HostTable {
+    lines: DashMap<Address, Vec<HostEntry>, foldhash::fast::RandomState>,
+    capacity: usize,
+    used: AtomicUsize,
+    evicted: AtomicU64,
+    refused: AtomicU64,
+    near_misses: AtomicU64,
+}
+
+impl HostTable {
+    /// A host table for at most `capacity` hosts (at least 8) besides those with a decision in force.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        HostTable {
+            lines: DashMap::with_hasher(foldhash::fast::RandomState::default()),
+            capacity: capacity.max(8),
+            used: AtomicUsize::new(0),
+            evicted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            near_misses: AtomicU64::new(0),
+        }
+    }
+
+    /// The most memory that a host table for `capacity` hosts comes to hold, every host with all that can be known of it.
+    #[must_use]
+    pub const fn bytes(capacity: usize) -> usize {
+        // The table grows by doubling and is at most seven eighths full; while it grows, old and new stand side by side.
+        let place = (size_of::<(Address, Vec<HostEntry>)>() + 1) * 3 + size_of::<HostEntry>();
+        let windows = (LATERAL_WINDOWS + ANY_WINDOWS) * size_of::<WindowFill>();
+        capacity * (place + windows + Alarm::EVIDENCE * size_of::<Evidence>())
+    }
+
+    /// Puts up what a shard knows of a host; never waits.
+    pub fn try_publish(&self, host: Address, report: HostReport) -> Publication {
+        let link = report.suspect.link;
+        let room = if report.suspicious() { self.capacity } else { self.capacity - self.capacity / 8 };
+        let Some(entry) = self.lines.try_entry(host) else { return Publication::Busy };
+        if self.with_line(entry, link, room, |line| line.update(report)) { Publication::Yes } else { Publication::Full }
+    }
+
+    /// Changes the line of a link, a new one if there is room: `false`, and counted, if there is none.
+    fn with_line(
+        &self,
+        entry: Entry<'_, Address, Vec<HostEntry>>,
+        link: Link,
+        room: usize,
+        change: impl FnOnce(&mut HostEntry),
+    ) -> bool {
+        let is_full = self.used.load(Ordering::Relaxed) >= room;
+        let mut new = HostEntry { link, ..HostEntry::default() };
+        match entry {
+            Entry::Occupied(mut lines) => {
+                if let Some(line) = seat(lines.get_mut(), link) {
+                    change(line);
+                    return true;
+                }
+                if !is_full && lines.get().len() < MOST_LINKS {
+                    change(&mut new);
+                    add(lines.get_mut(), new);
+                    self.used.fetch_add(1, Ordering::Relaxed);
+                    return true;
+                }
+            }
+            Entry::Vacant(place) if !is_full => {
+                change(&mut new);
+                place.insert(vec![new]);
+                self.used.fetch_add(1, Ordering::Relaxed);
+                return true;
+            }
+            Entry::Vacant(_) => {}
+        }
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        false
+    }
+
+    /// Puts up what a host was seen to speak, on whichever link; a host that is only seen as a server appears here first.
+    /// For the control task: may wait for a reader.
+    pub fn speaks(&self, host: Address, as_server: bool, dialect: Dialect, signing: bool, encryption: bool) {
+        let room = self.capacity - self.capacity / 8;
+        let speak = |line: &mut HostEntry| line.smb.spoke(as_server, dialect, signing, encryption);
+        self.with_line(self.lines.entry(host), Link::default(), room, speak);
+    }
+
+    /// Puts up what is decided about a host on a link, or that nothing is any more. For the control task: may wait for a
+    /// reader.
+    pub fn stand(&self, host: Address, link: Link, standing: Option<Standing>) {
+        let mut lines = self.lines.entry(host).or_default();
+        if let Some(line) = seat(&mut lines, link) {
+            line.standing = standing;
+            if let (true, Some(report)) = (line.acted(), &mut line.report) {
+                report.near_miss = None;
+            }
+            let before = lines.len();
+            lines.retain(|line| !line.is_empty());
+            self.used.fetch_sub(before - lines.len(), Ordering::Relaxed);
+        } else if standing.is_some() {
+            add(&mut lines, HostEntry { link, standing, ..HostEntry::default() });
+            self.used.fetch_add(1, Ordering::Relaxed);
+        }
+        if lines.is_empty() {
+            drop(lines);
+            self.lines.remove_if(&host, |_, lines| lines.is_empty());
+        }
+    }
+
+    /// The line of an address: of several, one that is acted on, else the one last seen.
+    #[must_use]
+    pub fn get(&self, host: Address) -> Option<HostEntry> {
+        let lines = self.lines.get(&host)?;
+        lines.iter().max_by_key(|line| (line.acted(), line.seen())).cloned()
+    }
+
+    /// All lines of an address, one a link.
+    #[must_use]
+    pub fn lines_of(&self, host: Address) -> Vec<HostEntry> {
+        self.lines.get(&host).map(|lines| lines.value().clone()).unwrap_or_default()
+    }
+
+    /// The line of an address on a link.
+    #[must_use]
+    pub fn on(&self, host: Address, link: Link) -> Option<HostEntry> {
+        self.lines.get(&host)?.iter().find(|line| line.link == link).cloned()
+    }
+
+    /// Everybody who uses an address, one a link, with the address that each is called by: one that is acted on, else the one
+    /// last used. What is known is the latest that was said of it. Looks at everybody: for the API and for orders.
+    #[must_use]
+    pub fn users(&self, address: Address) -> Vec<(Address, HostEntry)> {
+        let mut found: Vec<(Address, HostEntry)> = Vec::new();
+        let mut cards: Vec<Suspect> = Vec::new();
+        let uses = |host: Address, line: &HostEntry| {
+            host == address || line.report.as_ref().is_some_and(|report| report.addresses.contains(&address))
+        };
+        self.each(|host, line| {
+            if uses(host, line) {
+                cards.extend(line.card());
+                join(&mut found, host, line);
+            }
+        });
+        // A card is acted on under the address that it had then.
+        self.each(|host, line| {
+            if !uses(host, line) && line.card().is_some_and(|card| cards.contains(&card)) {
+                join(&mut found, host, line);
+            }
+        });
+        found.sort_by_key(|(_, line)| std::cmp::Reverse((line.acted(), line.seen())));
+        found
+    }
+
+    /// The address that whoever sends from a place was last seen with. Looks at everybody.
+    #[must_use]
+    pub fn at(&self, place: Place) -> Option<(Address, Option<HostEntry>)> {
+        let interface = place.link.interface;
+        let there =
+            |line: &&HostEntry| line.report.as_ref().is_some_and(|report| report.attachment.interface == interface);
+        let card = match place.source {
+            Who::Card(card) => card,
+            Who::Address(address) => {
+                let line = self.lines.get(&address).and_then(|lines| lines.iter().find(there).cloned());
+                return Some((address, line));
+            }
+            Who::Network(_) => return None,
+        };
+        let mut last: Option<(Address, HostEntry)> = None;
+        self.each(|host, line| {
+            let is_its = line.report.as_ref().is_some_and(|report| report.attachment.mac == card) && there(&line);
+            if is_its && last.as_ref().is_none_or(|(_, last)| last.seen() <= line.seen()) {
+                last = Some((host, line.clone()));
+            }
+        });
+        last.map(|(host, line)| (host, Some(line)))
+    }
+
+    /// What is decided about one host on a link.
+    #[must_use]
+    pub fn standing(&self, host: Address, link: Link) -> Option<Standing> {
+        seat_of(&self.lines.get(&host)?, link).and_then(|line| line.standing)
+    }
+
+    /// What is decided about whoever uses an address: the most of it.
+    #[must_use]
+    pub fn any_standing(&self, host: Address) -> Option<Standing> {
+        self.get(host).and_then(|line| line.standing)
+    }
+
+    /// Looks at every line, one part of the table locked for reading at a time.
+    pub fn each(&self, mut look: impl FnMut(Address, &HostEntry)) {
+        for lines in &self.lines {
+            lines.value().iter().for_each(|line| look(*lines.key(), line));
+        }
+    }
+
+    /// Addresses that are in use on several links now, with those links: at most `most` of them, and how many there are.
+    #[must_use]
+    pub fn overlaps(&self, now: Timestamp, most: usize) -> (Vec<(Address, Vec<Link>)>, usize) {
+        let mut found = Vec::new();
+        for lines in &self.lines {
+            let used = |line: &&HostEntry| {
+                line.link.interface != 0 && line.report.is_some() && now.since(line.seen()) <= IN_USE
+            };
+            let mut links: Vec<Link> = lines.value().iter().filter(used).map(|line| line.link).collect();
+            if links.len() > 1 {
+                links.sort_unstable();
+                found.push((*lines.key(), links));
+            }
+        }
+        let total = found.len();
+        found.sort_unstable();
+        found.truncate(most);
+        (found, total)
+    }
+
+    /// Hosts in the host table.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Hosts it has room for.
+    #[must_use]
+    pub const fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Hosts dropped to make room, and publications refused for want of it.
+    #[must_use]
+    pub fn evicted(&self) -> (u64, u64) {
+        (self.evicted.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
+    }
+
+    /// How full it is, as a table among the tables; refused publications count as evictions.
+    #[must_use]
+    pub fn occupancy(&self) -> Occupancy {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let (evicted, refused) = self.evicted();
+        Occupancy {
+            name: "host_table".to_owned(),
+            used: count(self.len()),
+            capacity: count(self.capacity),
+            evicted: evicted.saturating_add(refused),
+        }
+    }
+
+    /// Hosts that were watched and fell back without a decision.
+    #[must_use]
+    pub fn near_misses(&self) -> u64 {
+        self.near_misses.load(Ordering::Relaxed)
+    }
+
+    /// Looks once at everybody: ends the watches that are outlived, and counts who is in which state. For the control
+    /// task, about once a second. `tracked` is left to the shards' own tables.
+    pub fn survey(&self, now: Timestamp, decay: Duration) -> HostCounts {
+        let mut counts = HostCounts::default();
+        let mut outlived: Vec<(Address, Link)> = Vec::new();
+        self.each(|host, line| match line.standing.map(|standing| (standing.verdict, standing.since)) {
+            Some((Verdict::Contain, _)) => counts.contained += 1,
+            Some((Verdict::Isolate, _)) => counts.isolated += 1,
+            Some((Verdict::Hold, _)) => counts.held += 1,
+            Some((Verdict::Watch | Verdict::Throttle, since)) => {
+                let near = line.report.as_ref().map_or(0, |report| report.nearness_at(now, decay));
+                if near < FAR && now.since(since) >= WATCH {
+                    outlived.push((host, line.link));
+                } else {
+                    counts.watched += 1;
+                }
+            }
+            Some((Verdict::Release, _)) | None => {}
+        });
+        self.near_misses.fetch_add(u64::try_from(outlived.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        for (host, link) in outlived {
+            self.stand(host, link, None);
+        }
+        counts
+    }
+
+    /// Makes room once three quarters are used: drops the least suspicious hosts, the longest idle first, down to five
+    /// eighths, but nobody who is acted on. Returns how many. For the control task, about once a second.
+    pub fn trim(&self, now: Timestamp, decay: Duration) -> usize {
+        let used = self.len();
+        if used <= self.capacity / 4 * 3 {
+            return 0;
+        }
+        let surplus = used - self.capacity / 8 * 5;
+        let mut candidates: Vec<(u32, Timestamp, Address, Link)> = Vec::with_capacity(used);
+        self.each(|host, line| {
+            if !line.acted() {
+                let near = line.report.as_ref().map_or(0, |report| report.nearness_at(now, decay));
+                candidates.push((near, line.seen(), host, line.link));
+            }
+        });
+        if surplus < candidates.len() {
+            candidates.select_nth_unstable(surplus);
+            candidates.truncate(surplus);
+        }
+        let mut dropped = 0;
+        for (_, seen, host, link) in candidates {
+            // It may have been published or decided about again since it was looked at.
+            let idle = |line: &HostEntry| line.link == link && !line.acted() && line.seen() == seen;
+            if let Some(mut lines) = self.lines.get_mut(&host) {
+                let before = lines.len();
+                lines.retain(|line| !idle(line));
+                dropped += before - lines.len();
+                let none_left = lines.is_empty();
+                drop(lines);
+                if none_left {
+                    self.lines.remove_if(&host, |_, lines| lines.is_empty());
+                }
+            }
+        }
+        self.used.fetch_sub(dropped, Ordering::Relaxed);
+        self.evicted.fetch_add(u64::try_from(dropped).unwrap_or(u64::MAX), Ordering::Relaxed);
+        dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::Score;
+
+    const NOW: Timestamp = Timestamp::from_secs(70);
+    const DECAY: Duration = Duration::from_secs(600);
+
+    fn host(n: u32) -> Address {
+        Address::v4((0x0a00_0000 | n).to_be_bytes())
+    }
+
+    fn report(seen: u64, score: i32) -> HostReport {
+        let at = Timestamp::from_secs(seen);
+        HostReport { at, seen: at, score: Score(score), threshold: Score(9900), ..HostReport::default() }
+    }
+
+    fn standing() -> Standing {
+        Standing { verdict: Verdict::Contain, enforced: true, since: Timestamp::ZERO, until: None, step: 1 }
+    }
+
+    #[test]
+    fn quiet_hosts_leave_the_last_eighth_to_suspects() {
+        let host_table = HostTable::new(80);
+        for n in 0..100 {
+            host_table.try_publish(host(n), report(1, 0));
+        }
+        assert_eq!(host_table.len(), 70);
+        assert_eq!(host_table.evicted(), (0, 30));
+        assert_eq!(host_table.try_publish(host(200), report(1, 1)), Publication::Yes);
+        for n in 300..400 {
+            host_table.try_publish(host(n), report(1, 1));
+        }
+        assert_eq!(host_table.len(), 80);
+        assert_eq!(
+            host_table.try_publish(host(0), report(2, 0)),
+            Publication::Yes,
+            "who is in the host table stays up to date"
+        );
+    }
+
+    #[test]
+    fn trimming_drops_the_least_suspicious_and_longest_idle_first() {
+        let host_table = HostTable::new(80);
+        for n in 0..60 {
+            host_table.try_publish(host(n), report(u64::from(n), 0));
+        }
+        host_table.stand(host(0), Link::default(), Some(standing()));
+        for n in 60..70 {
+            host_table.try_publish(host(n), report(0, 5000));
+        }
+        assert_eq!(host_table.trim(NOW, DECAY), 20);
+        assert_eq!(host_table.len(), 50);
+        assert!(host_table.get(host(0)).is_some(), "a host with a decision in force stays");
+        for n in 1..=20 {
+            assert!(host_table.get(host(n)).is_none(), "{n}");
+        }
+        for n in 21..70 {
+            assert!(host_table.get(host(n)).is_some(), "{n}");
+        }
+        assert_eq!(host_table.trim(NOW, DECAY), 0, "there is room now");
+    }
+
+    #[test]
+    fn an_address_takes_the_room_of_one_line_whoever_entered_it_first() {
+        let host_table = HostTable::new(80);
+        host_table.stand(host(1), Link::default(), Some(standing()));
+        host_table.try_publish(host(2), report(1, 1));
+        for n in [1, 2] {
+            assert_eq!(host_table.lines.get(&host(n)).unwrap().capacity(), 1);
+        }
+    }
+
+    #[test]
+    fn a_decision_is_entered_even_when_the_board_is_full() {
+        let host_table = HostTable::new(8);
+        for n in 0..8 {
+            host_table.try_publish(host(n), report(1, 1));
+        }
+        host_table.stand(host(99), Link::default(), Some(standing()));
+        assert_eq!(host_table.get(host(99)).unwrap().standing, Some(standing()));
+        host_table.stand(host(99), Link::default(), None);
+        assert_eq!(host_table.get(host(99)), None);
+        assert_eq!(host_table.len(), 8);
+    }
+
+    #[test]
+    fn what_a_host_speaks_stays_when_its_facts_change() {
+        let host_table = HostTable::new(8);
+        host_table.speaks(host(1), true, Dialect::NtLm012, false, false);
+        host_table.try_publish(host(1), report(1, 0));
+        host_table.speaks(host(1), false, Dialect::Smb311, true, false);
+        let smb = host_table.get(host(1)).unwrap().smb;
+        assert!(smb.smb1() && smb.signing && smb.client != 0 && smb.server != 0);
+        for n in 2..100 {
+            host_table.speaks(host(n), true, Dialect::Smb311, false, false);
+        }
+        assert_eq!(host_table.len(), 7, "servers that were only seen answering leave room for suspects");
+        assert!(host_table.trim(NOW, DECAY) > 0);
+    }
+
+    #[test]
+    fn the_same_address_on_two_links_is_two_hosts() {
+        let host_table = HostTable::new(80);
+        let on = |interface, seen, score| {
+            let suspect = Suspect::address(Link::untagged(interface), host(1));
+            HostReport { suspect, ..report(seen, score) }
+        };
+        host_table.speaks(host(1), true, Dialect::Smb311, false, false);
+        host_table.try_publish(host(1), on(3, 5, 4000));
+        host_table.try_publish(host(1), on(4, 6, 0));
+        assert_eq!(host_table.len(), 2, "what was known of it without a link is the first one's");
+        host_table.stand(host(1), Link::untagged(3), Some(standing()));
+        assert_eq!(host_table.standing(host(1), Link::untagged(3)), Some(standing()));
+        assert_eq!(host_table.standing(host(1), Link::untagged(4)), None);
+        let users = host_table.users(host(1));
+        let links: Vec<(u32, bool)> = users.iter().map(|(_, line)| (line.link.interface, line.acted())).collect();
+        assert_eq!(links, [(3, true), (4, false)]);
+        let links = vec![Link::untagged(3), Link::untagged(4)];
+        assert_eq!(host_table.overlaps(NOW, 16), (vec![(host(1), links)], 1));
+        assert_eq!(host_table.overlaps(Timestamp::from_secs(7000), 16).1, 0, "one of them moved, or left");
+        host_table.stand(host(1), Link::untagged(3), None);
+        assert_eq!(host_table.survey(NOW, DECAY).contained, 0);
+    }
+
+    #[test]
+    fn a_card_is_found_by_each_of_its_addresses_with_what_is_decided_about_it() {
+        let host_table = HostTable::new(80);
+        let suspect = Suspect::card(Link::untagged(3), crate::wire::Mac([2, 0, 0, 0, 0, 9]));
+        host_table.try_publish(host(1), HostReport { suspect, ..report(1, 9900) });
+        host_table.stand(host(1), suspect.link, Some(standing()));
+        host_table.try_publish(host(2), HostReport { suspect, addresses: vec![host(1), host(2)], ..report(2, 9950) });
+        for asked in [host(1), host(2)] {
+            let users = host_table.users(asked);
+            let [(called, line)] = &users[..] else { panic!("{users:?}") };
+            assert_eq!((*called, line.standing), (host(1), Some(standing())));
+            assert_eq!(line.report.as_ref().map(|report| report.score), Some(Score(9950)), "the latest report");
+        }
+        assert_eq!(host_table.users(host(3)), []);
+    }
+
+    #[test]
+    fn one_address_on_ever_more_links_is_bounded() {
+        let host_table = HostTable::new(1000);
+        for tag in 1..=900 {
+            let suspect = Suspect::address(Link { interface: 3, outer: tag, inner: 0 }, host(1));
+            host_table.try_publish(host(1), HostReport { suspect, ..report(1, 0) });
+        }
+        assert_eq!(host_table.len(), MOST_LINKS);
+    }
+
+    #[test]
+    fn a_writer_never_waits_for_a_reader() {
+        let host_table = HostTable::new(8);
+        host_table.try_publish(host(1), report(1, 0));
+        let reading = host_table.lines.get(&host(1));
+        assert_eq!(host_table.try_publish(host(1), report(2, 0)), Publication::Busy);
+        drop(reading);
+        assert_eq!(host_table.try_publish(host(1), report(2, 0)), Publication::Yes);
+    }
+
+    #[test]
+    fn the_nearest_miss_is_kept_until_the_host_is_acted_on() {
+        let host_table = HostTable::new(8);
+        let miss =
+            |host_table: &HostTable| host_table.get(host(1)).unwrap().report.unwrap().near_miss.map(|near| near.score);
+        host_table.try_publish(host(1), report(1, 4000));
+        assert_eq!(miss(&host_table), None);
+        host_table.try_publish(host(1), report(2, 8000));
+        host_table.try_publish(host(1), report(3, 100));
+        assert_eq!(miss(&host_table), Some(Score(8000)));
+        host_table.stand(host(1), Link::default(), Some(standing()));
+        assert_eq!(miss(&host_table), None);
+    }
+
+    #[test]
+    fn a_watch_ends_as_a_near_miss_once_the_host_has_fallen_back() {
+        let host_table = HostTable::new(8);
+        let watch = Standing { verdict: Verdict::Watch, enforced: false, ..standing() };
+        host_table.try_publish(host(1), report(0, 5000));
+        host_table.stand(host(1), Link::default(), Some(watch));
+        host_table.stand(host(2), Link::default(), Some(standing()));
+        let counts = host_table.survey(Timestamp::from_secs(600), DECAY);
+        assert_eq!((counts.watched, counts.contained), (1, 1), "four nats are left");
+        let counts = host_table.survey(Timestamp::from_secs(1800), DECAY);
+        assert_eq!((counts.watched, counts.contained), (0, 1), "two nats are left of nearly ten");
+        assert_eq!(host_table.near_misses(), 1);
+        assert_eq!(host_table.get(host(1)).unwrap().standing, None);
+    }
+}
