@@ -344,10 +344,9 @@ fn why_not(exemptions: &[Exemption], mode: Mode) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::settings::{Networks, Services};
     use crate::published::host_table::Standing;
-    use crate::suspect::Link;
     use crate::wire::smb::Dialect;
+    use crate::wire::{Link, Networks, Services};
     use std::sync::Arc;
 
     const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);

@@ -12,9 +12,9 @@ use crate::published::Published;
 use crate::published::host_report::HostReport;
 use crate::published::host_table::{HostEntry, Standing};
 use crate::respond::Verdict;
-use crate::suspect::{Link, Suspect};
+use crate::suspect::Suspect;
 use crate::time::Timestamp;
-use crate::wire::Address;
+use crate::wire::{Address, Link};
 
 /// Hosts listed where the client names no limit.
 const HOSTS: usize = 100;

@@ -157,7 +157,7 @@ async fn held(State(api): State<Api>) -> Json<Vec<Held>> {
 
 async fn never_contain(State(api): State<Api>) -> Json<NeverContainView> {
     let config = api.published.config();
-    let written = |networks: &crate::detect::settings::Networks| networks.written().to_vec();
+    let written = |networks: &crate::wire::Networks| networks.written().to_vec();
     Json(NeverContainView {
         configured: written(&config.respond.never_contain),
         own_addresses: written(&config.respond.own_addresses),

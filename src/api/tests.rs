@@ -9,8 +9,9 @@ use crate::published::host_report::HostReport;
 use crate::published::host_table::Standing;
 use crate::respond::Refused;
 use crate::respond::Verdict;
-use crate::suspect::{Link, Suspect};
+use crate::suspect::Suspect;
 use crate::time::Timestamp;
+use crate::wire::Link;
 use crate::wire::smb::Dialect;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -39,11 +39,11 @@ use skeleton::Skeleton;
 pub use watch::{Drift, Watch, What};
 
 use crate::respond::Action;
-use crate::suspect::{Link, Place, Who};
+use crate::suspect::{Place, Who};
 use crate::sys::nftables::{self, Change, Table};
 use crate::sys::route::Kernel;
-use crate::wire::Mac;
 use crate::wire::frame::Transport;
+use crate::wire::{Link, Mac};
 
 /// A place that the kernel acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,10 +10,10 @@ use super::places::{self, Found, Hooks, Key, Row};
 use super::ruleset::{self, Existing, Frames, Plan, Variant};
 use super::skeleton::Skeleton;
 use super::{Firewall, Reconciled};
-use crate::detect::settings::Networks;
 use crate::respond::Action;
 use crate::suspect::{Place, Who};
 use crate::sys::nftables::Set;
+use crate::wire::Networks;
 
 /// Most places that are put back together with the skeleton, as text; above it, elements follow by netlink.
 pub const MOST_REASSERTED: usize = 4096;

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use super::elements;
 use super::ruleset::{Plan, Variant, Way};
-use crate::detect::settings::Networks;
 use crate::sys::nftables::{self, Change};
+use crate::wire::Networks;
 
 /// The skeleton that was last loaded, and how the kernel showed it then.
 #[derive(Debug)]

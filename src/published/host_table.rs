@@ -21,11 +21,11 @@ use super::status::{HostCounts, Occupancy};
 use crate::detect::smb::Condition;
 use crate::evidence::{Alarm, Evidence};
 use crate::respond::Verdict;
-use crate::suspect::{Link, Place, Suspect, Who};
+use crate::suspect::{Place, Suspect, Who};
 use crate::time::Timestamp;
 use crate::track::hosts::{ANY_WINDOWS, LATERAL_WINDOWS};
-use crate::wire::Address;
 use crate::wire::smb::Dialect;
+use crate::wire::{Address, Link};
 
 /// Most links that one address is shown on.
 const MOST_LINKS: usize = 64;

@@ -21,10 +21,10 @@ use firedoor::published::status::{
     HostCounts, InterfaceView, Occupancy, OverlapView, OverlapsView, Repairs, Status, StoreView, TunnelView,
 };
 use firedoor::respond::{Action, Decision, EvidenceRecord, Exempted, Held, Mode, Refused, Verdict};
-use firedoor::suspect::{Link, Suspect};
+use firedoor::suspect::Suspect;
 use firedoor::time::Timestamp;
 use firedoor::wire::smb::Dialect;
-use firedoor::wire::{Address, Mac};
+use firedoor::wire::{Address, Link, Mac};
 use tokio::sync::watch;
 
 /// A running stand-in; stops when dropped.
@@ -105,7 +105,7 @@ fn config() -> Config {
     let mut config = Config::default();
     config.gateway.mode = Mode::Enforce;
     config.respond.mode = Mode::Enforce;
-    config.respond.never_contain = firedoor::detect::settings::Networks::new(vec!["10.0.0.200/29".parse().unwrap()]);
+    config.respond.never_contain = firedoor::wire::Networks::new(vec!["10.0.0.200/29".parse().unwrap()]);
     config
 }
 

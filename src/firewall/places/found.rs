@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::keys::{Scope, Source, kind, read_port, read_source, read_tag};
 use super::{Key, MAPS, Map, Row, action};
 use crate::respond::Action;
-use crate::suspect::{Link, Place, Who};
+use crate::suspect::{Place, Who};
+use crate::wire::Link;
 use crate::wire::frame::Transport;
 
 /// The elements of all sets that hold places.

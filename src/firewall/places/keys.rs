@@ -3,9 +3,9 @@
 
 use std::net::IpAddr;
 
-use crate::suspect::{Link, Place, Who};
+use crate::suspect::{Place, Who};
 use crate::wire::frame::Transport;
-use crate::wire::{Address, Mac};
+use crate::wire::{Address, Link, Mac};
 
 /// What an element's key holds behind the interface and the tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

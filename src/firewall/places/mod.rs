@@ -16,8 +16,9 @@ use std::time::Duration;
 
 use super::intents::Intent;
 use crate::respond::Action;
-use crate::suspect::{Link, Place, Who};
+use crate::suspect::{Place, Who};
 use crate::sys::nftables::Family;
+use crate::wire::Link;
 use keys::{Scope, Source, kind, port_key, prefix, source_key, tag};
 
 pub(super) use found::{Found, Held};
