@@ -128,6 +128,12 @@ fn seat(lines: &mut [HostEntry], link: Link) -> Option<&mut HostEntry> {
     Some(line)
 }
 
+/// One more line of an address. Nearly every address has one only, and room for four takes as much as four.
+fn add(lines: &mut Vec<HostEntry>, line: HostEntry) {
+    lines.reserve_exact(1);
+    lines.push(line);
+}
+
 /// Adds a line to those found, one a link: the latest report, the address and the standing of one that is acted on.
 fn join(found: &mut Vec<(Address, HostEntry)>, host: Address, line: &HostEntry) {
     let Some((called, known)) = found.iter_mut().find(|(_, known)| known.link == line.link) else {
@@ -217,7 +223,7 @@ impl HostTable {
                 }
                 if !is_full && lines.get().len() < MOST_LINKS {
                     change(&mut new);
-                    lines.get_mut().push(new);
+                    add(lines.get_mut(), new);
                     self.used.fetch_add(1, Ordering::Relaxed);
                     return true;
                 }
@@ -255,7 +261,7 @@ impl HostTable {
             lines.retain(|line| !line.is_empty());
             self.used.fetch_sub(before - lines.len(), Ordering::Relaxed);
         } else if standing.is_some() {
-            lines.push(HostEntry { link, standing, ..HostEntry::default() });
+            add(&mut lines, HostEntry { link, standing, ..HostEntry::default() });
             self.used.fetch_add(1, Ordering::Relaxed);
         }
         if lines.is_empty() {
@@ -541,6 +547,16 @@ mod tests {
             assert!(host_table.get(host(n)).is_some(), "{n}");
         }
         assert_eq!(host_table.trim(NOW, DECAY), 0, "there is room now");
+    }
+
+    #[test]
+    fn an_address_takes_the_room_of_one_line_whoever_entered_it_first() {
+        let host_table = HostTable::new(80);
+        host_table.stand(host(1), Link::default(), Some(standing()));
+        host_table.try_publish(host(2), report(1, 1));
+        for n in [1, 2] {
+            assert_eq!(host_table.lines.get(&host(n)).unwrap().capacity(), 1);
+        }
     }
 
     #[test]
