@@ -22,14 +22,12 @@ impl Control {
             Ok(done) => tracing::info!(order = label, by = request.by, "{}", done.message),
             Err(refusal) => tracing::warn!(order = label, by = request.by, "order refused: {refusal}"),
         }
-        if let Some(store) = &self.store {
-            let answer = match &outcome {
-                Ok(done) => done.message.clone(),
-                Err(refusal) => refusal.to_string(),
-            };
-            let (at, operator, what) = (self.clock.now(), request.by.clone(), label.to_owned());
-            let _ = store.record_order(OrderRow { at, operator, what, target, reason, done: outcome.is_ok(), answer });
-        }
+        let answer = match &outcome {
+            Ok(done) => done.message.clone(),
+            Err(refusal) => refusal.to_string(),
+        };
+        let (at, operator, what) = (self.clock.now(), request.by.clone(), label.to_owned());
+        self.recorder.record_order(OrderRow { at, operator, what, target, reason, done: outcome.is_ok(), answer });
         self.refresh();
         // Whoever asked may have gone away; what was ordered is done all the same.
         let _ = request.reply.send(outcome);
@@ -116,12 +114,9 @@ impl Control {
                 let mut exempted = (*self.published.exempted()).clone();
                 exempted.retain(|entry| entry.network != network);
                 exempted.push(Exempted { network, by: by.to_owned(), at: now, reason });
-                if let Some(store) = &self.store {
-                    store.set_exempted(exempted.clone());
-                }
-                self.published.set_exempted(exempted);
-                self.carry_out(&mut effects);
-                self.exemptions_changed();
+                self.recorder.set_exempted(exempted);
+                self.carry_out(std::mem::take(&mut effects));
+                self.reconcile();
                 format!(
                     "{network} is on the never-contain list until it is removed by command; add it to the file to keep it there"
                 )
@@ -132,11 +127,8 @@ impl Control {
                 }
                 let mut exempted = (*self.published.exempted()).clone();
                 exempted.retain(|entry| entry.network != network);
-                if let Some(store) = &self.store {
-                    store.set_exempted(exempted.clone());
-                }
-                self.published.set_exempted(exempted);
-                self.exemptions_changed();
+                self.recorder.set_exempted(exempted);
+                self.reconcile();
                 format!("{network} is off the never-contain list")
             }
         };
@@ -147,7 +139,7 @@ impl Control {
                 _ => None,
             })
             .collect();
-        self.carry_out(&mut effects);
+        self.carry_out(effects);
         Ok(Done { message, decisions })
     }
 

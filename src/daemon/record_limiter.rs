@@ -25,7 +25,7 @@ pub(super) struct RecordLimiter {
 
 impl RecordLimiter {
     /// Whether this decision is to be recorded.
-    pub fn keeps(&mut self, decision: &Decision, now: Timestamp) -> bool {
+    pub fn allows(&mut self, decision: &Decision, now: Timestamp) -> bool {
         if !matches!(decision.decision, Verdict::Watch | Verdict::Hold) {
             return true;
         }
@@ -66,14 +66,14 @@ mod tests {
 
     #[test]
     fn what_changes_something_is_always_recorded_and_the_rest_up_to_a_bound() {
-        let mut restraint = RecordLimiter::default();
+        let mut limiter = RecordLimiter::default();
         let at = |seconds: u64| Timestamp::from_secs(1_800_000_000 + seconds);
-        let kept = (0..10_000).filter(|_| restraint.keeps(&decision(Verdict::Watch), at(0))).count();
+        let kept = (0..10_000).filter(|_| limiter.allows(&decision(Verdict::Watch), at(0))).count();
         assert_eq!(kept, 4096);
         for verdict in [Verdict::Contain, Verdict::Isolate, Verdict::Release] {
-            assert!(restraint.keeps(&decision(verdict), at(1)), "{verdict}");
+            assert!(limiter.allows(&decision(verdict), at(1)), "{verdict}");
         }
-        assert!(!restraint.keeps(&decision(Verdict::Hold), at(599)));
-        assert!(restraint.keeps(&decision(Verdict::Hold), at(600)));
+        assert!(!limiter.allows(&decision(Verdict::Hold), at(599)));
+        assert!(limiter.allows(&decision(Verdict::Hold), at(600)));
     }
 }

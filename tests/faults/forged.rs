@@ -211,7 +211,7 @@ fn a_neighbour_who_was_never_seen_is_safe(shape: Shape) {
     forge(&site, 1, other, Some(Mac([2, 7, 7, 7, 7, 7])), 20);
     told(&site, other, "answers for the address, and the frames came from 02:07:07:07:07:07");
     forge(&site, 1, absent, Some(Mac([2, 7, 7, 7, 7, 8])), 20);
-    told(&site, absent, "nobody on its segment answers");
+    told(&site, absent, "nobody on its link answers");
     assert!(site.metric("firedoor_inquiries_total", "finding=\"elsewhere\"") >= 2);
     assert!(site.metric("firedoor_inquiries_total", "finding=\"nobody\"") >= 1);
     only_what_it_did_itself_contains(&site, 3);
