@@ -12,7 +12,6 @@ use crate::detect::Signal;
 use crate::published::Published;
 use crate::published::counters::{Condition, Feature, Outcome, Unverified};
 use crate::published::host_report::Class;
-use crate::published::host_table::Standing;
 use crate::published::status::{Blindness, Drift, DropCause, InterfaceView, Occupancy, Status};
 use crate::respond::Mode;
 use crate::sys::process::Usage;
@@ -223,19 +222,21 @@ fn near(scrape: &mut Scrape, published: &Published) {
     };
     let mut keys = windows(Class::Lateral, &config.detect.lateral_windows);
     keys.extend(windows(Class::Any, &config.detect.any_windows));
+    keys.extend(windows(Class::Udp, &config.detect.udp_windows));
     let mut fill = vec![0.0f64; keys.len()];
     let now = published.status().at;
     let mut smb1 = 0;
     let mut nearest = 0;
     let mut near = [0u64; NEAR.len()];
     let mut dialects = [0u64; Dialect::ALL.len()];
-    published.host_table.each(|_, line| {
+    let state = published.state();
+    published.host_table.each(|address, line| {
         for (at, hosts) in dialects.iter_mut().enumerate() {
             *hosts += u64::from((line.smb.client | line.smb.server) >> at & 1);
         }
         smb1 += u64::from(line.smb.smb1());
         let Some(report) = &line.report else { return };
-        if line.standing.is_some_and(Standing::acted) {
+        if state.is_acted_on(address, line.link, line.suspect()) {
             return;
         }
         let nearness = report.nearness_at(now, config.detect.decay);
