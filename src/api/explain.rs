@@ -5,9 +5,10 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::host::{AttachmentView, Exemption, HostView, NextStep, SmbView, WhyView};
+use super::host::{AttachmentView, Exemption, HostView, NextStep, SmbCondition, SmbView, WhyView};
 use crate::config::model::Config;
 use crate::detect::settings::Role;
+use crate::detect::smb::Condition;
 use crate::evidence::{Attachment, Grade, Score};
 use crate::published::Published;
 use crate::published::host_report::{HostReport, HostSmb};
@@ -15,10 +16,10 @@ use crate::published::host_table::{HostEntry, Watch};
 use crate::published::status::Status;
 use crate::respond::decision::UNMATCHED;
 use crate::respond::{Action, Block, Decision, EvidenceRecord, Held, Mode, State, Verdict, exempt, service_name};
-use crate::suspect::{Link, Suspect, Who};
+use crate::suspect::{Suspect, Who};
 use crate::time::Timestamp;
-use crate::wire::Address;
 use crate::wire::frame::Transport;
+use crate::wire::{Address, Link};
 
 /// Decisions that [`why`] lists at most.
 const HISTORY: usize = 20;
@@ -237,7 +238,8 @@ fn view(
 ) -> HostView {
     let decision = standing.decision();
     // A shard that was only told that a host is acted on has seen nothing of it.
-    let heard = |report: &&HostReport| decision.is_none() || !report.acted || report.attachment != Attachment::default();
+    let heard =
+        |report: &&HostReport| decision.is_none() || !report.acted || report.attachment != Attachment::default();
     let report = entry.report.as_ref().filter(heard).map(|report| report.aged(status.at, config.detect.decay));
     let name_of = |index| status.interfaces.iter().find(|known| known.index == index).map(|known| known.name.clone());
     let (report, attachment) = match (report, decision) {
@@ -304,7 +306,12 @@ fn smb(report: HostSmb) -> SmbView {
         client: names(report.client),
         server: names(report.server),
         signing: report.signing,
-        encrypted: report.encryption,
+        encryption: report.encryption,
+        conditions: Condition::ALL
+            .iter()
+            .zip(report.conditions)
+            .filter_map(|(condition, at)| Some(SmbCondition { condition: condition.label().to_owned(), at: at? }))
+            .collect(),
     }
 }
 
@@ -466,12 +473,13 @@ fn why_not(exemptions: &[Exemption], mode: Mode) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::settings::{Networks, Services, Window};
+    use crate::detect::settings::Window;
     use crate::evidence::{Detail, Evidence, Signal};
     use crate::published::host_report::{Class, WindowFill};
     use crate::respond::{By, Exempted, Responder};
     use crate::wire::Mac;
     use crate::wire::smb::Dialect;
+    use crate::wire::{Link, Networks, Services};
     use std::sync::Arc;
 
     const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -790,6 +798,17 @@ mod tests {
         let shown = smb(report);
         assert!(!shown.smb1);
         assert_eq!(shown.client, ["smb3.1.1"]);
-        assert!(shown.server.is_empty());
+        assert!(shown.server.is_empty() && shown.conditions.is_empty());
+    }
+
+    #[test]
+    fn a_server_that_gave_away_its_condition_is_named() {
+        let server = "10.0.0.9".parse().unwrap();
+        let published = published(Mode::Enforce);
+        published.host_table.gave_away(server, Condition::Unpatched, Timestamp::from_secs(1_800_000_000));
+        let smb = why(server, &published).host.and_then(|host| host.smb).unwrap();
+        let given: Vec<&str> = smb.conditions.iter().map(|of| of.condition.as_str()).collect();
+        assert_eq!(given, ["unpatched"]);
+        assert!(!smb.smb1 && smb.server.is_empty());
     }
 }

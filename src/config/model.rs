@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::detect::settings::Networks;
 use crate::respond::Mode;
+use crate::wire::Networks;
 
 /// Which way frames are taken off the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -54,7 +54,7 @@ impl Published {
         Published {
             host_table: HostTable::new(config.detect.capacities.hosts),
             counters: Counters::new(config.capture.shards),
-            control_counters: ControlCounters::new(),
+            control_counters: ControlCounters::default(),
             status: ArcSwap::from_pointee(Status { mode: config.gateway.mode, ..Status::default() }),
             reported: ArcSwapOption::empty(),
             config: ArcSwap::new(config),
@@ -163,8 +163,9 @@ impl Published {
 mod tests {
     use super::*;
     use crate::evidence::Score;
-    use crate::suspect::{Link, Suspect};
+    use crate::suspect::Suspect;
     use crate::time::Timestamp;
+    use crate::wire::Link;
 
     fn decision(host: Address, decision: Verdict) -> Decision {
         let (at, suspect) = (Timestamp::from_secs(1_700_000_000), Suspect::address(Link::default(), host));

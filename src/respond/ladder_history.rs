@@ -3,9 +3,9 @@
 
 use crate::respond::Settings;
 use crate::respond::snapshot_map::SnapshotMap;
-use crate::suspect::{Link, Suspect};
+use crate::suspect::Suspect;
 use crate::time::Timestamp;
-use crate::wire::Address;
+use crate::wire::{Address, Link};
 
 #[derive(Clone, Copy, Debug)]
 struct Step {

@@ -8,9 +8,10 @@ use crate::respond::blocks::BlockTable;
 use crate::respond::held::HeldTable;
 use crate::respond::ladder_history::LadderHistory;
 use crate::respond::{Action, Block, Exempted, Held, Mode, Settings};
-use crate::suspect::{Link, Suspect, Who};
+use crate::suspect::{Suspect, Who};
 use crate::time::Timestamp;
 use crate::wire::Address;
+use crate::wire::Link;
 
 /// Who is blocked, held, pardoned and exempt.
 #[derive(Clone, Debug, Default)]

@@ -1,5 +1,6 @@
 use super::*;
-use crate::detect::settings::{Networks, Role};
+use crate::detect::settings::Role;
+use crate::wire::Networks;
 
 fn networks(list: &[&str]) -> Networks {
     Networks::new(list.iter().map(|text| text.parse().unwrap()).collect())
