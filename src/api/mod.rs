@@ -152,7 +152,7 @@ async fn decisions(State(api): State<Api>, uri: Uri) -> Answer<Vec<Arc<Decision>
 }
 
 async fn held(State(api): State<Api>) -> Json<Vec<Held>> {
-    Json(api.published.held().as_ref().clone())
+    Json(api.published.state().held().into_iter().cloned().collect())
 }
 
 async fn never_contain(State(api): State<Api>) -> Json<NeverContainView> {
@@ -161,7 +161,7 @@ async fn never_contain(State(api): State<Api>) -> Json<NeverContainView> {
     Json(NeverContainView {
         configured: written(&config.respond.never_contain),
         own_addresses: written(&config.respond.own_addresses),
-        added: api.published.exempted().as_ref().clone(),
+        added: api.published.state().exempted().to_vec(),
     })
 }
 

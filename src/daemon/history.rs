@@ -112,12 +112,12 @@ pub(super) fn take_over(
         }
         match store.exempted() {
             Ok(exempted) => {
-                for entry in &exempted {
-                    if let Err(refused) = responder.order_exempt(entry.network, &By::Firedoor, now, effects) {
-                        tracing::error!("{} is not on the never-contain list any more: {refused}", entry.network);
+                for entry in exempted {
+                    let network = entry.network;
+                    if let Err(refused) = responder.order_exempt(entry, &By::Firedoor, now, effects) {
+                        tracing::error!("{network} is not on the never-contain list any more: {refused}");
                     }
                 }
-                published.set_exempted(exempted);
             }
             Err(error) => read("never-contain entries", error),
         }
@@ -127,13 +127,12 @@ pub(super) fn take_over(
                     let Some(until) = release.pardoned_until.filter(|until| now < *until) else { continue };
                     let suspect = placed(release.suspect, &release.link, machine);
                     responder.restore_pardon(suspect, release.host, release.key(), until);
-                    published.pardon(release.host, suspect.link, until, now);
                 }
             }
             Err(error) => read("pardons", error),
         }
         match store.recent(RECENT) {
-            Ok(acts) => acts.into_iter().rev().for_each(|act| published.remember(Arc::new(act))),
+            Ok(acts) => acts.into_iter().rev().for_each(|act| published.remember(Arc::new(again(act, machine)))),
             Err(error) => read("decisions", error),
         }
     }
@@ -172,7 +171,7 @@ pub(super) fn take_over(
             let found = Decision::without_alarm(now, suspect, host, acted.action.verdict(), reason);
             let decision = Arc::new(Decision { link, until, enforced: enforce, ..found });
             effects.push(Effect::Record(decision.clone()));
-            responder.restore(Block { decision, action: acted.action, last_active: now }, effects);
+            responder.restore(Block { decision, action: acted.action, last_active: now, unmatched: false }, effects);
         }
     }
     let mut rest: Vec<Block> = remembered.into_values().collect();
@@ -209,7 +208,6 @@ pub(super) fn take_over(
                     let decision = Arc::new(again(Arc::unwrap_or_clone(decision), machine));
                     responder.restore_held(Held { id, action, decision });
                 }
-                published.set_held(responder.held().cloned().collect());
             }
             Err(error) => read("held decisions", error),
         }
@@ -289,7 +287,8 @@ mod tests {
         store.set_held(std::slice::from_ref(&held)).unwrap();
         let (mut responder, published, _) = start(&store, NOW);
         assert_eq!(responder.held().collect::<Vec<_>>(), [&held]);
-        assert_eq!(*published.held(), [held]);
+        published.set_state(responder.state());
+        assert_eq!(published.state().held(), [&held]);
         let mut effects = Vec::new();
         responder.order_confirm(7, By::Operator("anna".to_owned()), NOW, &mut effects).unwrap();
         let block = responder.block(Address::v4([10, 1, 0, 5])).unwrap();
@@ -306,11 +305,13 @@ mod tests {
             let until = Some(NOW + Duration::from_mins(minutes));
             store.record(&Decision { decision: Verdict::Release, pardoned_until: until, ..hold(host) }).unwrap();
         }
-        let (responder, published, _) = start(&store, NOW + Duration::from_mins(60));
+        let (responder, _, _) = start(&store, NOW + Duration::from_mins(60));
         assert_eq!(
             [over, lasting].map(|host| responder.pardon(Suspect::address(Link::default(), host)).is_some()),
             [false, true]
         );
-        assert_eq!([over, lasting].map(|host| published.pardoned(host, Link::default()).is_some()), [false, true]);
+        let state = responder.state();
+        let pardon = |host| state.pardon_on(host, Link::untagged(3), None).is_some();
+        assert_eq!([over, lasting].map(pardon), [false, true]);
     }
 }

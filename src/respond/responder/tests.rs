@@ -41,6 +41,10 @@ fn lift(host: Address) -> Effect {
     Effect::Lift { host, places: vec![Place::address(LINK, host)] }
 }
 
+fn exempted(network: &str) -> Exempted {
+    Exempted { network: network.parse().unwrap(), by: "anna".to_owned(), at: at(5), reason: String::new() }
+}
+
 fn alarm(host: Address, grade: Grade, secs: u64) -> Event {
     let signal = if grade == Grade::Exploit { Signal::EternalBlue } else { Signal::FanoutLateral };
     Event::Alarm(Box::new(Alarm {
@@ -182,7 +186,7 @@ fn a_never_contain_entry_works_backwards() {
     said(&mut responder, &alarm(HOST, Grade::Scan, 0));
     let mut effects = Vec::new();
     let by = By::Operator("anna".to_owned());
-    responder.order_exempt("10.0.0.0/24".parse().unwrap(), &by, at(5), &mut effects).unwrap();
+    responder.order_exempt(exempted("10.0.0.0/24"), &by, at(5), &mut effects).unwrap();
     assert_eq!(verdicts(&effects), [Verdict::Release]);
     assert!(effects.contains(&lift(HOST)));
     assert_eq!(verdicts(&said(&mut responder, &alarm(HOST, Grade::Exploit, 6))), [Verdict::Watch]);
