@@ -56,11 +56,16 @@ fn print(status: &Status, out: &mut Output) -> io::Result<()> {
     let alarming = |n: u64, what: &str, style: Style| {
         if n == 0 { format!("{n} {what}") } else { format!("{style}{} {what}{style:#}", count(n)) }
     };
+    let only_counted = match hosts.only_counted {
+        0 => String::new(),
+        n if n == hosts.contained + hosts.isolated => " (only counted)".to_owned(),
+        n => format!(" ({} of both only counted)", count(n)),
+    };
     let counts = [
         format!("{} tracked", count(hosts.tracked)),
         alarming(hosts.watched, "watched", NOTE),
         alarming(hosts.contained, "contained", BAD),
-        alarming(hosts.isolated, "isolated", BAD),
+        alarming(hosts.isolated, "isolated", BAD) + &only_counted,
         alarming(hosts.held, "held", BAD),
     ];
     line(out, "Hosts", &counts.join(", "))?;

@@ -108,6 +108,8 @@ impl Control {
             isolated,
             contained_by_order,
             isolated_by_order,
+            only_counted: u64::try_from(state.blocks().filter(|block| !state.enforces(block)).count())
+                .unwrap_or(u64::MAX),
             held: u64::try_from(state.held_count()).unwrap_or(u64::MAX),
         };
         let link_name = |link| self.responder.settings().link_name(link);

@@ -287,6 +287,10 @@ pub struct HostCounts {
     /// Of the isolated, those that an engineer ordered.
     #[serde(default)]
     pub isolated_by_order: u64,
+    /// Of the contained and isolated, those that the kernel drops nothing of: in monitor mode, or because it cannot match
+    /// their packets.
+    #[serde(default)]
+    pub only_counted: u64,
     /// Waiting for an engineer because the breaker tripped.
     pub held: u64,
 }
