@@ -237,7 +237,7 @@ fn view(
     state: &State,
 ) -> HostView {
     let decision = standing.decision();
-    // A shard that was only told that a host is acted on has seen nothing of it.
+    // A shard that only knows that a host is acted on has seen nothing of it.
     let heard =
         |report: &&HostReport| decision.is_none() || !report.acted || report.attachment != Attachment::default();
     let report = entry.report.as_ref().filter(heard).map(|report| report.aged(status.at, config.detect.decay));
@@ -437,8 +437,8 @@ fn summary(
         format!(" (an exploit: {})", past(next.on_exploit.verdict()))
     };
     let would = past(next.on_scan.verdict());
-    let told = if mode == Mode::Monitor { "; in monitor mode that is told, not done" } else { "" };
-    format!("{state} At an alarm it would be {would}{exploit}, {long}{told}.")
+    let reported = if mode == Mode::Monitor { "; in monitor mode that is reported, not done" } else { "" };
+    format!("{state} At an alarm it would be {would}{exploit}, {long}{reported}.")
 }
 
 fn past(verdict: Verdict) -> &'static str {
@@ -466,7 +466,7 @@ fn why_not(exemptions: &[Exemption], mode: Mode) -> String {
     match (because, mode) {
         (Some(because), _) => because,
         (None, Mode::Monitor) => "Firedoor is in monitor mode and drops nothing".to_owned(),
-        (None, Mode::Enforce) => "the kernel has not been told; see `firedoor status`".to_owned(),
+        (None, Mode::Enforce) => "the kernel does not act on it yet; see `firedoor status`".to_owned(),
     }
 }
 
@@ -562,7 +562,7 @@ mod tests {
         assert_eq!(answer.next.map(|next| (next.step, next.seconds)), Some((1, Some(600))));
         assert!(answer.host.is_none() && answer.exemptions.is_empty());
         assert!(
-            ask("10.0.3.3", &published(Mode::Monitor)).summary.ends_with("in monitor mode that is told, not done.")
+            ask("10.0.3.3", &published(Mode::Monitor)).summary.ends_with("in monitor mode that is reported, not done.")
         );
     }
 
@@ -677,8 +677,8 @@ mod tests {
         let suspect = Suspect::card(LINK, Mac([2, 0, 0, 0, 0, 9]));
         block(&published, decision(suspect, Verdict::Contain, 1));
         // All that its shard knows of it is that it is acted on.
-        let told = HostReport { at: NOW, seen: NOW, suspect, acted: true, ..HostReport::default() };
-        for report in [None, Some(told)] {
+        let known = HostReport { at: NOW, seen: NOW, suspect, acted: true, ..HostReport::default() };
+        for report in [None, Some(known)] {
             if let Some(report) = report {
                 published.host_table.try_publish(HOST, report);
             }

@@ -93,7 +93,7 @@ pub fn spawn(
     Ok(tokio::spawn(serve::serve(listener, LIMITS, stop, move |stream| peer::client(stream, group), app)))
 }
 
-/// Serves one connection that comes from anywhere, for tests and fuzzing: the peer is as told.
+/// Serves one connection that comes from anywhere, for tests and fuzzing: the peer is as given.
 pub async fn answer<S>(io: S, published: Arc<Published>, orders: Orders, peer: Peer)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,

@@ -29,7 +29,7 @@ const SHOWN_OVERLAPS: usize = 5;
 /// From this share on, a table is shown as filling up.
 const FULL: f64 = 0.8;
 
-/// From so many milliseconds on, the machine's clock is told to differ from the daemon's.
+/// From so many milliseconds on, the machine's clock is shown to differ from the daemon's.
 const CLOCK_DIFFERS: u64 = 2000;
 
 /// Shows the daemon's state.
@@ -303,7 +303,7 @@ fn clock(status: &Status, out: &mut Output) -> io::Result<()> {
     line(
         out,
         "",
-        "times are told by the old one, and terms are kept; `systemctl restart firedoor` takes up the new one",
+        "times are dated by the old one, and terms are kept; `systemctl restart firedoor` takes up the new one",
     )
 }
 

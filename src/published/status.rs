@@ -24,7 +24,7 @@ pub struct Status {
     pub started: Timestamp,
     /// How long it has run, in seconds.
     pub uptime_seconds: u64,
-    /// By how many milliseconds the machine's clock is ahead of the daemon's, by which all times here are told: it was
+    /// By how many milliseconds the machine's clock is ahead of the daemon's, by which all times here are dated: it was
     /// set since the start.
     #[serde(default)]
     pub wall_ahead_ms: i64,

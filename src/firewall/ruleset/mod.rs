@@ -29,7 +29,7 @@
 //! others, and where there are no cards, to an address on an interface (and twice as much to its /64). So who forges
 //! addresses empties the bucket of his own card. Contacts are keyed by interface, source and destination: a forger can
 //! use what the forged address knows already, which shows him nothing new, and can add nothing to it beyond his bucket.
-//! Who forges the card of another on the same interface does empty its bucket: nothing at ingress tells them apart.
+//! Who forges the card of another on the same interface does empty its bucket: nothing at ingress distinguishes them.
 //!
 //! **The fuse under a flood.** A set that is full takes no more elements, and a rule whose `add` fails does not match:
 //! by itself that would open the fuse. So a source that found no place among the limited sources shares one bucket with
@@ -135,7 +135,7 @@ pub const COUNTERS: [&str; 16] = [
 ];
 
 /// Sets and maps whose elements come and go at run time, and outlive a reload; with the octets of a key, by which those
-/// of an earlier version are told apart.
+/// of an earlier version are recognised.
 pub const KEPT_SETS: [(&str, u32); 43] = [
     ("acted4", 8),
     ("isolated_raw4", 4),
