@@ -694,6 +694,21 @@ mod tests {
     }
 
     #[test]
+    fn a_card_is_found_while_its_shard_knows_no_more_than_its_address() {
+        let published = published(Mode::Enforce);
+        let cards = [9, 8].map(|n| Suspect::card(LINK, Mac([2, 0, 0, 0, 0, n])));
+        block(&published, decision(cards[0], Verdict::Contain, 1));
+        for (suspect, acted) in [(Suspect::address(LINK, HOST), true), (cards[1], false), (cards[0], true)] {
+            let entry = HostEntry {
+                link: LINK,
+                report: Some(HostReport { suspect, ..HostReport::default() }),
+                ..HostEntry::default()
+            };
+            assert_eq!(Standing::of(&published.state(), HOST, Some(&entry), None).is_acted_on(), acted, "{suspect}");
+        }
+    }
+
+    #[test]
     fn evidence_later_than_the_decision_is_not_what_it_rests_on() {
         let published = published(Mode::Enforce);
         let suspect = Suspect::address(LINK, HOST);
