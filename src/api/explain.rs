@@ -154,13 +154,12 @@ fn one(
     let pardon = state.pardon_on(address, place, suspect).filter(|until| status.at < *until);
     let rung = suspect.map_or(1, |suspect| state.next_step(suspect, status.at, &config.respond));
     let next = (!forbidden).then(|| next_step(rung, &config.respond));
-    let evidence = match standing.decision() {
+    let evidence = if let Some(decision) = standing.decision() {
         // What it rests on; what came later was dropped, and changes nothing.
-        Some(decision) => decision.evidence.clone(),
-        None => {
-            let report = entry.as_ref().and_then(|entry| entry.report.as_ref());
-            report.map(|report| report.evidence.iter().map(EvidenceRecord::from).collect()).unwrap_or_default()
-        }
+        decision.evidence.clone()
+    } else {
+        let report = entry.as_ref().and_then(|entry| entry.report.as_ref());
+        report.map(|report| report.evidence.iter().map(EvidenceRecord::from).collect()).unwrap_or_default()
     };
     let summary = summary(address, entry.as_ref(), standing, &exemptions, next.as_ref(), status.mode);
     let summary = match suspect.map(|suspect| suspect.who) {
