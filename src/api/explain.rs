@@ -154,13 +154,12 @@ fn one(
     let pardon = state.pardon_on(address, place, suspect).filter(|until| status.at < *until);
     let rung = suspect.map_or(1, |suspect| state.next_step(suspect, status.at, &config.respond));
     let next = (!forbidden).then(|| next_step(rung, &config.respond));
-    let evidence = match standing.decision() {
+    let evidence = if let Some(decision) = standing.decision() {
         // What it rests on; what came later was dropped, and changes nothing.
-        Some(decision) => decision.evidence.clone(),
-        None => {
-            let report = entry.as_ref().and_then(|entry| entry.report.as_ref());
-            report.map(|report| report.evidence.iter().map(EvidenceRecord::from).collect()).unwrap_or_default()
-        }
+        decision.evidence.clone()
+    } else {
+        let report = entry.as_ref().and_then(|entry| entry.report.as_ref());
+        report.map(|report| report.evidence.iter().map(EvidenceRecord::from).collect()).unwrap_or_default()
     };
     let summary = summary(address, entry.as_ref(), standing, &exemptions, next.as_ref(), status.mode);
     let summary = match suspect.map(|suspect| suspect.who) {
@@ -690,6 +689,21 @@ mod tests {
             assert_eq!((host.attachment.interface.as_str(), host.attachment.mac), ("eth1.10", Mac([2, 0, 0, 0, 0, 9])));
             assert_eq!(host.last_seen, Timestamp::ZERO, "nobody has seen it since");
             assert!(host.is_card);
+        }
+    }
+
+    #[test]
+    fn a_card_is_found_while_its_shard_knows_no_more_than_its_address() {
+        let published = published(Mode::Enforce);
+        let cards = [9, 8].map(|n| Suspect::card(LINK, Mac([2, 0, 0, 0, 0, n])));
+        block(&published, decision(cards[0], Verdict::Contain, 1));
+        for (suspect, acted) in [(Suspect::address(LINK, HOST), true), (cards[1], false), (cards[0], true)] {
+            let entry = HostEntry {
+                link: LINK,
+                report: Some(HostReport { suspect, ..HostReport::default() }),
+                ..HostEntry::default()
+            };
+            assert_eq!(Standing::of(&published.state(), HOST, Some(&entry), None).is_acted_on(), acted, "{suspect}");
         }
     }
 

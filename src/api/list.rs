@@ -137,13 +137,14 @@ fn cards(published: &Published) -> HashMap<Suspect, (Timestamp, Address)> {
 pub(super) fn hosts(filter: &Filter, published: &Published) -> HostsView {
     let (now, decay, state) = (published.status().at, published.config().detect.decay, published.state());
     let cards = cards(published);
-    // Rank, what it is called, and where its entry is.
-    let mut found: Vec<(std::cmp::Reverse<u128>, Address, Link, Address)> = Vec::new();
+    // Rank, what it is called, and where its entry is; or who it is where there is none.
+    let mut found: Vec<(std::cmp::Reverse<u128>, Address, Link, Address, Option<Suspect>)> = Vec::new();
     let mut listed: HashSet<Suspect> = HashSet::new();
-    let take = |called: Address, address: Address, entry: &HostEntry, standing: Standing<'_>| {
-        let rank = std::cmp::Reverse(filter.rank(entry, standing, now, decay));
-        filter.takes(called, entry, standing).then_some((rank, called, entry.link, address))
-    };
+    let take =
+        |called: Address, address: Address, entry: &HostEntry, suspect: Option<Suspect>, standing: Standing<'_>| {
+            let rank = std::cmp::Reverse(filter.rank(entry, standing, now, decay));
+            filter.takes(called, entry, standing).then_some((rank, called, entry.link, address, suspect))
+        };
     published.host_table.each(|address, entry| {
         // Dialects are known by address.
         let latest = entry.card().filter(|_| !filter.smb1 && !filter.vulnerable).and_then(|card| cards.get(&card));
@@ -154,7 +155,7 @@ pub(super) fn hosts(filter: &Filter, published: &Published) -> HostsView {
         listed.extend(standing.block.map(Block::suspect));
         listed.extend(standing.held.map(|held| held.decision.suspect));
         let called = standing.block.filter(|_| latest.is_some()).map_or(address, Block::host);
-        found.extend(take(called, address, entry, standing));
+        found.extend(take(called, address, entry, None, standing));
     });
     // Whom nobody has seen since the start.
     let held = state.held();
@@ -162,7 +163,7 @@ pub(super) fn hosts(filter: &Filter, published: &Published) -> HostsView {
     for decision in unseen.filter(|decision| !listed.contains(&decision.suspect)) {
         let entry = HostEntry { link: decision.suspect.link, ..HostEntry::default() };
         let standing = Standing::of(&state, decision.host, Some(&entry), Some(decision.suspect));
-        found.extend(take(decision.host, decision.host, &entry, standing));
+        found.extend(take(decision.host, decision.host, &entry, Some(decision.suspect), standing));
     }
     let total = found.len();
     let limit = filter.limit.unwrap_or(HOSTS);
@@ -171,9 +172,10 @@ pub(super) fn hosts(filter: &Filter, published: &Published) -> HostsView {
         found.truncate(limit);
     }
     found.sort_unstable();
-    let view = |(_, called, link, address): (_, Address, Link, Address)| {
-        let entry = published.host_table.on(address, link).unwrap_or(HostEntry { link, ..HostEntry::default() });
-        let standing = Standing::of(&state, address, Some(&entry), None);
+    let view = |(_, called, link, address, suspect): (_, Address, Link, Address, Option<Suspect>)| {
+        let entry = if suspect.is_none() { published.host_table.on(address, link) } else { None };
+        let entry = entry.unwrap_or(HostEntry { link, ..HostEntry::default() });
+        let standing = Standing::of(&state, address, Some(&entry), suspect);
         explain::host(called, &entry, standing, published)
     };
     HostsView { total, hosts: found.into_iter().map(view).collect() }

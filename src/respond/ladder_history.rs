@@ -91,10 +91,10 @@ impl LadderHistory {
 
     /// What is remembered of an address by itself is its card's.
     pub fn identified(&mut self, from: Suspect, to: Suspect) {
-        if let Some(step) = self.steps.remove(&from) {
-            if self.steps.get(&to).is_none_or(|known| step.step > known.step) {
-                self.steps.insert(to, step);
-            }
+        if let Some(step) = self.steps.remove(&from)
+            && self.steps.get(&to).is_none_or(|known| step.step > known.step)
+        {
+            self.steps.insert(to, step);
         }
         if let Some(mut pardon) = self.unpardon(from) {
             if let Some(known) = self.unpardon(to) {

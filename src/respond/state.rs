@@ -138,8 +138,12 @@ impl State {
 }
 
 /// Whether what is known of `known` under an address is about whoever uses the address on `link`, who is `suspect`: what is
-/// known of no link in particular is about everybody, and of a /64 about those in it.
+/// known of no link in particular is about everybody, and on the same link only another card is another host.
 fn is_of(known: Suspect, link: Link, suspect: Option<Suspect>) -> bool {
     let anywhere = known.link.interface == 0 || link.interface == 0;
-    anywhere || known.link == link && (suspect.is_none() || matches!(known.who, Who::Network(_)))
+    let other_card = match (known.who, suspect.map(|suspect| suspect.who)) {
+        (Who::Card(card), Some(Who::Card(other))) => card != other,
+        _ => false,
+    };
+    anywhere || known.link == link && !other_card
 }
