@@ -8,7 +8,7 @@ use ipnetwork::IpNetwork;
 use crate::config::Config;
 use crate::daemon::machine::Machine;
 use crate::evidence::Attachment;
-use crate::respond::inquiry::Silence;
+use crate::respond::address_probe::Silence;
 use crate::sys::inject::Injector;
 use crate::time::Timestamp;
 use crate::track::Shared;
