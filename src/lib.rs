@@ -19,6 +19,7 @@ pub mod config;
 pub mod detect;
 pub mod evidence;
 pub mod firewall;
+pub mod inspect;
 pub mod lab;
 pub mod log;
 pub mod metrics;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::status::{Occupancy, ShardView};
 use crate::detect::Signal;
 pub use crate::detect::counters::{Outcome, Unverified};
-pub use crate::detect::smb::{Condition, Feature};
+pub use crate::inspect::{Condition, Feature};
 use crate::time::Timestamp;
 use crate::wire::frame::{Encapsulation, FragmentKind, TunnelKind, Undecoded};
 use crate::wire::smb::Dialect;

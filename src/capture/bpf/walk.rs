@@ -2,7 +2,7 @@
 //! with its extension headers, and one level of tunnel.
 
 use super::assembler::{Ancillary, Assembler, If, Label, Op, Size};
-use crate::capture::capture_policy::dce_rpc;
+use crate::inspect::opening::{Field, Opening, Test, Width};
 use crate::wire::decode::link::kind;
 use crate::wire::decode::tunnel::{HEADERS, port};
 
@@ -719,25 +719,41 @@ pub(in crate::capture) fn payload(to: &mut Assembler) {
     to.load_x_cell(cell::TRANSPORT);
 }
 
-/// To `yes`, with A = the packet type, if the payload behind the TCP header at X, of at least [`dce_rpc::LENGTH`], is
-/// the beginning of DCE/RPC; on if not. X is anything then.
-pub(in crate::capture) fn begins_rpc(to: &mut Assembler, yes: Label) {
-    let (represented, versioned, no) = (to.label(), to.label(), to.label());
+/// To `yes`, with X at the payload, if what stands behind the TCP header at X begins so; on if not. X is anything then.
+pub(in crate::capture) fn begins(to: &mut Assembler, opening: &Opening, yes: Label) {
+    let (long, no) = (to.label(), to.label());
+    to.load_cell(cell::PAYLOAD);
+    to.branch(If::AtLeast, u32::try_from(opening.length).unwrap_or(u32::MAX), long);
+    to.goto(no);
+    to.place(long);
     to.load_cell(cell::HEADER);
     to.op_x(Op::Add);
     to.tax();
-    to.load(Size::Word, 4);
-    to.one_of(&dce_rpc::REPRESENTATIONS, represented);
-    to.goto(no);
-    to.place(represented);
-    to.load(Size::Half, 0);
-    to.one_of(&dce_rpc::VERSIONS, versioned);
-    to.goto(no);
-    to.place(versioned);
-    to.load(Size::Byte, 2);
-    to.branch(If::Greater, u32::from(dce_rpc::LAST_TYPE), no);
+    for field in opening.fields {
+        let holds = to.label();
+        load_field(to, field);
+        match field.test {
+            Test::OneOf(values) => to.one_of(values, holds),
+            Test::AtMost(most) => {
+                to.branch(If::Greater, most, no);
+                to.goto(holds);
+            }
+        }
+        to.goto(no);
+        to.place(holds);
+    }
     to.goto(yes);
     to.place(no);
+}
+
+/// A = a field of the payload at X.
+pub(in crate::capture) fn load_field(to: &mut Assembler, field: &Field) {
+    let size = match field.width {
+        Width::Byte => Size::Byte,
+        Width::Half => Size::Half,
+        Width::Word => Size::Word,
+    };
+    to.load(size, u32::try_from(field.at).unwrap_or(u32::MAX));
 }
 
 /// A = the two words of the /64 of an IPv6 address at X + `offset`, folded by exclusive or.

@@ -1,17 +1,63 @@
-//! DCE/RPC PDUs, over TCP and inside of pipes: contexts, calls, and the ports that port 135 names.
+//! DCE/RPC over TCP, and inside of SMB's pipes: contexts, calls, and the ports that port 135 names.
 
-use crate::detect::remote_execution::{Interface, Operation};
-use crate::detect::smb::conversation::{Cursor, Indicator, ReadState, Reading};
-use crate::detect::smb::service::Service;
+pub(in crate::inspect) mod contexts;
+pub mod remote_execution;
+
+use crate::inspect::conversation::{Cursor, Indicator, Protocol, ReadState, Reading};
+use crate::inspect::dcerpc::remote_execution::{Carrier, Interface, Operation};
+use crate::inspect::opening::{Field, Opening, Test, Width};
 use crate::track::follower::{HEAD, Side, Step};
 use crate::wire::dcerpc::{Context, ENDPOINT_OVERLAP, Header, Kind, endpoints};
+
+/// The endpoint mapper.
+pub(super) const MAPPER: u16 = 135;
 
 /// How far an answer of port 135 is looked through for ports. Four towers, or an activation's bindings, lie within it.
 const ANSWER: u16 = 2048;
 
+/// DCE/RPC over TCP, on port 135 and on those that it names.
+pub(super) static PROTOCOL: Protocol = Protocol {
+    ports: &[MAPPER],
+    // C706 §12.6.3.1: version 5.0 or 5.1, a packet type, flags, and the data representation, little-endian everywhere but
+    // on a few old machines.
+    opening: Opening {
+        length: 8,
+        fields: &[
+            Field { at: 4, width: Width::Word, test: Test::OneOf(&[0x0000_0000, 0x1000_0000]) },
+            Field { at: 0, width: Width::Half, test: Test::OneOf(&[0x0500, 0x0501]) },
+            Field { at: 2, width: Width::Byte, test: Test::AtMost(19) },
+        ],
+        anywhere: true,
+        // Response, fault, bind_ack, bind_nak, alter_context_resp, shutdown.
+        servers: Some(Field { at: 2, width: Width::Byte, test: Test::OneOf(&[2, 3, 12, 13, 15, 17]) }),
+    },
+    framing: 16,
+    carrier: Carrier::Tcp,
+    sender,
+    read: |reading, side, bytes| reading.rpc_frame(side, bytes),
+    resembles: |_, side, start| is_pdu_of(side, start),
+};
+
+/// By the packet type, where only one side sends it.
+fn sender(payload: &[u8]) -> Option<Side> {
+    match (is_pdu_of(Side::Client, payload), is_pdu_of(Side::Server, payload)) {
+        (true, false) => Some(Side::Client),
+        (false, true) => Some(Side::Server),
+        _ => None,
+    }
+}
+
+/// Whether a segment starts with a DCE/RPC PDU that this side may send.
+fn is_pdu_of(side: Side, start: &[u8]) -> bool {
+    Header::new_checked(start).is_some_and(|header| match side {
+        Side::Client => !header.kind().is_servers(),
+        Side::Server => !header.kind().is_clients(),
+    })
+}
+
 impl Reading<'_> {
     /// A PDU's header where DCE/RPC runs over TCP by itself.
-    pub(super) fn rpc_frame(&mut self, side: Side, bytes: &[u8]) -> Step {
+    fn rpc_frame(&mut self, side: Side, bytes: &[u8]) -> Step {
         let Some(header) = Header::new_checked(bytes) else { return Step::Lost };
         self.cursor(side).left = header.length().into();
         match (side, header.kind()) {
@@ -19,7 +65,7 @@ impl Reading<'_> {
                 let most = if header.kind() == Kind::Request { Header::REQUEST } else { Header::BIND };
                 self.more(side, bytes.len(), most, ReadState::Pdu { pipe: 0 }).unwrap_or_else(|| self.end(side))
             }
-            (Side::Server, Kind::Response) if self.service == Service::Mapper => {
+            (Side::Server, Kind::Response) if self.port == MAPPER => {
                 self.go(side, Header::REQUEST, HEAD, ReadState::Answer { budget: ANSWER })
             }
             _ => self.end(side),
@@ -27,7 +73,7 @@ impl Reading<'_> {
     }
 
     /// A PDU of a client, with as much as a request or a bind needs.
-    pub(super) fn pdu(&mut self, side: Side, bytes: &[u8], pipe: u64) -> Step {
+    pub(in crate::inspect) fn pdu(&mut self, side: Side, bytes: &[u8], pipe: u64) -> Step {
         let Some(header) = Header::new_checked(bytes) else { return self.finish(side) };
         self.cursor(side).pdu = header.length().into();
         match header.kind() {
@@ -67,7 +113,14 @@ impl Reading<'_> {
     }
 
     /// One presentation context of a bind.
-    pub(super) fn context(&mut self, side: Side, bytes: &[u8], pipe: u64, contexts: u8, little_endian: bool) -> Step {
+    pub(in crate::inspect) fn context(
+        &mut self,
+        side: Side,
+        bytes: &[u8],
+        pipe: u64,
+        contexts: u8,
+        little_endian: bool,
+    ) -> Step {
         let Some(context) = Context::new_checked(bytes, little_endian) else { return self.finish(side) };
         self.conversation.contexts.name(pipe, context.id, Interface::of(context.interface));
         let within = context.stride < self.cursor(side).pdu;
@@ -80,7 +133,7 @@ impl Reading<'_> {
     }
 
     /// A window of an answer on port 135.
-    pub(super) fn answer(&mut self, side: Side, bytes: &[u8], budget: u16) -> Step {
+    pub(in crate::inspect) fn answer(&mut self, side: Side, bytes: &[u8], budget: u16) -> Step {
         // A hostile answer could name thousands of ports.
         for port in endpoints(bytes).take(8) {
             self.indicate(Indicator::Endpoint(port));

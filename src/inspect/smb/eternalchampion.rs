@@ -8,12 +8,12 @@ use crate::wire::smb::smb1::Exchange;
 use crate::wire::smb::transaction::{Family, Transaction, function};
 
 /// Whether a request is the rename that such a secondary may follow.
-pub(super) fn is_rename(request: &Transaction<'_>) -> bool {
+pub(in crate::inspect) fn is_rename(request: &Transaction<'_>) -> bool {
     request.function() == Some(function::RENAME)
 }
 
 /// Judges the message right after a rename.
-pub(super) fn follows(rename: Exchange, exchange: Exchange, next: &Transaction<'_>) -> Option<Detail> {
+pub(in crate::inspect) fn follows(rename: Exchange, exchange: Exchange, next: &Transaction<'_>) -> Option<Detail> {
     let secondary = next.is_secondary() && next.family() == Family::NtTransact;
     (secondary && exchange == rename).then_some(Detail::Fields {
         what: "NT Transact 0xa0 function {} (rename, never implemented) with its secondary 0xa1 right behind it",

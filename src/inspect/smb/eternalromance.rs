@@ -4,12 +4,12 @@
 //! The exploit begins a transaction whose multiplex id is the pipe's handle, leaves it unfinished, and writes to the
 //! pipe: the write moves the transaction's buffer. No client has a transaction and a write of one number under way.
 
-use crate::detect::smb::transactions::Transactions;
 use crate::evidence::Detail;
+use crate::inspect::smb::transactions::Transactions;
 use crate::wire::smb::smb1::{Exchange, WriteAndX};
 
 /// Judges a write.
-pub(super) fn inside(open: &Transactions, exchange: Exchange, write: WriteAndX<'_>) -> Option<Detail> {
+pub(in crate::inspect) fn inside(open: &Transactions, exchange: Exchange, write: WriteAndX<'_>) -> Option<Detail> {
     let by = |multiplex| open.of(Exchange { multiplex, ..exchange });
     let open = by(write.fid()).or_else(|| by(exchange.multiplex))?;
     Some(Detail::Fields {

@@ -1,24 +1,21 @@
-//! One connection's conversation: where its two readers stand, and what was learnt of it.
+//! One connection's conversation: its protocol, where its two readers stand, and what was learnt of it.
 //!
 //! [`Reading`] is the follower's [`Reader`]: it asks for the session header, then for just as much of each message as
 //! identifies it, then for the parts that matter (a path, the DCE/RPC inside a write), and skips the rest. What the
 //! protocols say lies in `smb1`, `smb2` and `rpc` beside this file; here is only how to get from one part to the next.
 
-use crate::detect::remote_execution::Operation;
-use crate::detect::smb::contexts::Contexts;
-use crate::detect::smb::report::{Condition, Feature};
-use crate::detect::smb::service::{Service, is_pdu_of};
-use crate::detect::smb::transactions::Transactions;
-use crate::detect::smb::trees::Trees;
-use crate::detect::smb::{eternalblue, smbghost};
 use crate::evidence::{Detail, Signal};
+use crate::inspect::dcerpc::contexts::Contexts;
+use crate::inspect::dcerpc::remote_execution::{Carrier, Operation};
+use crate::inspect::opening::Opening;
+use crate::inspect::report::{Condition, Feature};
+use crate::inspect::smb::transactions::Transactions;
+use crate::inspect::smb::trees::Trees;
 use crate::track::follower::{HEAD, Reader, Side, Step};
 use crate::wire::Address;
 use crate::wire::smb::dialect::{Dialect, Offers, Signing};
-use crate::wire::smb::session::{self, Framing, Kind};
-use crate::wire::smb::smb1::{self, Exchange};
-use crate::wire::smb::transform::Compression;
-use crate::wire::smb::{Protocol, smb2, transform};
+use crate::wire::smb::smb1::Exchange;
+use crate::wire::smb::smb2;
 
 /// What a message showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,10 +159,30 @@ impl Conversation {
     }
 }
 
+/// A protocol that is looked into: all that the inspection, and the capture before it, must know of it.
+#[derive(Debug)]
+pub(super) struct Protocol {
+    /// Its well-known TCP ports.
+    pub ports: &'static [u16],
+    /// How its messages begin.
+    pub opening: Opening,
+    /// How many bytes of a message show how long it is.
+    pub framing: u16,
+    /// How DCE/RPC calls are carried.
+    pub carrier: Carrier,
+    /// Who sends a payload that begins so, if that shows.
+    pub sender: fn(&[u8]) -> Option<Side>,
+    /// Reads a message's framing.
+    pub read: fn(&mut Reading<'_>, Side, &[u8]) -> Step,
+    /// Whether a segment that starts so may be the start of a message.
+    pub resembles: fn(&Reading<'_>, Side, &[u8]) -> bool,
+}
+
 /// A conversation being read.
 pub(super) struct Reading<'a> {
-    pub service: Service,
+    pub protocol: &'static Protocol,
     pub server: Address,
+    pub port: u16,
     pub conversation: &'a mut Conversation,
     pub found: &'a mut dyn FnMut(&mut Conversation, Indicator),
 }
@@ -180,17 +197,9 @@ impl Reading<'_> {
         if side == Side::Client { client } else { server }
     }
 
-    /// Where a message's framing starts, so many bytes are wanted.
-    fn framing(&self) -> u16 {
-        match self.service {
-            Service::NetBios | Service::Direct => 4,
-            Service::Mapper | Service::Rpc => 16,
-        }
-    }
-
     /// On to the next message.
     pub fn end(&mut self, side: Side) -> Step {
-        let framing = self.framing();
+        let framing = self.protocol.framing;
         let cursor = self.cursor(side);
         let skip = cursor.left;
         *cursor = Cursor::default();
@@ -227,67 +236,12 @@ impl Reading<'_> {
         let left = self.cursor(side).left as usize;
         (have < most.min(left).min(HEAD)).then(|| self.go(side, 0, most, state))
     }
-
-    fn frame(&mut self, side: Side, bytes: &[u8]) -> Step {
-        let framing = match self.service {
-            Service::NetBios => Framing::NetBios,
-            Service::Direct => Framing::Direct,
-            Service::Mapper | Service::Rpc => return self.rpc_frame(side, bytes),
-        };
-        let Some(header) = session::Header::new_checked(bytes, framing) else { return Step::Lost };
-        self.cursor(side).left = session::FRAMING + header.length;
-        if header.kind == Kind::Message && header.length > 0 {
-            self.go(side, session::HEADER, smb2::Header::START, ReadState::Start)
-        } else {
-            self.end(side)
-        }
-    }
-
-    fn start(&mut self, side: Side, bytes: &[u8]) -> Step {
-        let first = side == Side::Client && !std::mem::replace(&mut self.conversation.begun, true);
-        if let Some(agreed) = self.conversation.agreed.take_if(|_| side == Side::Server) {
-            // Its contexts were lost.
-            self.indicate(Indicator::Negotiated(agreed));
-        }
-        match Protocol::of(bytes) {
-            Some(Protocol::Smb1) => self.smb1(side, bytes),
-            Some(Protocol::Smb2) if smb2::Header::new_checked(bytes).is_some() => self.smb2(side, bytes),
-            Some(Protocol::Smb2) => {
-                let length = self.cursor(side).left;
-                if first && eternalblue::is_groom(length, bytes) {
-                    self.indicate(Indicator::Groom);
-                }
-                self.end(side)
-            }
-            Some(Protocol::Encrypted) => {
-                if !std::mem::replace(&mut self.conversation.encrypted, true) {
-                    self.indicate(Indicator::Used(Feature::Encryption));
-                }
-                self.end(side)
-            }
-            Some(Protocol::Compressed) => self.compressed(side, bytes),
-            None => Step::Lost,
-        }
-    }
-
-    fn compressed(&mut self, side: Side, bytes: &[u8]) -> Step {
-        if let Some(header) = Compression::new_checked(bytes) {
-            let length = self.cursor(side).left;
-            let exploit = smbghost::impossible(&header, length).filter(|_| side == Side::Client);
-            if let Some(detail) = exploit {
-                self.indicate(Indicator::Exploit(Signal::SmbGhost, detail));
-            } else if !std::mem::replace(&mut self.conversation.compressed, true) {
-                self.indicate(Indicator::Used(Feature::Compression));
-            }
-        }
-        self.end(side)
-    }
 }
 
 impl Reader for Reading<'_> {
     fn read(&mut self, side: Side, bytes: &[u8]) -> Step {
         match self.cursor(side).state {
-            ReadState::Frame => self.frame(side, bytes),
+            ReadState::Frame => (self.protocol.read)(self, side, bytes),
             ReadState::Start => self.start(side, bytes),
             ReadState::Smb1 => self.smb1(side, bytes),
             ReadState::Chain { command, at, exchange, unicode } => {
@@ -306,33 +260,10 @@ impl Reader for Reading<'_> {
 
     fn begin(&mut self, side: Side) -> u16 {
         *self.cursor(side) = Cursor::default();
-        self.framing()
+        self.protocol.framing
     }
 
     fn resembles(&self, side: Side, start: &[u8]) -> bool {
-        let framing = match self.service {
-            Service::NetBios => Framing::NetBios,
-            Service::Direct => Framing::Direct,
-            Service::Mapper | Service::Rpc => return is_pdu_of(side, start),
-        };
-        let Some(header) = session::Header::new_checked(start, framing) else { return false };
-        let message = start.get(session::HEADER..).unwrap_or_default();
-        let fits = |least: usize| header.kind == Kind::Message && header.length as usize >= least;
-        match Protocol::of(message) {
-            Some(Protocol::Smb1) => {
-                fits(smb1::HEADER + 3)
-                    && smb1::Header::new_checked(message).is_some_and(|it| it.is_reply() == (side == Side::Server))
-            }
-            Some(Protocol::Smb2) => {
-                // Or EternalBlue's groom, which is no message but must be seen.
-                smb2::Header::new_checked(message).map_or_else(
-                    || side == Side::Client && eternalblue::is_groom(header.length, message),
-                    |it| fits(smb2::HEADER) && it.is_response() == (side == Side::Server),
-                )
-            }
-            Some(Protocol::Encrypted) => fits(52),
-            Some(Protocol::Compressed) => fits(transform::HEADER) && message.len() >= transform::HEADER,
-            None => header.kind == Kind::Request && header.length == 68 && side == Side::Client,
-        }
+        (self.protocol.resembles)(self, side, start)
     }
 }

@@ -1,6 +1,6 @@
 //! SMB2 messages, as far as they matter: negotiation, trees, and what is written to pipes.
 
-use crate::detect::smb::conversation::{Indicator, Negotiation, ReadState, Reading};
+use crate::inspect::conversation::{Indicator, Negotiation, ReadState, Reading};
 use crate::track::follower::{HEAD, Side, Step};
 use crate::wire::dcerpc;
 use crate::wire::smb::smb2::{
@@ -21,7 +21,7 @@ fn wanted(side: Side, command: u16) -> usize {
 
 impl Reading<'_> {
     /// A command from its header: once with its beginning, and again with as much of its body as matters.
-    pub(super) fn smb2(&mut self, side: Side, bytes: &[u8]) -> Step {
+    pub(in crate::inspect) fn smb2(&mut self, side: Side, bytes: &[u8]) -> Step {
         let Some(header) = Header::new_checked(bytes) else { return self.end(side) };
         self.cursor(side).next = header.next().unwrap_or_default();
         if header.is_response() != (side == Side::Server) {
@@ -77,7 +77,7 @@ impl Reading<'_> {
     }
 
     /// The path of a tree connect.
-    pub(super) fn smb2_path(&mut self, side: Side, bytes: &[u8], message: u64) -> Step {
+    pub(in crate::inspect) fn smb2_path(&mut self, side: Side, bytes: &[u8], message: u64) -> Step {
         let share = Path::new(bytes, true).share();
         self.conversation.trees.ask(message, share);
         if share == Share::Admin {
@@ -102,7 +102,7 @@ impl Reading<'_> {
     }
 
     /// One negotiate context of a 3.1.1 answer.
-    pub(super) fn smb2_negotiated(&mut self, side: Side, bytes: &[u8], contexts: u16) -> Step {
+    pub(in crate::inspect) fn smb2_negotiated(&mut self, side: Side, bytes: &[u8], contexts: u16) -> Step {
         let Some(context) = NegotiateContext::new_checked(bytes) else { return self.smb2_agreed(side) };
         if let Some(agreed) = &mut self.conversation.agreed {
             match context.kind() {

@@ -2,11 +2,11 @@
 //!
 //! Only contexts of interfaces that can make a machine run something are kept, a dozen at most, the oldest given up.
 
-use crate::detect::remote_execution::Interface;
+use crate::inspect::dcerpc::remote_execution::Interface;
 
 /// The contexts of one connection.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Contexts {
+pub(in crate::inspect) struct Contexts {
     known: [Option<Known>; Contexts::MOST],
     next: u8,
 }

@@ -11,19 +11,19 @@
 
 use std::time::Duration;
 
-use crate::detect::smb::transactions::Open;
 use crate::evidence::Detail;
+use crate::inspect::smb::transactions::Open;
 use crate::wire::smb::transaction::{Family, Transaction};
 
 /// So many groom connections between two hosts, and it is the exploit; it opens a dozen or more.
-pub(super) const GROOM: u8 = 3;
+pub(in crate::inspect) const GROOM: u8 = 3;
 /// Within this time.
-pub(super) const GROOM_WITHIN: Duration = Duration::from_secs(60);
+pub(in crate::inspect) const GROOM_WITHIN: Duration = Duration::from_secs(60);
 /// What a groom's first message announces at least.
 const GROOM_LENGTH: u32 = 0x8000;
 
 /// Judges a secondary against the transaction it continues.
-pub(super) fn confused(open: &Open, secondary: &Transaction<'_>) -> Option<Detail> {
+pub(in crate::inspect) fn confused(open: &Open, secondary: &Transaction<'_>) -> Option<Detail> {
     let confused = secondary.is_secondary()
         && secondary.family() == Family::Transaction2
         && open.family == Family::NtTransact
@@ -36,13 +36,13 @@ pub(super) fn confused(open: &Open, secondary: &Transaction<'_>) -> Option<Detai
 }
 
 /// Judges a client's very first message that bears SMB2's mark but no SMB2 header; `length` is what it announces.
-pub(super) fn is_groom(length: u32, start: &[u8]) -> bool {
+pub(in crate::inspect) fn is_groom(length: u32, start: &[u8]) -> bool {
     let zero = |at: std::ops::Range<usize>| start.get(at).is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0));
     length >= GROOM_LENGTH && zero(4..6) && zero(12..20)
 }
 
 /// The evidence of so many groom connections.
-pub(super) fn groom(connections: u8) -> Detail {
+pub(in crate::inspect) fn groom(connections: u8) -> Detail {
     Detail::Fields {
         what: "{} connections within a minute that open with 00 00 ff f7 fe 53 4d 42 and zeros",
         values: [connections.into(), 0, 0, 0],
@@ -53,7 +53,7 @@ pub(super) fn groom(connections: u8) -> Detail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::smb::transactions::Transactions;
+    use crate::inspect::smb::transactions::Transactions;
     use crate::wire::smb::smb1::{Block, Exchange};
 
     /// An NT Transact that announces `total` bytes and carries ten.

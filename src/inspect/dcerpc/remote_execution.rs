@@ -46,6 +46,15 @@ impl Interface {
     }
 }
 
+/// How a call is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// Through a named pipe of SMB's.
+    Pipe,
+    /// Over TCP by itself.
+    Tcp,
+}
+
 /// What a call does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {

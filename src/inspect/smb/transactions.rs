@@ -9,7 +9,7 @@ use crate::wire::smb::transaction::{Family, Transaction};
 
 /// A first request whose parameters or data are not all there yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Open {
+pub(in crate::inspect) struct Open {
     /// Which exchange.
     pub exchange: Exchange,
     /// Which kind began it.
@@ -22,7 +22,7 @@ pub(super) struct Open {
 
 /// The open ones.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Transactions {
+pub(in crate::inspect) struct Transactions {
     open: [Option<Open>; Transactions::MOST],
     next: u8,
 }

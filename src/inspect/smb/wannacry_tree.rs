@@ -13,7 +13,7 @@ const TREES: [(&str, Address); 2] = [
 ];
 
 /// Judges the path of a tree connect to `server`.
-pub(super) fn recorded(path: &Path, server: Address) -> Option<Detail> {
+pub(in crate::inspect) fn recorded(path: &Path, server: Address) -> Option<Detail> {
     let (at, _) = TREES.iter().enumerate().find(|(_, (tree, of))| path.is(tree) && *of != server)?;
     let what = [r"tree connect 0x75 to \\192.168.56.20\IPC$", r"tree connect 0x75 to \\172.16.99.5\IPC$"];
     Some(Detail::Fields {

@@ -1,9 +1,9 @@
 //! SMB1 messages, as far as they matter: negotiation, trees, handles, transactions, writes to pipes.
 
-use crate::detect::smb::conversation::{Indicator, Negotiation, ReadState, Reading};
-use crate::detect::smb::report::Condition;
-use crate::detect::smb::{doublepulsar, eternalblue, eternalchampion, eternalromance, ms17010_probe, wannacry_tree};
 use crate::evidence::{Detail, Signal};
+use crate::inspect::conversation::{Indicator, Negotiation, ReadState, Reading};
+use crate::inspect::report::Condition;
+use crate::inspect::smb::{doublepulsar, eternalblue, eternalchampion, eternalromance, ms17010_probe, wannacry_tree};
 use crate::track::follower::{HEAD, Side, Step};
 use crate::wire::dcerpc;
 use crate::wire::smb::dialect::{Dialect, Offers, Signing};
@@ -43,7 +43,7 @@ fn wanted(side: Side, command: u8) -> usize {
 
 impl Reading<'_> {
     /// A message from its start: once with its beginning, and again with as much of the first block as matters.
-    pub(super) fn smb1(&mut self, side: Side, bytes: &[u8]) -> Step {
+    pub(in crate::inspect) fn smb1(&mut self, side: Side, bytes: &[u8]) -> Step {
         let Some(header) = Header::new_checked(bytes) else { return self.end(side) };
         if header.is_reply() != (side == Side::Server) {
             return self.end(side);
@@ -59,7 +59,7 @@ impl Reading<'_> {
     }
 
     /// A further block of a chain.
-    pub(super) fn smb1_chain(
+    pub(in crate::inspect) fn smb1_chain(
         &mut self,
         side: Side,
         bytes: &[u8],

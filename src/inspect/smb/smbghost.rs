@@ -12,7 +12,7 @@ use crate::wire::smb::transform::{Compression, HEADER};
 const LARGEST: u32 = 0x0080_0110;
 
 /// Judges a client's compression header in a message of `length` bytes.
-pub(super) fn impossible(header: &Compression<'_>, length: u32) -> Option<Detail> {
+pub(in crate::inspect) fn impossible(header: &Compression<'_>, length: u32) -> Option<Detail> {
     let (size, offset) = (header.original_size(), header.offset());
     let past = u64::from(offset) + HEADER as u64 > u64::from(length);
     (size > LARGEST || past).then_some(Detail::Fields {

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use crate::detect::remote_execution::{Effect, Operation};
-use crate::detect::smb::eternalblue;
-use crate::detect::smb::service::Service;
 use crate::evidence::{Detail, Signal};
+use crate::inspect::dcerpc::remote_execution::{Carrier, Effect, Operation};
+use crate::inspect::smb::eternalblue;
 use crate::time::Timestamp;
 
 /// An administrative share counts for calls within this time (DESIGN.md).
 const SHARE_MEMORY: Duration = Duration::from_secs(600);
 /// A remote execution or an exploit seen again within this time is the same one.
-const TOLD_MEMORY: Duration = Duration::from_secs(600);
+const REPORT_MEMORY: Duration = Duration::from_secs(600);
 /// A pair that has spoken SMB1 is no new pair for so long.
 const SMB1_MEMORY: Duration = Duration::from_secs(86_400);
 
@@ -72,7 +71,7 @@ impl Pair {
 
     /// An exploit-grade indicator: reported once while it lasts.
     pub fn exploited(&mut self, signal: Signal, detail: Detail, at: Timestamp) -> Option<PairFinding> {
-        if !within(self.exploited, TOLD_MEMORY, at) {
+        if !within(self.exploited, REPORT_MEMORY, at) {
             self.signals = 0;
         }
         let bit = 1_u64 << (signal as u32 % 64);
@@ -94,12 +93,12 @@ impl Pair {
     }
 
     /// A call that makes the server run something; `new_peer` only for the first of its kind between the two.
-    pub fn called(&mut self, operation: &'static Operation, service: Service, at: Timestamp) -> Option<PairFinding> {
+    pub fn called(&mut self, operation: &'static Operation, carrier: Carrier, at: Timestamp) -> Option<PairFinding> {
         let share = within(self.share, SHARE_MEMORY, at);
         if operation.effect == Effect::Starts && !share {
             return None;
         }
-        let new_peer = !within(self.executed, TOLD_MEMORY, at);
+        let new_peer = !within(self.executed, REPORT_MEMORY, at);
         if new_peer {
             self.operations = 0;
         }
@@ -107,11 +106,11 @@ impl Pair {
         let new = self.operations & bit == 0;
         self.operations |= bit;
         self.executed = Some(at);
-        let way = match (service, share) {
-            (Service::Direct | Service::NetBios, true) => "over a named pipe, with an administrative share connected",
-            (Service::Direct | Service::NetBios, false) => "over a named pipe",
-            (Service::Mapper | Service::Rpc, true) => "over TCP, with an administrative share connected",
-            (Service::Mapper | Service::Rpc, false) => "over TCP",
+        let way = match (carrier, share) {
+            (Carrier::Pipe, true) => "over a named pipe, with an administrative share connected",
+            (Carrier::Pipe, false) => "over a named pipe",
+            (Carrier::Tcp, true) => "over TCP, with an administrative share connected",
+            (Carrier::Tcp, false) => "over TCP",
         };
         let detail = Detail::Call {
             interface: operation.interface.name(),
@@ -127,7 +126,7 @@ impl Pair {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::remote_execution::Interface;
+    use crate::inspect::dcerpc::remote_execution::Interface;
 
     fn operation(interface: Interface, opnum: u16) -> &'static Operation {
         Operation::of(interface, opnum).unwrap()
@@ -138,24 +137,24 @@ mod tests {
         let start = operation(Interface::Services, 0x13);
         let at = Timestamp::from_secs(1000);
         let mut pair = Pair::default();
-        assert_eq!(pair.called(start, Service::Direct, at), None);
+        assert_eq!(pair.called(start, Carrier::Pipe, at), None);
         pair.connected_admin_share(at);
-        assert_eq!(pair.called(start, Service::Direct, at + SHARE_MEMORY), None);
-        assert!(pair.called(start, Service::Direct, at + Duration::from_secs(599)).unwrap().new_peer);
+        assert_eq!(pair.called(start, Carrier::Pipe, at + SHARE_MEMORY), None);
+        assert!(pair.called(start, Carrier::Pipe, at + Duration::from_secs(599)).unwrap().new_peer);
     }
 
     #[test]
     fn one_peer_weighs_once_but_every_operation_is_named() {
         let at = Timestamp::from_secs(1000);
         let mut pair = Pair::default();
-        let create = pair.called(operation(Interface::Services, 0x0c), Service::Direct, at).unwrap();
+        let create = pair.called(operation(Interface::Services, 0x0c), Carrier::Pipe, at).unwrap();
         assert!(create.new_peer);
         assert_eq!(create.detail.to_string(), "svcctl CreateServiceW (opnum 0xc) over a named pipe [MS-SCMR 3.1.4.12]");
-        assert_eq!(pair.called(operation(Interface::Services, 0x0c), Service::Direct, at), None);
-        let wmi = pair.called(operation(Interface::Wmi, 0x18), Service::Rpc, at).unwrap();
+        assert_eq!(pair.called(operation(Interface::Services, 0x0c), Carrier::Pipe, at), None);
+        let wmi = pair.called(operation(Interface::Wmi, 0x18), Carrier::Tcp, at).unwrap();
         assert!(!wmi.new_peer);
-        let later = at + TOLD_MEMORY;
-        assert!(pair.called(operation(Interface::Wmi, 0x18), Service::Rpc, later).unwrap().new_peer);
+        let later = at + REPORT_MEMORY;
+        assert!(pair.called(operation(Interface::Wmi, 0x18), Carrier::Tcp, later).unwrap().new_peer);
     }
 
     #[test]

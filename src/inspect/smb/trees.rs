@@ -7,7 +7,7 @@ use crate::wire::smb::text::Share;
 
 /// Requests that wait for the server's tree id, and the trees of known kind.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Trees {
+pub(in crate::inspect) struct Trees {
     asked: [Option<(u64, Share)>; 2],
     known: [Option<(u32, bool)>; Trees::MOST],
     next: u8,

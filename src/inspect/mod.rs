@@ -7,30 +7,21 @@
 //! Limits: encrypted SMB3 is opaque and is only counted. A peer that splits one DCE/RPC header over two writes to a pipe
 //! hides that call. What the capture cut off or lost cannot be read, but costs no more than the messages it belonged to.
 
-mod contexts;
 mod conversation;
-mod doublepulsar;
-mod eternalblue;
-mod eternalchampion;
-mod eternalromance;
-mod ms17010_probe;
+pub mod dcerpc;
+pub mod opening;
 mod pairs;
+pub mod protocol;
 mod report;
-mod rpc;
-mod service;
-mod smb1;
-mod smb2;
-mod smbghost;
-mod transactions;
-mod trees;
-mod wannacry_tree;
+mod smb;
 
 use std::time::Duration;
 
-use crate::detect::smb::conversation::{Conversation, Indicator, Reading};
-use crate::detect::smb::pairs::{Pair, PairFinding};
-use crate::detect::smb::service::{Service, sender_of, service_of, starts_like_rpc};
 use crate::evidence::{Detail, Signal};
+use crate::inspect::conversation::{Conversation, Indicator, Protocol, Reading};
+use crate::inspect::dcerpc::MAPPER;
+use crate::inspect::pairs::{Pair, PairFinding};
+use crate::inspect::protocol::{begins_anywhere, is_inspected, of_server, sender_of};
 use crate::time::Timestamp;
 use crate::track::follower::Side;
 use crate::track::streams::{Counts, Tracked};
@@ -76,7 +67,7 @@ struct Connection {
     client: Address,
     server: Address,
     port: u16,
-    service: Service,
+    protocol: &'static Protocol,
     verified: bool,
     at: Timestamp,
 }
@@ -110,25 +101,12 @@ impl Inspector {
     #[must_use]
     pub fn wants(&self, segment: &Segment<'_>) -> bool {
         let (from, to) = (segment.source_port, segment.destination_port);
-        service_of(from).or(service_of(to)).is_some()
+        is_inspected(from)
+            || is_inspected(to)
             || self.memory.is_named(segment.destination, to)
             || self.memory.is_named(segment.source, from)
-            || starts_like_rpc(segment.payload)
+            || begins_anywhere(segment.payload)
             || segment.flags.is_syn_ack() && from >= FIRST_DYNAMIC && self.memory.asked_mapper(segment)
-    }
-
-    /// The client of a segment's connection, as far as the segment alone shows it: what a fan-out needs to bring both
-    /// directions to one shard. `None` where it shows nothing.
-    #[must_use]
-    pub fn client_of(segment: &Segment<'_>) -> Option<Address> {
-        let client = match sender_of(segment) {
-            Some(Side::Client) => segment.source,
-            Some(Side::Server) => segment.destination,
-            None if segment.flags.is_syn() => segment.source,
-            None if segment.flags.is_syn_ack() => segment.destination,
-            None => return None,
-        };
-        Some(client)
     }
 
     /// Reads a segment of either direction, and reports what it shows.
@@ -144,8 +122,8 @@ impl Inspector {
         }
         let Some(tracked) = self.streams.track(segment, sender, at) else { return };
         let Tracked { client, server, port, verified, newly_verified, state, mut messages, .. } = tracked;
-        let service = service_of(port).unwrap_or(Service::Rpc);
-        let connection = Connection { client, server, port, service, verified, at };
+        let protocol = of_server(port);
+        let connection = Connection { client, server, port, protocol, verified, at };
         if newly_verified {
             for indicator in std::mem::take(&mut state.waiting).into_iter().flatten() {
                 memory.interpret(&connection, indicator, report);
@@ -162,7 +140,7 @@ impl Inspector {
             }
             memory.interpret(&connection, indicator, report);
         };
-        messages.read(&mut Reading { service, server, conversation: state, found: &mut found });
+        messages.read(&mut Reading { protocol, server, port, conversation: state, found: &mut found });
     }
 
     /// Connections that are followed now.
@@ -220,7 +198,7 @@ impl Memory {
 
     /// Notes a named port; whether it is news.
     fn name(&mut self, server: Address, port: u16, at: Timestamp) -> bool {
-        if service_of(port).is_some() {
+        if is_inspected(port) {
             return false;
         }
         let news = !self.knows(server, port, at);
@@ -263,12 +241,12 @@ impl Memory {
                 return;
             }
             Indicator::Associated => {
-                if connection.service == Service::Mapper
+                if connection.port == MAPPER
                     && let Some(pair) = self.pairs.entry((client, server))
                 {
                     pair.asked_mapper();
                 }
-                if connection.service == Service::Rpc && self.name(server, connection.port, at) {
+                if !is_inspected(connection.port) && self.name(server, connection.port, at) {
                     report(Report::Named { server, port: connection.port });
                 }
                 return;
@@ -285,7 +263,7 @@ impl Memory {
                         None
                     }
                     Indicator::Groom => pair.groomed(at),
-                    Indicator::Call(operation) => pair.called(operation, connection.service, at),
+                    Indicator::Call(operation) => pair.called(operation, connection.protocol.carrier, at),
                     Indicator::Smb1(detail) => pair.spoke_smb1(detail, at),
                     Indicator::Exploit(signal, detail) => pair.exploited(signal, detail, at),
                     _ => None,

@@ -11,7 +11,7 @@ use crate::wire::smb::transaction::{Family, Transaction, pipe};
 const SOURCE: &str = "MS17-010; MS-CIFS 2.2.5.5";
 
 /// Judges a transaction request; `zero_given_out` says that the server answered an open with handle 0.
-pub(super) fn probe(request: &Transaction<'_>, zero_given_out: bool) -> Option<Detail> {
+pub(in crate::inspect) fn probe(request: &Transaction<'_>, zero_given_out: bool) -> Option<Detail> {
     let peeks = request.family() == Family::Transaction && request.setup(0) == Some(pipe::PEEK);
     let setup = u32::from(request.setup_count());
     if !peeks {

@@ -19,7 +19,7 @@ const TOOLS: [u16; 2] = [65, 66];
 const RAISED: u16 = 16;
 
 /// Judges a transaction request.
-pub(super) fn knock(request: &Transaction<'_>, multiplex: u16) -> Option<Detail> {
+pub(in crate::inspect) fn knock(request: &Transaction<'_>, multiplex: u16) -> Option<Detail> {
     let subcommand =
         request.setup(0).filter(|_| request.family() == Family::Transaction2 && !request.is_secondary())?;
     let knocks = subcommand == SESSION_SETUP || OTHERS.contains(&subcommand) && TOOLS.contains(&multiplex);
@@ -31,7 +31,7 @@ pub(super) fn knock(request: &Transaction<'_>, multiplex: u16) -> Option<Detail>
 }
 
 /// Whether a Trans2 answer is the implant's, to a request with multiplex id `asked`.
-pub(super) fn is_implants(asked: u16, answered: u16, status: u32) -> bool {
+pub(in crate::inspect) fn is_implants(asked: u16, answered: u16, status: u32) -> bool {
     answered == asked.wrapping_add(RAISED) && status == status::NOT_IMPLEMENTED
 }
 
