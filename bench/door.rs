@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use etherparse::PacketBuilder;
 use firedoor::config::Config;
 use firedoor::firewall::{Firewall, Order, Plan};
-use firedoor::respond::{Mode, Verdict};
+use firedoor::respond::{Action, Mode};
 use firedoor::suspect::Place;
 use firedoor::sys::namespace::{self, Namespace};
 use firedoor::sys::route::Kernel;
@@ -113,12 +113,12 @@ impl Road {
 
     fn set(&mut self, door: Door) {
         let (firewall, plan, link) = (&mut self.firewall, &self.plan, self.link);
-        let others = |verdict: Verdict, count: u16| -> Vec<Order> {
+        let others = |action: Action, count: u16| -> Vec<Order> {
             (0..count)
                 .map(u16::to_be_bytes)
                 .map(|[c, d]| Order {
                     place: Place::address(link, Address::v4([10, 9, c, d])),
-                    verdict,
+                    action,
                     timeout: None,
                     ports: Vec::new(),
                 })
@@ -132,13 +132,13 @@ impl Road {
                 }
                 firewall.reconcile(plan).unwrap();
                 if door != Door::Quiet {
-                    firewall.act_many(&others(Verdict::Contain, 10_000)).unwrap();
+                    firewall.act_many(&others(Action::Contain, 10_000)).unwrap();
                 }
                 if matches!(door, Door::Isolated | Door::Card) {
-                    firewall.act_many(&others(Verdict::Isolate, 1)).unwrap();
+                    firewall.act_many(&others(Action::Isolate, 1)).unwrap();
                 }
                 if door == Door::Card {
-                    firewall.act(Place::card(link, Mac([2, 0, 0, 0, 0, 9])), Verdict::Isolate, None).unwrap();
+                    firewall.act(Place::card(link, Mac([2, 0, 0, 0, 0, 9])), Action::Isolate, None).unwrap();
                 }
             })
             .unwrap();

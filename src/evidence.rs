@@ -313,7 +313,7 @@ pub struct Attachment {
 }
 
 /// A destination that an alarmed host lately reached, for infection chains.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reached {
     /// The destination.
     pub destination: Address,

@@ -30,7 +30,7 @@ pub struct Lockstep {
     next_expiry: Option<Timestamp>,
     events: Vec<Event>,
     effects: Vec<Effect>,
-    decisions: Vec<Decision>,
+    decisions: Vec<Arc<Decision>>,
     respond: respond::Settings,
     frames: u64,
     /// The earliest and the latest time any frame bore.
@@ -220,7 +220,7 @@ impl Lockstep {
                         Verdict::Watch => self.seen.watched.insert(decision.host),
                         Verdict::Throttle | Verdict::Release | Verdict::Hold => false,
                     };
-                    self.decisions.push(*decision);
+                    self.decisions.push(decision);
                 }
                 Effect::Direct(directive) => {
                     for (shard, detector) in self.detectors.iter_mut().enumerate() {
@@ -234,7 +234,7 @@ impl Lockstep {
     }
 
     /// The decisions since the last call, in order.
-    pub fn decisions(&mut self) -> Vec<Decision> {
+    pub fn decisions(&mut self) -> Vec<Arc<Decision>> {
         std::mem::take(&mut self.decisions)
     }
 

@@ -7,11 +7,12 @@ mod store {
 
     use std::time::Duration;
 
-    use firedoor::evidence::{Attachment, Detail, Evidence, Grade, Score, Signal};
-    use firedoor::respond::{By, Decision, Verdict};
+    use firedoor::evidence::{Detail, Grade, Score, Signal};
+    use firedoor::respond::{Decision, EvidenceRecord, Verdict};
     use firedoor::store::Limits;
+    use firedoor::suspect::Suspect;
     use firedoor::time::Timestamp;
-    use firedoor::wire::Address;
+    use firedoor::wire::{Address, Link};
 
     const LIMITS: Limits = Limits { keep: Duration::from_hours(24 * 90), most: 1_000_000 };
 
@@ -19,18 +20,17 @@ mod store {
     fn decision(n: u32, verdict: Verdict) -> Decision {
         let at = Timestamp::from_secs(1_800_000_000 + u64::from(n));
         let [_, b, c, d] = n.to_be_bytes();
-        let evidence = Evidence {
+        let host = Address::v4([10, b, c, d]);
+        let evidence = EvidenceRecord {
             signal: Signal::Dark,
             at,
             peer: Address::v4([10, 200, 0, 1]),
             port: 445,
             weight: Score(3300),
-            detail: Detail::Refused,
+            detail: Detail::Refused.to_string(),
         };
+        let suspect = Suspect::address(Link::default(), host);
         Decision {
-            at,
-            host: Address::v4([10, b, c, d]),
-            decision: verdict,
             score: Score(9900),
             threshold: Score(9900),
             destinations: 3,
@@ -38,16 +38,8 @@ mod store {
             until: Some(at + Duration::from_mins(10)),
             step: 1,
             enforced: true,
-            reason: "spreads like a worm: dark".into(),
-            by: By::Firedoor,
-            attachment: Attachment::default(),
-            suspect: firedoor::suspect::Suspect::address(firedoor::wire::Link::default(), Address::v4([10, b, c, d])),
-            link: String::new(),
-            card: None,
-            addresses: Vec::new(),
-            ports: Vec::new(),
-            unpardons: Vec::new(),
             evidence: vec![evidence; 3],
+            ..Decision::without_alarm(at, suspect, host, verdict, "spreads like a worm: dark".into())
         }
     }
 

@@ -9,7 +9,7 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use crate::api::orders::{MOST_ADDRESSES, Order, Target, Which};
-use crate::respond::Verdict;
+use crate::respond::Action;
 use crate::wire::Address;
 
 /// Longest reason, in bytes.
@@ -116,8 +116,8 @@ impl Malformed {
 }
 
 impl Act {
-    /// The order, `verdict` being contain or isolate.
-    pub fn order(self, verdict: Verdict) -> Result<Order, Malformed> {
+    /// The order to do that.
+    pub fn order(self, action: Action) -> Result<Order, Malformed> {
         let target = target(&self.target)?;
         match target {
             Target::All => return Err(Malformed::All),
@@ -131,7 +131,7 @@ impl Act {
         if duration.is_some_and(|duration| duration.is_zero() || duration > LONGEST) {
             return Err(Malformed::Duration);
         }
-        Ok(Order::Act { target, verdict, duration, reason: reason(self.reason)? })
+        Ok(Order::Act { target, action, duration, reason: reason(self.reason)? })
     }
 }
 
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     fn act(target: &str, reason: &str, seconds: Option<u64>) -> Result<Order, Malformed> {
-        Act { target: target.to_owned(), reason: reason.to_owned(), seconds }.order(Verdict::Contain)
+        Act { target: target.to_owned(), reason: reason.to_owned(), seconds }.order(Action::Contain)
     }
 
     #[test]

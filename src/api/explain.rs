@@ -3,17 +3,20 @@
 //! Built from what is published in [`Published`], so that asking disturbs nobody. The time is that of the latest snapshot.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::host::{ActView, AttachmentView, EvidenceView, Exemption, HeldView, HostView, NextStep, SmbView, WhyView};
+use super::host::{AttachmentView, Exemption, HostView, NextStep, SmbCondition, SmbView, WhyView};
 use crate::config::model::Config;
 use crate::detect::settings::Role;
 use crate::evidence::{Grade, Score};
+use crate::inspect::Condition;
 use crate::published::Published;
 use crate::published::host_report::{HostReport, HostSmb};
 use crate::published::host_table::HostEntry;
 use crate::published::status::Status;
-use crate::respond::{Mode, Verdict, exempt, service_name};
+use crate::respond::decision::NOT_SHUT;
+use crate::respond::{Decision, EvidenceRecord, Held, Mode, Verdict, exempt, service_name};
 use crate::suspect::{Suspect, Who};
 use crate::time::Timestamp;
 use crate::wire::Address;
@@ -21,9 +24,6 @@ use crate::wire::frame::Transport;
 
 /// Decisions that [`why`] lists at most.
 const HISTORY: usize = 20;
-
-/// What a decision's reason says before why the kernel cannot match the host, where it cannot.
-pub const NOT_SHUT: &str = "; not shut: ";
 
 /// One host as lists show it; `None` if nothing is known of it.
 #[must_use]
@@ -63,10 +63,10 @@ fn one(asked: Address, called: Address, line: Option<HostEntry>, shared: bool, p
     let exemptions = exemptions(address, published);
     let is_held =
         line.as_ref().and_then(|line| line.standing).is_some_and(|standing| standing.verdict == Verdict::Hold);
-    let held = published.held().iter().find(|held| held.host == address && (is_held || !shared)).cloned();
-    let here = |act: &ActView| !shared || act.link.is_empty() || act.link == link;
+    let held = published.held().iter().find(|held| held.decision.host == address && (is_held || !shared)).cloned();
+    let here = |act: &Decision| !shared || act.link.is_empty() || act.link == link;
     let recent = published.recent(Some(address), if shared { usize::MAX } else { HISTORY });
-    let history: Vec<_> = recent.iter().filter(|act| here(act)).take(HISTORY).map(|act| act.as_ref().clone()).collect();
+    let history: Vec<_> = recent.iter().filter(|act| here(act)).take(HISTORY).cloned().collect();
     let forbidden = exemptions.iter().any(Exemption::forbids);
     let standing_step = line.as_ref().and_then(|line| line.standing).map_or(0, |standing| standing.step);
     let remembered = history
@@ -77,8 +77,8 @@ fn one(asked: Address, called: Address, line: Option<HostEntry>, shared: bool, p
     let pardon = published.pardoned(address, place).filter(|until| status.at < *until);
     let next = (!forbidden).then(|| next_step(standing_step.max(remembered), &config.respond));
     let report = line.as_ref().and_then(|line| line.report.as_ref());
-    let evidence = report.map(|report| report.evidence.iter().map(EvidenceView::from).collect()).unwrap_or_default();
-    let last = history.iter().find(|act| matches!(act.decision, Verdict::Contain | Verdict::Isolate));
+    let evidence = report.map(|report| report.evidence.iter().map(EvidenceRecord::from).collect()).unwrap_or_default();
+    let last = history.iter().map(Arc::as_ref).find(|act| matches!(act.decision, Verdict::Contain | Verdict::Isolate));
     let summary = summary(address, line.as_ref(), &exemptions, next.as_ref(), held.as_ref(), (status.mode, last));
     let card = line.as_ref().and_then(HostEntry::card);
     let summary = match card {
@@ -94,9 +94,9 @@ fn one(asked: Address, called: Address, line: Option<HostEntry>, shared: bool, p
     };
     let mut host = line.map(|line| view(address, &line, &config, &status, &exemptions));
     if let Some(host) = host.as_mut().filter(|host| host.enforced && host.verdict == Some(Verdict::Contain)) {
-        let further = last.map_or(&[][..], |act| act.ports.as_slice());
+        let further = last.map_or(&[][..], |act| act.ports.as_slice()).iter().map(|service| service_name(*service));
         let lateral = config.detect.lateral.written().iter().map(|service| service_name(*service));
-        host.shut = lateral.chain(further.iter().cloned()).collect();
+        host.shut = lateral.chain(further).collect();
         let mut seen = std::collections::HashSet::new();
         host.shut.retain(|service| seen.insert(service.clone()));
     }
@@ -122,8 +122,8 @@ fn next_step(step: u8, settings: &crate::respond::Settings) -> NextStep {
     let step = step.saturating_add(1);
     NextStep {
         step,
-        on_scan: settings.verdict(Grade::Scan, step),
-        on_exploit: settings.verdict(Grade::Exploit, step),
+        on_scan: settings.action(Grade::Scan, step),
+        on_exploit: settings.action(Grade::Exploit, step),
         seconds: settings.rung(step).map(|rung| rung.as_secs()),
     }
 }
@@ -176,7 +176,12 @@ fn smb(report: HostSmb) -> SmbView {
         client: names(report.client),
         server: names(report.server),
         signing: report.signing,
-        encrypted: report.encryption,
+        encryption: report.encryption,
+        conditions: Condition::ALL
+            .iter()
+            .zip(report.conditions)
+            .filter_map(|(condition, at)| Some(SmbCondition { condition: condition.label().to_owned(), at: at? }))
+            .collect(),
     }
 }
 
@@ -237,14 +242,14 @@ fn summary(
     line: Option<&HostEntry>,
     exemptions: &[Exemption],
     next: Option<&NextStep>,
-    held: Option<&HeldView>,
-    (mode, last): (Mode, Option<&ActView>),
+    held: Option<&Held>,
+    (mode, last): (Mode, Option<&Decision>),
 ) -> String {
     if let Some(held) = held {
         return format!(
             "{address} would be {}, but the breaker has tripped: the decision waits. `firedoor held confirm {}` carries \
              it out, `firedoor held drop {}` discards it.",
-            past(held.would),
+            past(held.action.verdict()),
             held.id,
             held.id
         );
@@ -254,7 +259,8 @@ fn summary(
         match (standing.verdict, standing.enforced) {
             (Verdict::Contain, true) => {
                 let shut = last.map_or(&[][..], |act| act.ports.as_slice());
-                let further = if shut.is_empty() { String::new() } else { format!(", and to {}", shut.join(", ")) };
+                let names: Vec<String> = shut.iter().map(|service| service_name(*service)).collect();
+                let further = if shut.is_empty() { String::new() } else { format!(", and to {}", names.join(", ")) };
                 return format!(
                     "{address} is contained {until}: its traffic to lateral services{further}, from its own lateral \
                      services, and in tunnels is dropped, everything else flows."
@@ -299,9 +305,9 @@ fn summary(
     let exploit = if next.on_exploit == next.on_scan {
         String::new()
     } else {
-        format!(" (an exploit: {})", past(next.on_exploit))
+        format!(" (an exploit: {})", past(next.on_exploit.verdict()))
     };
-    let would = past(next.on_scan);
+    let would = past(next.on_scan.verdict());
     let told = if mode == Mode::Monitor { "; in monitor mode that is told, not done" } else { "" };
     format!("{state} At an alarm it would be {would}{exploit}, {long}{told}.")
 }
@@ -392,7 +398,7 @@ mod tests {
     #[test]
     fn whoever_may_never_be_dropped_is_told_by_which_rule() {
         let published = published(Mode::Enforce);
-        published.set_exempted(vec![crate::api::host::Exempted {
+        published.set_exempted(vec![crate::respond::Exempted {
             network: "10.0.7.0/30".parse().unwrap(),
             by: "ben".to_owned(),
             at: NOW,
@@ -435,7 +441,7 @@ mod tests {
         let answer = why(host, &published);
         assert!(answer.summary.contains("is contained until 2023-11-14T22:14:20.000Z"), "{}", answer.summary);
         let next = answer.next.unwrap();
-        assert_eq!((next.step, next.on_scan, next.seconds), (3, Verdict::Isolate, Some(86_400)));
+        assert_eq!((next.step, next.on_scan, next.seconds), (3, crate::respond::Action::Isolate, Some(86_400)));
     }
 
     #[test]
@@ -486,10 +492,8 @@ mod tests {
         let host: Address = "10.0.3.3".parse().unwrap();
         let standing = Standing { verdict: Verdict::Contain, enforced: false, since: NOW, until: None, step: 1 };
         published.host_table.stand(host, Link::default(), Some(standing));
-        let text = format!(
-            r#"{{"at":"{NOW}","host":"{host}","decision":"contain","score":9.9,"threshold":9.9,"destinations":3,"step":1,"enforced":false,"reason":"dark{NOT_SHUT}behind two tags","by":"firedoor","evidence":[]}}"#
-        );
-        published.remember(serde_json::from_str(&text).unwrap());
+        let (suspect, reason) = (Suspect::address(Link::default(), host), format!("dark{NOT_SHUT}behind two tags"));
+        published.remember(Arc::new(Decision::without_alarm(NOW, suspect, host, Verdict::Contain, reason)));
         let answer = why(host, &published);
         assert!(answer.summary.ends_with("but it is not shut: behind two tags."), "{}", answer.summary);
         assert!(answer.host.unwrap().shut.is_empty());
@@ -509,6 +513,17 @@ mod tests {
         let shown = smb(report);
         assert!(!shown.smb1);
         assert_eq!(shown.client, ["smb3.1.1"]);
-        assert!(shown.server.is_empty());
+        assert!(shown.server.is_empty() && shown.conditions.is_empty());
+    }
+
+    #[test]
+    fn a_server_that_gave_away_its_condition_is_named() {
+        let server = "10.0.0.9".parse().unwrap();
+        let published = published(Mode::Enforce);
+        published.host_table.gave_away(server, Condition::Unpatched, Timestamp::from_secs(1_800_000_000));
+        let smb = why(server, &published).host.and_then(|host| host.smb).unwrap();
+        let given: Vec<&str> = smb.conditions.iter().map(|of| of.condition.as_str()).collect();
+        assert_eq!(given, ["unpatched"]);
+        assert!(!smb.smb1 && smb.server.is_empty());
     }
 }

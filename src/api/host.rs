@@ -1,14 +1,14 @@
-//! What is shown of one host: [`HostView`] in lists, [`WhyView`] in full, [`ActView`] for each decision.
+//! What is shown of one host: [`HostView`] in lists, [`WhyView`] in full.
 //!
-//! The core keeps evidence as numbers and words it when somebody reads; these are the worded forms, and they can be
-//! read back, so that the command line prints exactly what the API sent.
+//! All can be read back, so that the command line prints exactly what the API sent.
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::{Attachment, Evidence, Grade, Score, Signal};
+use crate::evidence::{Attachment, Score};
 use crate::published::host_report::{NearMiss, WindowFill};
-use crate::respond::cases::NO_ADDRESS;
-use crate::respond::{By, Decision, Held, Verdict, service_name};
+use crate::respond::{Action, Decision, EvidenceRecord, Exempted, Held, Verdict};
 use crate::time::Timestamp;
 use crate::wire::{Address, Mac};
 
@@ -43,145 +43,6 @@ const fn is_zero(number: &u16) -> bool {
     *number == 0
 }
 
-/// One piece of evidence, worded.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EvidenceView {
-    /// Which kind.
-    pub signal: Signal,
-    /// When.
-    pub at: Timestamp,
-    /// The other side.
-    pub peer: Address,
-    /// The service's port; 0 where there is none.
-    pub port: u16,
-    /// What it added to the score, in nats.
-    pub weight: Score,
-    /// The figures, in a sentence.
-    pub detail: String,
-}
-
-impl From<&Evidence> for EvidenceView {
-    fn from(evidence: &Evidence) -> Self {
-        EvidenceView {
-            signal: evidence.signal,
-            at: evidence.at,
-            peer: evidence.peer,
-            port: evidence.port,
-            weight: evidence.weight,
-            detail: evidence.detail.to_string(),
-        }
-    }
-}
-
-/// One decision, worded: reads the JSON of a [`Decision`] and writes the same.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ActView {
-    /// When.
-    pub at: Timestamp,
-    /// About whom.
-    pub host: Address,
-    /// What.
-    pub decision: Verdict,
-    /// The host's score in nats.
-    pub score: Score,
-    /// The threshold that applied.
-    pub threshold: Score,
-    /// Distinct destinations of first contact.
-    pub destinations: u32,
-    /// What the alarm rested on; none for manual decisions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grade: Option<Grade>,
-    /// When it ends by itself; for a release, until when the host is pardoned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
-    /// Rung of the ladder, from 1; 0 where the ladder has no part.
-    pub step: u8,
-    /// Whether the kernel was told.
-    pub enforced: bool,
-    /// One sentence: why, or why not.
-    pub reason: String,
-    /// Who decided.
-    pub by: By,
-    /// The link by name, such as `eth1.20`; empty where it is not known.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub link: String,
-    /// The card, where the suspect is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub card: Option<Mac>,
-    /// All addresses that the decision is about, where there are several.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub addresses: Vec<Address>,
-    /// The ports that are shut besides the lateral services, such as `8080/tcp`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ports: Vec<String>,
-    /// The evidence, oldest first.
-    pub evidence: Vec<EvidenceView>,
-}
-
-impl From<&Decision> for ActView {
-    fn from(decision: &Decision) -> Self {
-        ActView {
-            at: decision.at,
-            host: decision.host,
-            decision: decision.decision,
-            score: decision.score,
-            threshold: decision.threshold,
-            destinations: decision.destinations,
-            grade: decision.grade,
-            until: decision.until,
-            step: decision.step,
-            enforced: decision.enforced,
-            reason: decision.reason.clone(),
-            by: decision.by.clone(),
-            link: decision.link.clone(),
-            card: decision.card,
-            addresses: decision.addresses.iter().copied().filter(|address| *address != NO_ADDRESS).collect(),
-            ports: decision.ports.iter().map(|service| service_name(*service)).collect(),
-            evidence: decision.evidence.iter().map(EvidenceView::from).collect(),
-        }
-    }
-}
-
-/// A decision that waits for an engineer because the breaker tripped.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct HeldView {
-    /// Names it in `held confirm` and `held drop`.
-    pub id: u64,
-    /// Since when it waits.
-    pub at: Timestamp,
-    /// About whom.
-    pub host: Address,
-    /// What would be done.
-    pub would: Verdict,
-    /// What the alarm rests on.
-    pub grade: Grade,
-    /// The host's score in nats.
-    pub score: Score,
-    /// Distinct destinations of first contact.
-    pub destinations: u32,
-    /// Why, and why it waits.
-    pub reason: String,
-    /// The evidence, oldest first.
-    pub evidence: Vec<EvidenceView>,
-}
-
-impl From<&Held> for HeldView {
-    fn from(held: &Held) -> Self {
-        let alarm = &held.alarm;
-        HeldView {
-            id: held.id,
-            at: alarm.at,
-            host: alarm.host,
-            would: held.verdict,
-            grade: alarm.grade,
-            score: alarm.score,
-            destinations: alarm.destinations,
-            reason: held.reason.clone(),
-            evidence: alarm.evidence.iter().map(EvidenceView::from).collect(),
-        }
-    }
-}
-
 /// What is known of a host's SMB.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SmbView {
@@ -193,8 +54,20 @@ pub struct SmbView {
     pub server: Vec<String>,
     /// A negotiation required signing.
     pub signing: bool,
-    /// It uses SMB3 encryption: nothing more can be seen of it.
-    pub encrypted: bool,
+    /// A negotiation agreed on SMB3 encryption; what is sent may be in the clear all the same.
+    pub encryption: bool,
+    /// What its answers gave away about it as a server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<SmbCondition>,
+}
+
+/// What a server's answers gave away about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SmbCondition {
+    /// `unpatched` (MS17-010) or `implanted` (DoublePulsar).
+    pub condition: String,
+    /// When it last answered so.
+    pub at: Timestamp,
 }
 
 /// A host as `hosts` lists it.
@@ -272,19 +145,6 @@ pub struct RulesetView {
     pub ruleset: String,
 }
 
-/// An entry that a command put on the never-contain list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exempted {
-    /// The network.
-    pub network: ipnetwork::IpNetwork,
-    /// Who added it.
-    pub by: String,
-    /// When.
-    pub at: Timestamp,
-    /// Why.
-    pub reason: String,
-}
-
 /// Where an exemption comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
@@ -340,9 +200,9 @@ pub struct NextStep {
     /// The rung, from 1.
     pub step: u8,
     /// What a scan-grade alarm would lead to.
-    pub on_scan: Verdict,
+    pub on_scan: Action,
     /// What an exploit-grade alarm would lead to.
-    pub on_exploit: Verdict,
+    pub on_exploit: Action,
     /// For how long, in seconds; `None` is until released.
     pub seconds: Option<u64>,
 }
@@ -373,57 +233,9 @@ pub struct WhyView {
     /// Until then an alarm only leads to a watch, because an engineer released it.
     pub pardoned_until: Option<Timestamp>,
     /// The evidence that counts now, oldest first.
-    pub evidence: Vec<EvidenceView>,
+    pub evidence: Vec<EvidenceRecord>,
     /// The decision that waits, if one does.
-    pub held: Option<HeldView>,
+    pub held: Option<Held>,
     /// What was decided about it, latest first.
-    pub history: Vec<ActView>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::detect::Detail;
-    use std::time::Duration;
-
-    #[test]
-    fn a_view_reads_a_decision_and_writes_the_same() {
-        let at = Timestamp::from_secs(1_700_000_000);
-        let decision = Decision {
-            at,
-            host: "10.0.0.7".parse().unwrap(),
-            decision: Verdict::Contain,
-            score: Score(9900),
-            threshold: Score(9900),
-            destinations: 3,
-            grade: Some(Grade::Scan),
-            until: Some(at + Duration::from_mins(10)),
-            step: 1,
-            enforced: true,
-            reason: "three dark addresses".to_owned(),
-            by: By::Firedoor,
-            attachment: Attachment::default(),
-            suspect: crate::suspect::Suspect::default(),
-            link: String::new(),
-            card: None,
-            addresses: Vec::new(),
-            ports: Vec::new(),
-            unpardons: Vec::new(),
-            evidence: vec![Evidence {
-                signal: Signal::Dark,
-                at,
-                peer: "10.0.0.9".parse().unwrap(),
-                port: 445,
-                weight: Score(3300),
-                detail: Detail::Silent { after_ms: 300 },
-            }],
-        };
-        let text = serde_json::to_string(&decision).unwrap();
-        let view: ActView = serde_json::from_str(&text).unwrap();
-        assert_eq!(view, ActView::from(&decision));
-        assert_eq!(serde_json::to_string(&view).unwrap(), text);
-        let manual = Decision { grade: None, until: None, by: By::Operator("ana".to_owned()), ..decision };
-        let text = serde_json::to_string(&manual).unwrap();
-        assert_eq!(serde_json::to_string(&serde_json::from_str::<ActView>(&text).unwrap()).unwrap(), text);
-    }
+    pub history: Vec<Arc<Decision>>,
 }

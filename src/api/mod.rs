@@ -7,10 +7,10 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/status` | [`Status`](crate::published::status::Status) |
-//! | `GET /v1/hosts?sort=&limit=&acted=&suspicious=&smb1=&network=` | [`HostsView`] |
+//! | `GET /v1/hosts?sort=&limit=&acted=&suspicious=&smb1=&vulnerable=&network=` | [`HostsView`] |
 //! | `GET /v1/why/{address}` | [`WhyView`](crate::api::host::WhyView) |
-//! | `GET /v1/decisions?host=&limit=` | list of [`ActView`](crate::api::host::ActView), latest first |
-//! | `GET /v1/held` | list of [`HeldView`](crate::api::host::HeldView) |
+//! | `GET /v1/decisions?host=&limit=` | list of [`Decision`], latest first |
+//! | `GET /v1/held` | list of [`Held`] |
 //! | `GET /v1/never-contain` | [`NeverContainView`] |
 //! | `GET /v1/ruleset` | [`RulesetView`] |
 //! | `POST /v1/contain`, `/v1/isolate` | body [`body::Act`] |
@@ -49,11 +49,11 @@ use tokio::task::JoinHandle;
 
 use crate::published::Published;
 use crate::published::status::Status;
-use crate::respond::Verdict;
+use crate::respond::{Action, Decision, Held};
 use crate::wire::Address;
 pub use failure::ErrorView;
 use failure::Failure;
-use host::{ActView, HeldView, HostsView, NeverContainView, RulesetView, WhyView};
+use host::{HostsView, NeverContainView, RulesetView, WhyView};
 pub use list::{Filter, Sort};
 use orders::{Done, Order, Orders, Request};
 use peer::Peer;
@@ -145,14 +145,13 @@ async fn why(State(api): State<Api>, Path(address): Path<String>) -> Answer<WhyV
     Ok(Json(explain::why(address, &api.published)))
 }
 
-async fn decisions(State(api): State<Api>, uri: Uri) -> Answer<Vec<ActView>> {
+async fn decisions(State(api): State<Api>, uri: Uri) -> Answer<Vec<Arc<Decision>>> {
     let Query(filter) =
         Query::<list::Decisions>::try_from_uri(&uri).map_err(|error| Failure::Query(error.to_string()))?;
-    let recent = api.published.recent(filter.host, filter.limit.unwrap_or(DECISIONS));
-    Ok(Json(recent.iter().map(|act| act.as_ref().clone()).collect()))
+    Ok(Json(api.published.recent(filter.host, filter.limit.unwrap_or(DECISIONS))))
 }
 
-async fn held(State(api): State<Api>) -> Json<Vec<HeldView>> {
+async fn held(State(api): State<Api>) -> Json<Vec<Held>> {
     Json(api.published.held().as_ref().clone())
 }
 
@@ -171,12 +170,12 @@ async fn ruleset(State(api): State<Api>) -> Json<RulesetView> {
 }
 
 async fn contain(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body) -> Answer<Done> {
-    let order = read::<body::Act>(&peer, body)?.order(Verdict::Contain)?;
+    let order = read::<body::Act>(&peer, body)?.order(Action::Contain)?;
     api.carry_out(order, peer).await
 }
 
 async fn isolate(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body) -> Answer<Done> {
-    let order = read::<body::Act>(&peer, body)?.order(Verdict::Isolate)?;
+    let order = read::<body::Act>(&peer, body)?.order(Action::Isolate)?;
     api.carry_out(order, peer).await
 }
 

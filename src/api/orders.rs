@@ -4,15 +4,15 @@
 //! bounded time for the answer; the control task alone decides and acts. The queue between them is bounded: when it is
 //! full the engineer is told so, rather than made to wait.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use super::host::ActView;
 use crate::published::control_counters::OrderKind;
-use crate::respond::{Exemption, Refused, Verdict};
+use crate::respond::{Action, Decision, Exemption, Refused};
 use crate::wire::Address;
 
 /// Requests that may wait for the control task at once.
@@ -48,8 +48,8 @@ pub enum Order {
     Act {
         /// [`Target::All`] does not occur here.
         target: Target,
-        /// [`Verdict::Contain`] or [`Verdict::Isolate`].
-        verdict: Verdict,
+        /// Which.
+        action: Action,
         /// For how long; `None` is until released.
         duration: Option<Duration>,
         /// Why: goes into the record.
@@ -100,8 +100,8 @@ impl Order {
     #[must_use]
     pub const fn kind(&self) -> OrderKind {
         match self {
-            Order::Act { verdict: Verdict::Isolate, .. } => OrderKind::Isolate,
-            Order::Act { .. } => OrderKind::Contain,
+            Order::Act { action: Action::Isolate, .. } => OrderKind::Isolate,
+            Order::Act { action: Action::Contain, .. } => OrderKind::Contain,
             Order::Release { .. } => OrderKind::Release,
             Order::Confirm { .. } => OrderKind::Confirm,
             Order::Discard { .. } => OrderKind::Discard,
@@ -133,7 +133,7 @@ pub struct Done {
     /// In a sentence.
     pub message: String,
     /// The decisions this made, in order.
-    pub decisions: Vec<ActView>,
+    pub decisions: Vec<Arc<Decision>>,
 }
 
 /// Why an order was not carried out, and what to do.

@@ -4,6 +4,7 @@ use super::*;
 use crate::api::orders::{QUEUE, Refusal, Target, Which};
 use crate::config::model::Config;
 use crate::evidence::Score;
+use crate::inspect::Condition;
 use crate::published::host_report::HostReport;
 use crate::published::host_table::Standing;
 use crate::respond::Refused;
@@ -103,13 +104,13 @@ async fn every_order_reaches_the_control_task_with_who_gave_it() {
         [
             Order::Act {
                 target: host("10.0.0.7"),
-                verdict: Verdict::Contain,
+                action: Action::Contain,
                 duration: Some(Duration::from_hours(1)),
                 reason: "worm".to_owned()
             },
             Order::Act {
                 target: host("10.0.0.8"),
-                verdict: Verdict::Isolate,
+                action: Action::Isolate,
                 duration: None,
                 reason: "exploit".to_owned()
             },
@@ -266,12 +267,15 @@ async fn hosts_are_filtered_sorted_and_cut() {
             published.host_table.speaks(Address::v4([10, 0, 0, n]), true, Dialect::NtLm012, false, false);
         }
     }
+    let server = Address::v4([10, 0, 0, 3]);
+    published.host_table.gave_away(server, Condition::Implanted, Timestamp::from_secs(9));
     for (query, expected, total) in [
         ("", &["10.0.0.2", "10.0.0.3", "10.0.0.1", "10.0.0.4"][..], 4),
         ("?sort=address&limit=2", &["10.0.0.1", "10.0.0.2"], 4),
         ("?sort=destinations&limit=1", &["10.0.0.1"], 4),
         ("?sort=seen&limit=1", &["10.0.0.4"], 4),
         ("?smb1=true&sort=score", &["10.0.0.2", "10.0.0.4"], 2),
+        ("?vulnerable=true", &["10.0.0.3"], 1),
         ("?suspicious=true", &["10.0.0.2", "10.0.0.3", "10.0.0.1"], 3),
         ("?acted=true", &[], 0),
         ("?network=10.0.0.2/31", &["10.0.0.2", "10.0.0.3"], 2),

@@ -15,7 +15,8 @@ use crate::config::diagnostic::Report;
 use crate::config::{self, Config, HostNetwork};
 use crate::daemon::machine::Machine;
 use crate::published::status::Status;
-use crate::respond::{Case, Mode, Switched};
+use crate::respond::decision::NOT_SHUT;
+use crate::respond::{Decision, Mode, Switched};
 use crate::store::Store;
 
 /// Options of `check`.
@@ -179,11 +180,13 @@ fn begins_to_drop(config: &Config, global: &Global) -> Option<Switched> {
     }
     let store = Store::open_to_read(config.observe.history.as_deref()?).ok()?;
     let now = config::wall_clock();
-    let counted = |case: &Case| {
-        let last = store.of(case.host, 1).ok().and_then(|acts| acts.into_iter().next());
-        case.until.is_none_or(|until| now < until) && last.is_some_and(|act| !act.enforced)
+    let counted = |decision: &Decision| {
+        decision.until.is_none_or(|until| now < until) && !decision.enforced && !decision.reason.contains(NOT_SHUT)
     };
-    Switched::new(store.acted().ok()?.iter().filter(|case| counted(case)).map(|case| case.host).collect(), now)
+    Switched::new(
+        store.acted().ok()?.iter().filter(|decision| counted(decision)).map(|decision| decision.host).collect(),
+        now,
+    )
 }
 
 fn count(n: usize, noun: &str) -> String {

@@ -2,11 +2,12 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::client::{Client, query};
 use super::why::history;
 use super::{Global, Output};
-use crate::api::host::ActView;
+use crate::respond::Decision;
 use crate::wire::Address;
 
 /// Options of `decisions`.
@@ -23,7 +24,7 @@ pub struct Args {
 /// Lists them, latest first. With `--json`, one object a line, as `replay --json` writes them.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let asked = query(&[("host", args.host.map(|host| host.to_string())), ("limit", Some(args.limit.to_string()))]);
-    let acts: Vec<ActView> = Client::new(global).get(&format!("/v1/decisions{asked}"))?;
+    let acts: Vec<Arc<Decision>> = Client::new(global).get(&format!("/v1/decisions{asked}"))?;
     let mut out = Output::stdout();
     if global.json {
         for act in &acts {

@@ -11,8 +11,8 @@ use super::output::DIM;
 use super::table::{Table, count, moment};
 use super::{Global, Output};
 use crate::api::body;
-use crate::api::host::HeldView;
 use crate::api::orders::Done;
+use crate::respond::Held;
 
 /// Options of `held`.
 #[derive(clap::Args, Debug)]
@@ -56,7 +56,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
 }
 
 fn list(client: &Client, global: &Global) -> anyhow::Result<ExitCode> {
-    let held: Vec<HeldView> = client.get("/v1/held")?;
+    let held: Vec<Held> = client.get("/v1/held")?;
     let mut out = Output::stdout();
     if global.json {
         out.json(&held)?;
@@ -64,15 +64,15 @@ fn list(client: &Client, global: &Global) -> anyhow::Result<ExitCode> {
         writeln!(out, "Nothing waits.")?;
     } else {
         let mut table = Table::new(&[">NUMBER", "SINCE", "HOST", "WOULD", ">SCORE", ">DESTS", "REASON"]);
-        for held in &held {
+        for Held { id, action, decision } in &held {
             table.row([
-                held.id.to_string().into(),
-                moment(held.at).into(),
-                held.host.to_string().into(),
-                held.would.label().into(),
-                held.score.to_string().into(),
-                count(held.destinations.into()).into(),
-                held.reason.clone().into(),
+                id.to_string().into(),
+                moment(decision.at).into(),
+                decision.host.to_string().into(),
+                action.label().into(),
+                decision.score.to_string().into(),
+                count(decision.destinations.into()).into(),
+                decision.reason.clone().into(),
             ]);
         }
         table.print(&mut out)?;

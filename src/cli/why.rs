@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::client::Client;
@@ -10,8 +11,8 @@ use super::hosts::place;
 use super::output::{BAD, DIM, HEADING, NOTE};
 use super::table::{Field, Table, ago, local, moment, span};
 use super::{Global, Output};
-use crate::api::host::{ActView, Exemption, HostView, WhyView};
-use crate::respond::{By, Verdict};
+use crate::api::host::{Exemption, HostView, WhyView};
+use crate::respond::{By, Decision, Verdict};
 use crate::time::Timestamp;
 use crate::wire::Address;
 
@@ -72,7 +73,13 @@ fn part(view: &WhyView, out: &mut Output) -> io::Result<()> {
         writeln!(out, "  step {} of the ladder: {} {long}{exploit}", next.step, next.on_scan)?;
     }
     if let Some(held) = &view.held {
-        writeln!(out, "\n{HEADING}Held{HEADING:#}\n  number {}, since {}: {}", held.id, moment(held.at), held.reason)?;
+        writeln!(
+            out,
+            "\n{HEADING}Held{HEADING:#}\n  number {}, since {}: {}",
+            held.id,
+            moment(held.decision.at),
+            held.decision.reason
+        )?;
     }
     if !view.evidence.is_empty() {
         writeln!(out, "\n{HEADING}Evidence{HEADING:#}, oldest first")?;
@@ -132,6 +139,9 @@ fn facts(host: &HostView, now: Timestamp, out: &mut Output) -> io::Result<()> {
         let all = |names: &[String]| if names.is_empty() { "nothing seen".to_owned() } else { names.join(", ") };
         let smb1 = if smb.smb1 { ", SMB1" } else { "" };
         line("SMB", format!("as client {}; as server {}{smb1}", all(&smb.client), all(&smb.server)))?;
+        for of in &smb.conditions {
+            line("as a server", format!("answered at {} as one that is {}", moment(of.at), of.condition))?;
+        }
     }
     Ok(())
 }
@@ -168,7 +178,7 @@ fn exempt(exemption: &Exemption) -> String {
 }
 
 /// Decisions as a table.
-pub(super) fn history(acts: &[ActView]) -> Table {
+pub(super) fn history(acts: &[Arc<Decision>]) -> Table {
     let mut table = Table::new(&["AT", "HOST", "DECISION", ">SCORE", "UNTIL", "BY", "REASON"]);
     for act in acts {
         let style = match act.decision {
@@ -184,7 +194,7 @@ pub(super) fn history(acts: &[ActView]) -> Table {
             act.host.to_string().into(),
             Field::new(word, style),
             act.score.to_string().into(),
-            act.until.map_or_else(|| "-".to_owned(), moment).into(),
+            act.until.or(act.pardoned_until).map_or_else(|| "-".to_owned(), moment).into(),
             match &act.by {
                 By::Firedoor => "firedoor".to_owned(),
                 By::Operator(name) => name.clone(),

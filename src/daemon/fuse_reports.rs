@@ -1,78 +1,74 @@
-//! Hosts whose first contacts the kernel's fuse is limiting: told as decisions of their own.
+//! [`FuseReports`]: hosts whose first contacts the kernel's fuse limits, reported as decisions of their own.
 //!
 //! The fuse works without the daemon; this only makes it visible who meets it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::daemon::control::Control;
-use crate::evidence::{Attachment, Score};
-use crate::respond::cases::card_of;
-use crate::respond::{By, Decision, Effect, Mode, Verdict};
-use crate::suspect::Suspect;
+use crate::published::Published;
+use crate::published::host_report::HostReport;
+use crate::respond::{Block, Decision, Effect, Mode, Responder, Verdict};
+use crate::suspect::{Place, Suspect};
 use crate::time::Timestamp;
 use crate::wire::{Address, Link};
 
-/// The same host is told again only after this.
+/// The same host is reported again only after this.
 const REPEAT: Duration = Duration::from_secs(600);
 
-/// Most hosts looked at each time, each family.
-const MOST: usize = 64;
+/// Most places looked at each time, each family.
+pub(super) const MOST: usize = 64;
 
-/// Most hosts told within [`REPEAT`]. A forged flood has the fuse limit any number of sources, and must not fill the
+/// Most hosts reported within [`REPEAT`]. A forged flood has the fuse limit any number of sources, and must not fill the
 /// history, or push what was decided out of it; the fuse's counters still count everybody.
-const MOST_TOLD: usize = 256;
+const MOST_REPORTED: usize = 256;
 
-/// Who was told, and when.
-pub(super) type Reported = HashMap<(Address, u32), Timestamp>;
+/// Who was reported, and when.
+#[derive(Debug, Default)]
+pub(super) struct FuseReports {
+    reported: HashMap<(Address, u32), Timestamp>,
+}
 
-impl Control {
-    /// Tells whom the fuse limits now.
-    pub(super) fn report_throttled(&mut self) {
-        let now = self.clock.now();
-        self.throttled.retain(|_, at| now.since(*at) < REPEAT);
-        // While the table is not in place there is nothing to read; that is told elsewhere.
-        let Ok(limited) = self.firewall.throttled(MOST) else { return };
-        let enforced = self.responder.settings().mode == Mode::Enforce;
+impl FuseReports {
+    /// Records of those that the fuse limits now, with packets so far, and that were not reported recently.
+    pub fn report(
+        &mut self,
+        limited: Vec<(Place, u64)>,
+        published: &Published,
+        responder: &Responder,
+        now: Timestamp,
+    ) -> Vec<Effect> {
+        self.reported.retain(|_, at| now.since(*at) < REPEAT);
+        let mut records = Vec::new();
         for (place, packets) in limited {
             // A card that nobody has seen an address of is counted all the same.
-            let Some((host, line)) = self.published.host_table.at(place) else { continue };
+            let Some((host, entry)) = published.host_table.at(place) else { continue };
             let key = (host, place.link.interface);
-            if self.throttled.len() >= MOST_TOLD {
-                return;
+            if self.reported.len() >= MOST_REPORTED {
+                break;
             }
-            let on_it = |case: &crate::respond::Case| [0, place.link.interface].contains(&case.suspect.link.interface);
-            if self.responder.cases_of(host).any(on_it) || self.throttled.contains_key(&key) {
+            let on_it = |block: &Block| [0, place.link.interface].contains(&block.suspect().link.interface);
+            if responder.blocks_of(host).any(on_it) || self.reported.contains_key(&key) {
                 continue;
             }
-            self.throttled.insert(key, now);
-            let line = line.and_then(|line| line.report);
+            self.reported.insert(key, now);
+            let enforced = responder.settings().mode == Mode::Enforce;
             let verb = if enforced { "limits" } else { "would limit" };
+            let report = entry
+                .and_then(|entry| entry.report)
+                .unwrap_or(HostReport { suspect: Suspect::address(Link::default(), host), ..HostReport::default() });
+            let reason = format!("the fuse {verb} its first contacts to lateral services ({packets} packets so far)");
             let decision = Decision {
-                at: now,
-                host,
-                decision: Verdict::Throttle,
-                score: line.as_ref().map_or(Score(0), |report| report.score),
-                threshold: line.as_ref().map_or(Score(0), |report| report.threshold),
-                destinations: line.as_ref().map_or(0, |report| report.destinations),
-                grade: None,
-                until: None,
-                step: 0,
+                score: report.score,
+                threshold: report.threshold,
+                destinations: report.destinations,
                 enforced,
-                reason: format!("the fuse {verb} its first contacts to lateral services ({packets} packets so far)"),
-                by: By::Firedoor,
-                suspect: line.as_ref().map_or(Suspect::address(Link::default(), host), |report| report.suspect),
-                link: line
-                    .as_ref()
-                    .map_or_else(String::new, |report| self.responder.settings().link_name(report.suspect.link)),
-                card: line.as_ref().and_then(|report| card_of(report.suspect)),
-                addresses: Vec::new(),
-                ports: Vec::new(),
-                unpardons: Vec::new(),
-                attachment: line.map_or_else(Attachment::default, |report| report.attachment),
-                evidence: Vec::new(),
+                link: responder.settings().link_name(report.suspect.link),
+                sender: report.attachment.mac,
+                ..Decision::without_alarm(now, report.suspect, host, Verdict::Throttle, reason)
             };
-            self.carry_out(&mut vec![Effect::Record(Box::new(decision))]);
+            records.push(Effect::Record(Arc::new(decision)));
         }
+        records
     }
 }

@@ -6,21 +6,20 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::host::HeldView;
 use crate::config::Config;
 use crate::daemon::machine::Machine;
-use crate::evidence::{Alarm, Attachment, Score, Signal};
 use crate::firewall::Acted;
 use crate::published::Published;
-use crate::respond::cases::decision_of;
-use crate::respond::{By, Case, Effect, Held, Mode, Responder, Verdict};
+use crate::respond::decision::NOT_SHUT;
+use crate::respond::{Action, Block, By, Decision, Effect, Held, Mode, Responder, Verdict};
 use crate::store::{Kept, Limits, Receipt, Store, StoreHandle};
-use crate::suspect::{Place, Suspect, Who, key};
+use crate::suspect::{Place, Suspect, Who};
 use crate::sys::clock::{Boot, Clock};
 use crate::time::Timestamp;
-use crate::wire::Address;
+use crate::wire::{Address, Link};
 
 /// How long the kernel may have to wait for a disk that keeps up: a busy machine's disk takes tens of milliseconds, and
 /// meanwhile the fuse holds the host. A decision is carried out then, whatever the disk does.
@@ -71,9 +70,14 @@ pub(super) fn follow_clock(store: &mut Store, clock: Clock) {
 /// that does not exist now leaves the block to every interface.
 fn placed(suspect: Suspect, link: &str, machine: &Machine) -> Suspect {
     match suspect.who {
-        Who::Address(_) if link.is_empty() => suspect,
+        Who::Address(_) if link.is_empty() => Suspect { link: Link::default(), ..suspect },
         who => Suspect { link: machine.link_named(link).unwrap_or_default(), who },
     }
+}
+
+/// A decision of an earlier run, its suspect where it is now.
+fn again(decision: Decision, machine: &Machine) -> Decision {
+    Decision { suspect: placed(decision.suspect, &decision.link, machine), ..decision }
 }
 
 /// What a start takes over from the kernel and from the history. Gives the suspects whose time ran out meanwhile, by the
@@ -88,7 +92,7 @@ pub(super) fn take_over(
     effects: &mut Vec<Effect>,
 ) -> Vec<String> {
     let read = |what: &str, error: crate::store::Fault| tracing::error!("the history's {what} cannot be read: {error}");
-    let mut remembered: HashMap<Suspect, Case> = HashMap::new();
+    let mut remembered: HashMap<Suspect, Block> = HashMap::new();
     if let Some(store) = store {
         let within = responder.settings().repeat_within;
         let most = u32::try_from(responder.settings().remembered_hosts).unwrap_or(u32::MAX);
@@ -99,10 +103,11 @@ pub(super) fn take_over(
             Err(error) => read("ladder", error),
         }
         match store.acted() {
-            Ok(cases) => remembered.extend(cases.into_iter().map(|case| {
-                let suspect = placed(case.suspect, &case.link, machine);
-                (suspect, Case { suspect, ..case })
-            })),
+            Ok(decisions) => {
+                let decisions = decisions.into_iter().map(|decision| again(decision, machine));
+                let blocks = decisions.filter_map(|decision| Block::new(Arc::new(decision)));
+                remembered.extend(blocks.map(|block| (block.suspect(), block)));
+            }
             Err(error) => read("acted hosts", error),
         }
         match store.exempted() {
@@ -118,30 +123,31 @@ pub(super) fn take_over(
         }
         match store.pardons() {
             Ok(pardons) => {
-                for pardon in pardons.iter().filter(|pardon| now < pardon.until) {
-                    let suspect = placed(pardon.suspect, &pardon.link, machine);
-                    let kept = key(&pardon.link, pardon.suspect.who);
-                    responder.restore_pardon(suspect, pardon.host, kept, pardon.until);
-                    published.pardon(pardon.host, suspect.link, pardon.until, now);
+                for release in &pardons {
+                    let Some(until) = release.pardoned_until.filter(|until| now < *until) else { continue };
+                    let suspect = placed(release.suspect, &release.link, machine);
+                    responder.restore_pardon(suspect, release.host, release.key(), until);
+                    published.pardon(release.host, suspect.link, until, now);
                 }
             }
             Err(error) => read("pardons", error),
         }
         match store.recent(RECENT) {
-            Ok(acts) => acts.into_iter().rev().for_each(|act| published.remember(act)),
+            Ok(acts) => acts.into_iter().rev().for_each(|act| published.remember(Arc::new(act))),
             Err(error) => read("decisions", error),
         }
     }
     let last = |host| store.and_then(|store| store.of(host, 1).ok()).and_then(|acts| acts.into_iter().next());
     // A suspect has several places; whichever of them the kernel still has, the whole block is put right.
-    let mut there: HashMap<Suspect, (Verdict, Option<Timestamp>)> = HashMap::new();
+    let mut there: HashMap<Suspect, (Action, Option<Timestamp>)> = HashMap::new();
     let mut strangers = Vec::new();
-    let places = |case: &Case| case.places().into_iter().map(|place| (place, case.suspect)).collect::<Vec<_>>();
+    let places =
+        |block: &Block| block.decision.places().into_iter().map(|place| (place, block.suspect())).collect::<Vec<_>>();
     let whose: HashMap<Place, Suspect> = remembered.values().flat_map(places).collect();
     for acted in found {
         let until = acted.expires_in.map(|left| now + left);
         match whose.get(&acted.place) {
-            Some(suspect) => drop(there.insert(*suspect, (acted.verdict, until))),
+            Some(suspect) => drop(there.insert(*suspect, (acted.action, until))),
             None => strangers.push((acted, until)),
         }
     }
@@ -161,31 +167,36 @@ pub(super) fn take_over(
             effects.push(Effect::Lift { host: Address::default(), places: vec![acted.place] });
         } else {
             let link = responder.settings().link_name(suspect.link);
-            let case = adopted(suspect, link, address.unwrap_or_default(), acted.verdict, until, now);
-            effects.push(Effect::Record(Box::new(decision_of(&case, enforce))));
-            responder.restore(case, effects);
+            let host = address.unwrap_or_default();
+            let reason = "found in the kernel at start".to_owned();
+            let found = Decision::without_alarm(now, suspect, host, acted.action.verdict(), reason);
+            let decision = Arc::new(Decision { link, until, enforced: enforce, ..found });
+            effects.push(Effect::Record(decision.clone()));
+            responder.restore(Block { decision, action: acted.action, last_active: now }, effects);
         }
     }
-    let mut rest: Vec<Case> = remembered.into_values().collect();
-    rest.sort_unstable_by_key(|case| case.suspect);
+    let mut rest: Vec<Block> = remembered.into_values().collect();
+    rest.sort_unstable_by_key(Block::suspect);
     let mut ended = Vec::new();
-    for case in rest {
-        if let Some((verdict, until)) = there.get(&case.suspect).copied() {
-            let until = case.until.filter(|at| *at > now).or(until);
-            responder.restore(Case { verdict, until, ..case }, effects);
+    for block in rest {
+        let decision = &block.decision;
+        if let Some((action, until)) = there.get(&block.suspect()).copied() {
+            let until = decision.until.filter(|at| *at > now).or(until);
+            let as_there = Decision { decision: action.verdict(), until, ..(**decision).clone() };
+            responder.restore(block.on(as_there), effects);
             continue;
         }
-        if case.until.is_some_and(|until| until <= now) {
-            ended.push(key(&case.link, case.suspect.who));
+        if decision.until.is_some_and(|until| until <= now) {
+            ended.push(decision.key());
             continue;
         }
-        tracing::warn!(host = %case.host, "in the history and not in the kernel: put back");
-        responder.restore(case, effects);
+        tracing::warn!(host = %decision.host, "in the history and not in the kernel: put back");
+        responder.restore(block, effects);
     }
     if responder.settings().mode == Mode::Enforce {
-        let counted = |host: &Address| last(*host).is_some_and(|act| !act.enforced);
-        let cases = responder.cases().filter(|case| counted(&case.host));
-        let counted: Vec<Suspect> = cases.map(|case| case.suspect).collect();
+        let counted = |decision: &Decision| !decision.enforced && !decision.reason.contains(NOT_SHUT);
+        let blocks = responder.blocks().filter(|block| counted(&block.decision));
+        let counted: Vec<Suspect> = blocks.map(Block::suspect).collect();
         responder.enforce_counted(&counted, now, effects);
         if let Some(switched) = responder.switched() {
             tracing::warn!("{switched} that monitor mode only counted are dropped from now on");
@@ -193,106 +204,17 @@ pub(super) fn take_over(
     }
     if let Some(store) = store {
         match store.held() {
-            Ok(held) => published.set_held(hold_again(held, store, responder)),
+            Ok(held) => {
+                for Held { id, action, decision } in held {
+                    let decision = Arc::new(again(Arc::unwrap_or_clone(decision), machine));
+                    responder.restore_held(Held { id, action, decision });
+                }
+                published.set_held(responder.held().cloned().collect());
+            }
             Err(error) => read("held decisions", error),
         }
     }
     ended
-}
-
-/// Takes over the decisions that waited, each under its old number; gives them in words. What the list of those that wait
-/// does not say, or has lost, stands in the record of the decision to hold.
-fn hold_again(mut waiting: Vec<HeldView>, store: &Store, responder: &mut Responder) -> Vec<HeldView> {
-    for view in &mut waiting {
-        let (act, attachment) = store.hold(view.host, view.at).ok().flatten().unzip();
-        let threshold = act.as_ref().map_or(Score(0), |act| act.threshold);
-        if view.evidence.is_empty() {
-            view.evidence = act.map(|act| act.evidence).unwrap_or_default();
-        }
-        responder.restore_held(held_again(view, attachment.unwrap_or_default(), threshold));
-    }
-    waiting
-}
-
-/// What waits, in words: those of `known` for a decision from before the start, whose evidence the responder only has
-/// there.
-pub(super) fn in_words(held: &Held, known: &[HeldView]) -> HeldView {
-    let mut view = HeldView::from(held);
-    if view.evidence.is_empty()
-        && let Some(before) = known.iter().find(|before| before.id == view.id)
-    {
-        view.evidence.clone_from(&before.evidence);
-    }
-    view
-}
-
-/// The signal that tipped a held decision: by its latest evidence, or where none was kept by its reason, which reads
-/// `would contain: dark; held, because …`.
-fn signal_of(view: &HeldView) -> Option<Signal> {
-    let named = || {
-        let (_, rest) = view.reason.split_once(": ")?;
-        let label = rest.split(';').next()?;
-        Signal::ALL.iter().copied().find(|signal| signal.label() == label)
-    };
-    view.evidence.last().map(|evidence| evidence.signal).or_else(named)
-}
-
-/// A held decision as it waited. Its evidence stays in words, see [`in_words`].
-fn held_again(view: &HeldView, attachment: Attachment, threshold: Score) -> Held {
-    let suspect = Suspect::address(attachment.link(), view.host);
-    Held {
-        id: view.id,
-        verdict: view.would,
-        reason: view.reason.clone(),
-        alarm: Alarm {
-            at: view.at,
-            suspect,
-            host: view.host,
-            addresses: vec![view.host],
-            ports: Vec::new(),
-            attachment,
-            grade: view.grade,
-            // Every reason of ours names one; a row that somebody else wrote gets the least specific.
-            signal: signal_of(view).unwrap_or(Signal::FanoutAny),
-            score: view.score,
-            threshold,
-            destinations: view.destinations,
-            evidence: Vec::new(),
-            reached: Vec::new(),
-            zone_hosts: 0,
-        },
-    }
-}
-
-/// A case for a host that the kernel acts on and nobody remembers why.
-fn adopted(
-    suspect: Suspect,
-    link: String,
-    host: Address,
-    verdict: Verdict,
-    until: Option<Timestamp>,
-    now: Timestamp,
-) -> Case {
-    Case {
-        suspect,
-        link,
-        host,
-        addresses: vec![host],
-        ports: Vec::new(),
-        verdict,
-        since: now,
-        until,
-        step: 0,
-        active: now,
-        grade: None,
-        by: By::Firedoor,
-        reason: "found in the kernel at start".to_owned(),
-        attachment: Attachment::default(),
-        score: Score(0),
-        threshold: Score(0),
-        destinations: 0,
-        evidence: Vec::new(),
-    }
 }
 
 /// Writes the decisions among `effects`, and waits a short while for those that the kernel is told of. `late` says
@@ -302,7 +224,7 @@ pub(super) fn write_ahead(store: &StoreHandle, effects: &[Effect], late: &mut bo
     let receipts: Vec<Receipt> = effects
         .iter()
         .filter_map(|action| match action {
-            Effect::Record(decision) => Some(store.record(decision)),
+            Effect::Record(decision) => Some(store.record(decision.clone())),
             _ => None,
         })
         .collect();
@@ -320,88 +242,59 @@ pub(super) fn write_ahead(store: &StoreHandle, effects: &[Effect], late: &mut bo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::{Detail, Evidence, Grade};
-    use crate::respond::{Decision, Settings};
-    use crate::wire::{Link, Mac};
+    use crate::evidence::{Grade, Score, Signal};
+    use crate::respond::{EvidenceRecord, Settings};
+    use crate::wire::Mac;
 
     const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
     /// A decision to hold that was made at `NOW`, as it is recorded.
     fn hold(host: Address) -> Decision {
-        let evidence = |n: u8| Evidence {
+        let evidence = |n: u8| EvidenceRecord {
             signal: Signal::Dark,
             at: NOW,
             peer: Address::v4([10, 9, 0, n]),
             port: 445,
             weight: Score(3300),
-            detail: Detail::Silent { after_ms: 300 },
+            detail: "no answer within 300 ms".to_owned(),
         };
+        let reason = "would contain: dark; held, because the breaker tripped".to_owned();
+        let suspect = Suspect::address(Link::default(), host);
         Decision {
-            at: NOW,
-            host,
-            decision: Verdict::Hold,
             score: Score(9900),
             threshold: Score(7920),
             destinations: 3,
             grade: Some(Grade::Scan),
-            until: None,
-            step: 0,
-            enforced: false,
-            reason: "would contain: dark; held, because the breaker tripped".to_owned(),
-            by: By::Firedoor,
-            suspect: Suspect::address(Link::default(), host),
-            link: String::new(),
-            card: None,
-            addresses: Vec::new(),
-            ports: Vec::new(),
-            unpardons: Vec::new(),
-            attachment: Attachment { interface: 3, vlan: 7, inner_vlan: 0, mac: Mac([2, 0, 0, 0, 0, 9]) },
+            signal: Some(Signal::Dark),
+            sender: Mac([2, 0, 0, 0, 0, 9]),
             evidence: (1..=3).map(evidence).collect(),
+            ..Decision::without_alarm(NOW, suspect, host, Verdict::Hold, reason)
         }
     }
 
-    fn view(id: u64, decision: &Decision) -> HeldView {
-        HeldView {
-            id,
-            at: decision.at,
-            host: decision.host,
-            would: Verdict::Contain,
-            grade: Grade::Scan,
-            score: decision.score,
-            destinations: decision.destinations,
-            reason: decision.reason.clone(),
-            evidence: decision.evidence.iter().map(Into::into).collect(),
-        }
+    /// What a start takes over from this store, at `now`.
+    fn start(store: &Store, now: Timestamp) -> (Responder, Published, Vec<Effect>) {
+        let mut responder = Responder::new(Settings::default());
+        let published = Published::new(Arc::new(Config::default()));
+        let mut effects = Vec::new();
+        take_over(&[], &Machine::default(), Some(store), &mut responder, &published, now, &mut effects);
+        (responder, published, effects)
     }
 
     #[test]
     fn what_waited_waits_again_with_its_number_its_evidence_and_its_place() {
         let directory = tempfile::tempdir().unwrap();
-        let mut store = Store::open(&directory.path().join("history.db")).unwrap().store;
-        let decision = hold(Address::v4([10, 1, 0, 5]));
-        store.record(&decision).unwrap();
-        let complete = view(7, &decision);
-        // What an earlier version kept after a restart: the number and the place, without the words.
-        let wordless = HeldView { evidence: Vec::new(), ..complete.clone() };
-        for kept in [&complete, &wordless] {
-            store.set_held(std::slice::from_ref(kept)).unwrap();
-            let mut responder = Responder::new(Settings::default());
-            let known = hold_again(store.held().unwrap(), &store, &mut responder);
-            assert_eq!(known, std::slice::from_ref(&complete));
-            assert_eq!(responder.held().count(), 1);
-            let held = responder.held().next().unwrap();
-            assert_eq!(in_words(held, &known), complete);
-            assert_eq!((held.alarm.attachment, held.alarm.threshold), (decision.attachment, Score(7920)));
-            assert_eq!(held.alarm.signal, Signal::Dark);
-        }
-    }
-
-    #[test]
-    fn a_held_decision_without_evidence_keeps_its_signal() {
-        let view = HeldView { evidence: Vec::new(), ..view(7, &hold(Address::v4([10, 1, 0, 5]))) };
-        assert_eq!(held_again(&view, Attachment::default(), Score(0)).alarm.signal, Signal::Dark);
-        let strange = HeldView { reason: "by hand".to_owned(), ..view };
-        assert_eq!(signal_of(&strange), None);
+        let store = Store::open(&directory.path().join("history.db")).unwrap().store;
+        let held = Held { id: 7, action: Action::Contain, decision: hold(Address::v4([10, 1, 0, 5])).into() };
+        store.set_held(std::slice::from_ref(&held)).unwrap();
+        let (mut responder, published, _) = start(&store, NOW);
+        assert_eq!(responder.held().collect::<Vec<_>>(), [&held]);
+        assert_eq!(*published.held(), [held]);
+        let mut effects = Vec::new();
+        responder.order_confirm(7, By::Operator("anna".to_owned()), NOW, &mut effects).unwrap();
+        let block = responder.block(Address::v4([10, 1, 0, 5])).unwrap();
+        assert_eq!(block.decision.reason, "held decision confirmed: dark");
+        assert_eq!((block.decision.evidence.len(), block.decision.threshold), (3, Score(7920)));
     }
 
     #[test]
@@ -411,12 +304,9 @@ mod tests {
         let [over, lasting] = [5, 6].map(|n| Address::v4([10, 1, 0, n]));
         for (host, minutes) in [(over, 10), (lasting, 90)] {
             let until = Some(NOW + Duration::from_mins(minutes));
-            store.record(&Decision { decision: Verdict::Release, until, ..hold(host) }).unwrap();
+            store.record(&Decision { decision: Verdict::Release, pardoned_until: until, ..hold(host) }).unwrap();
         }
-        let mut responder = Responder::new(Settings::default());
-        let published = Published::new(std::sync::Arc::new(Config::default()));
-        let now = NOW + Duration::from_mins(60);
-        take_over(&[], &Machine::default(), Some(&store), &mut responder, &published, now, &mut Vec::new());
+        let (responder, published, _) = start(&store, NOW + Duration::from_mins(60));
         assert_eq!(
             [over, lasting].map(|host| responder.pardon(Suspect::address(Link::default(), host)).is_some()),
             [false, true]

@@ -1,4 +1,4 @@
-//! Is a sensor blind? What the sources and the kernel say, compared over time.
+//! [`InterfaceHealth`]: whether the sensor sees an interface's frames, by what its sources and the kernel report over time.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,17 +7,17 @@ use crate::capture::Statistics;
 use crate::published::status::{BlindView, Blindness};
 use crate::time::Timestamp;
 
-/// No packet for so long, on an interface that had some, is told.
+/// No packet for so long, on an interface that had some, is reported.
 const SILENT: Duration = Duration::from_secs(60);
 
-/// Losses are told for so long after the last one.
+/// Losses are reported for so long after the last one.
 const DROPS: Duration = Duration::from_secs(30);
 
-/// So many frames on the interface without one that the filter lets through are told.
+/// So many frames on the interface without one that the filter lets through are reported.
 const UNMATCHED: u64 = 5000;
 
 #[derive(Clone, Debug, Default)]
-struct Eye {
+struct Interface {
     up: bool,
     strange: Option<u16>,
     received: HashMap<usize, u64>,
@@ -33,66 +33,69 @@ struct Eye {
     blind: Option<BlindView>,
 }
 
-/// What is known of every interface's sight.
+/// What is known of every interface.
 #[derive(Clone, Debug, Default)]
 pub struct InterfaceHealth {
-    eyes: HashMap<String, Eye>,
+    interfaces: HashMap<String, Interface>,
 }
 
 impl InterfaceHealth {
-    /// Takes what a source says.
+    /// Takes what a source reports.
     pub fn statistics(&mut self, shard: usize, statistics: &Statistics) {
         for interface in &statistics.interfaces {
-            let eye = self.eyes.entry(interface.name.clone()).or_default();
-            (eye.up, eye.strange) = (interface.up, interface.strange);
-            eye.received.insert(shard, interface.received);
-            eye.dropped.insert(shard, interface.dropped);
+            let known = self.interfaces.entry(interface.name.clone()).or_default();
+            (known.up, known.strange) = (interface.up, interface.strange);
+            known.received.insert(shard, interface.received);
+            known.dropped.insert(shard, interface.dropped);
         }
     }
 
     /// Judges an interface. `carried` is the kernel's own count of frames on it, `None` if it does not exist;
     /// `one_sided` is what the core found out about answers.
     pub fn judge(&mut self, name: &str, carried: Option<u64>, one_sided: bool, now: Timestamp) -> Option<BlindView> {
-        let eye = self.eyes.entry(name.to_owned()).or_default();
-        let total: u64 = eye.received.values().sum();
-        let lost: u64 = eye.dropped.values().sum();
+        let known = self.interfaces.entry(name.to_owned()).or_default();
+        let total: u64 = known.received.values().sum();
+        let lost: u64 = known.dropped.values().sum();
         let count = carried.unwrap_or(0);
-        if eye.moved == Timestamp::ZERO || total != eye.total {
-            (eye.total, eye.moved, eye.carried) = (total, now, count);
+        if known.moved == Timestamp::ZERO || total != known.total {
+            (known.total, known.moved, known.carried) = (total, now, count);
         }
-        if lost != eye.lost {
-            (eye.lost, eye.lost_at) = (lost, now);
+        if lost != known.lost {
+            (known.lost, known.lost_at) = (lost, now);
         }
-        if count != eye.carried_last {
-            (eye.carried_last, eye.carried_at) = (count, now);
+        if count != known.carried_last {
+            (known.carried_last, known.carried_at) = (count, now);
         }
-        let unmatched = count.saturating_sub(eye.carried);
-        let found = if let (Some(_), Some(hardware)) = (carried, eye.strange) {
+        let unmatched = count.saturating_sub(known.carried);
+        let found = if let (Some(_), Some(hardware)) = (carried, known.strange) {
             Some((Blindness::Unreadable, format!("its hardware type {hardware} is not decoded")))
-        } else if carried.is_none() || (!eye.up && !eye.received.is_empty()) {
+        } else if carried.is_none() || (!known.up && !known.received.is_empty()) {
             Some((Blindness::Missing, "it does not exist, or is down".to_owned()))
-        } else if eye.lost_at != Timestamp::ZERO && now.since(eye.lost_at) < DROPS {
-            Some((Blindness::Drops, format!("{lost} packets lost so far, the last at {}", eye.lost_at)))
-        } else if now.since(eye.moved) >= SILENT && unmatched >= UNMATCHED {
-            Some((Blindness::NothingMatches, format!("{unmatched} frames on it since {}, none of interest", eye.moved)))
-        } else if total > 0 && now.since(eye.moved) >= SILENT && now.since(eye.carried_at) >= SILENT {
-            Some((Blindness::Silent, format!("no frame since {}", eye.moved)))
+        } else if known.lost_at != Timestamp::ZERO && now.since(known.lost_at) < DROPS {
+            Some((Blindness::Drops, format!("{lost} packets lost so far, the last at {}", known.lost_at)))
+        } else if now.since(known.moved) >= SILENT && unmatched >= UNMATCHED {
+            Some((
+                Blindness::NothingMatches,
+                format!("{unmatched} frames on it since {}, none of interest", known.moved),
+            ))
+        } else if total > 0 && now.since(known.moved) >= SILENT && now.since(known.carried_at) >= SILENT {
+            Some((Blindness::Silent, format!("no frame since {}", known.moved)))
         } else if one_sided {
-            Some((Blindness::OneWay, "clients go on as if answered more often than answers are seen".to_owned()))
+            Some((Blindness::OneWay, "clients continue as if answered more often than answers are seen".to_owned()))
         } else {
             None
         };
-        eye.blind = found.map(|(reason, detail)| match &eye.blind {
-            Some(known) if known.reason == reason => BlindView { reason, since: known.since, detail },
+        known.blind = found.map(|(reason, detail)| match &known.blind {
+            Some(before) if before.reason == reason => BlindView { reason, since: before.since, detail },
             _ => BlindView { reason, since: now, detail },
         });
-        eye.blind.clone()
+        known.blind.clone()
     }
 
     /// Packets lost on an interface, all shards together.
     #[must_use]
     pub fn lost(&self, name: &str) -> u64 {
-        self.eyes.get(name).map_or(0, |eye| eye.dropped.values().sum())
+        self.interfaces.get(name).map_or(0, |known| known.dropped.values().sum())
     }
 }
 
@@ -125,8 +128,8 @@ mod tests {
         Statistics { interfaces: vec![interface] }
     }
 
-    fn reason(blind: &mut InterfaceHealth, carried: Option<u64>, one_sided: bool, secs: u64) -> Option<Blindness> {
-        blind.judge("eth0", carried, one_sided, at(secs)).map(|view| view.reason)
+    fn reason(health: &mut InterfaceHealth, carried: Option<u64>, one_sided: bool, secs: u64) -> Option<Blindness> {
+        health.judge("eth0", carried, one_sided, at(secs)).map(|view| view.reason)
     }
 
     #[test]
@@ -140,30 +143,30 @@ mod tests {
 
     #[test]
     fn a_seeing_sensor_is_not_blind() {
-        let mut blind = InterfaceHealth::default();
+        let mut health = InterfaceHealth::default();
         for secs in 0..300 {
-            blind.statistics(0, &says(secs, 0, true));
-            assert_eq!(reason(&mut blind, Some(secs * 1000), false, secs), None);
+            health.statistics(0, &says(secs, 0, true));
+            assert_eq!(reason(&mut health, Some(secs * 1000), false, secs), None);
         }
     }
 
     #[test]
     fn each_blindness_is_told_apart() {
-        let mut blind = InterfaceHealth::default();
-        assert_eq!(reason(&mut blind, None, false, 0), Some(Blindness::Missing));
-        blind.statistics(0, &says(100, 0, true));
-        assert_eq!(reason(&mut blind, Some(100), false, 1), None);
-        assert_eq!(reason(&mut blind, Some(100), true, 2), Some(Blindness::OneWay));
-        assert_eq!(reason(&mut blind, Some(100), false, 90), Some(Blindness::Silent));
-        assert_eq!(reason(&mut blind, Some(10_000), false, 100), Some(Blindness::NothingMatches));
-        blind.statistics(0, &says(200, 5, true));
-        assert_eq!(reason(&mut blind, Some(10_100), false, 101), Some(Blindness::Drops));
-        assert_eq!(reason(&mut blind, Some(10_100), false, 132), None);
-        blind.statistics(0, &says(200, 5, false));
-        assert_eq!(reason(&mut blind, Some(10_100), false, 133), Some(Blindness::Missing));
+        let mut health = InterfaceHealth::default();
+        assert_eq!(reason(&mut health, None, false, 0), Some(Blindness::Missing));
+        health.statistics(0, &says(100, 0, true));
+        assert_eq!(reason(&mut health, Some(100), false, 1), None);
+        assert_eq!(reason(&mut health, Some(100), true, 2), Some(Blindness::OneWay));
+        assert_eq!(reason(&mut health, Some(100), false, 90), Some(Blindness::Silent));
+        assert_eq!(reason(&mut health, Some(10_000), false, 100), Some(Blindness::NothingMatches));
+        health.statistics(0, &says(200, 5, true));
+        assert_eq!(reason(&mut health, Some(10_100), false, 101), Some(Blindness::Drops));
+        assert_eq!(reason(&mut health, Some(10_100), false, 132), None);
+        health.statistics(0, &says(200, 5, false));
+        assert_eq!(reason(&mut health, Some(10_100), false, 133), Some(Blindness::Missing));
         let mut strange = says(200, 5, false);
         strange.interfaces[0].strange = Some(778);
-        blind.statistics(0, &strange);
-        assert_eq!(reason(&mut blind, Some(10_100), false, 134), Some(Blindness::Unreadable));
+        health.statistics(0, &strange);
+        assert_eq!(reason(&mut health, Some(10_100), false, 134), Some(Blindness::Unreadable));
     }
 }

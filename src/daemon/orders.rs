@@ -2,11 +2,10 @@
 
 use ipnetwork::IpNetwork;
 
-use crate::api::host::{ActView, Exempted};
 use crate::api::orders::{Done, Order, Refusal, Request, Target, Which};
 use crate::daemon::control::Control;
 use crate::published::host_report::HostReport;
-use crate::respond::{By, Effect, Known, Ordered, breaker};
+use crate::respond::{Block, By, Effect, Exempted, Known, Ordered, breaker};
 use crate::store::OrderRow;
 use crate::suspect::{Suspect, Who};
 use crate::wire::Address;
@@ -23,14 +22,12 @@ impl Control {
             Ok(done) => tracing::info!(order = label, by = request.by, "{}", done.message),
             Err(refusal) => tracing::warn!(order = label, by = request.by, "order refused: {refusal}"),
         }
-        if let Some(store) = &self.store {
-            let answer = match &outcome {
-                Ok(done) => done.message.clone(),
-                Err(refusal) => refusal.to_string(),
-            };
-            let (at, operator, what) = (self.clock.now(), request.by.clone(), label.to_owned());
-            let _ = store.record_order(OrderRow { at, operator, what, target, reason, done: outcome.is_ok(), answer });
-        }
+        let answer = match &outcome {
+            Ok(done) => done.message.clone(),
+            Err(refusal) => refusal.to_string(),
+        };
+        let (at, operator, what) = (self.clock.now(), request.by.clone(), label.to_owned());
+        self.recorder.record_order(OrderRow { at, operator, what, target, reason, done: outcome.is_ok(), answer });
         self.refresh();
         // Whoever asked may have gone away; what was ordered is done all the same.
         let _ = request.reply.send(outcome);
@@ -41,7 +38,7 @@ impl Control {
         let now = self.clock.now();
         let mut effects = Vec::new();
         let message = match order {
-            Order::Act { target, verdict, duration, reason } => {
+            Order::Act { target, action, duration, reason } => {
                 let hosts = addresses(target);
                 let mut refused = None;
                 let (mut total, mut done) = (0, 0);
@@ -50,7 +47,7 @@ impl Control {
                     let users: Vec<_> = if users.is_empty() { vec![None] } else { users.iter().map(Some).collect() };
                     for known in users {
                         total += 1;
-                        let ordered = Ordered { host, known, verdict, duration, reason: &reason };
+                        let ordered = Ordered { host, known, action, duration, reason: &reason };
                         match self.responder.order_act(&ordered, who.clone(), now, &mut effects) {
                             Ok(()) => done += 1,
                             Err(refusal) => refused = Some(refusal),
@@ -59,22 +56,19 @@ impl Control {
                 }
                 match (done, refused) {
                     (0, Some(refusal)) => return Err(refusal.into()),
-                    (1, None) => format!("{verdict}: 1 host"),
-                    (_, None) => format!("{verdict}: {done} hosts"),
-                    (_, Some(refusal)) => format!("{verdict}: {done} of {total} hosts; the last refusal: {refusal}"),
+                    (1, None) => format!("{action}: 1 host"),
+                    (_, None) => format!("{action}: {done} hosts"),
+                    (_, Some(refusal)) => format!("{action}: {done} of {total} hosts; the last refusal: {refusal}"),
                 }
             }
             Order::Release { target, reason } => {
                 let reason = if reason.is_empty() { "released by command".to_owned() } else { reason };
                 let hosts: Vec<Address> = match target {
                     Target::Host(host) => vec![host],
-                    Target::Network(network) => self
-                        .responder
-                        .cases()
-                        .map(|case| case.host)
-                        .filter(|host| network.contains(host.ip()))
-                        .collect(),
-                    Target::All => self.responder.cases().map(|case| case.host).collect(),
+                    Target::Network(network) => {
+                        self.responder.blocks().map(Block::host).filter(|host| network.contains(host.ip())).collect()
+                    }
+                    Target::All => self.responder.blocks().map(Block::host).collect(),
                 };
                 let mut done = 0;
                 for host in &hosts {
@@ -120,12 +114,9 @@ impl Control {
                 let mut exempted = (*self.published.exempted()).clone();
                 exempted.retain(|entry| entry.network != network);
                 exempted.push(Exempted { network, by: by.to_owned(), at: now, reason });
-                if let Some(store) = &self.store {
-                    store.set_exempted(exempted.clone());
-                }
-                self.published.set_exempted(exempted);
-                self.carry_out(&mut effects);
-                self.exemptions_changed();
+                self.recorder.set_exempted(exempted);
+                self.carry_out(std::mem::take(&mut effects));
+                self.reconcile();
                 format!(
                     "{network} is on the never-contain list until it is removed by command; add it to the file to keep it there"
                 )
@@ -136,22 +127,19 @@ impl Control {
                 }
                 let mut exempted = (*self.published.exempted()).clone();
                 exempted.retain(|entry| entry.network != network);
-                if let Some(store) = &self.store {
-                    store.set_exempted(exempted.clone());
-                }
-                self.published.set_exempted(exempted);
-                self.exemptions_changed();
+                self.recorder.set_exempted(exempted);
+                self.reconcile();
                 format!("{network} is off the never-contain list")
             }
         };
         let decisions = effects
             .iter()
             .filter_map(|action| match action {
-                Effect::Record(decision) => Some(ActView::from(&**decision)),
+                Effect::Record(decision) => Some(decision.clone()),
                 _ => None,
             })
             .collect();
-        self.carry_out(&mut effects);
+        self.carry_out(effects);
         Ok(Done { message, decisions })
     }
 

@@ -25,7 +25,7 @@ pub(super) struct RecordLimiter {
 
 impl RecordLimiter {
     /// Whether this decision is to be recorded.
-    pub fn keeps(&mut self, decision: &Decision, now: Timestamp) -> bool {
+    pub fn allows(&mut self, decision: &Decision, now: Timestamp) -> bool {
         if !matches!(decision.decision, Verdict::Watch | Verdict::Hold) {
             return true;
         }
@@ -56,45 +56,24 @@ impl RecordLimiter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::{Attachment, Score};
-    use crate::respond::By;
-    use crate::wire::Address;
+    use crate::suspect::Suspect;
+    use crate::wire::{Address, Link};
 
     fn decision(verdict: Verdict) -> Decision {
-        Decision {
-            at: Timestamp::ZERO,
-            host: Address::v4([10, 0, 0, 1]),
-            decision: verdict,
-            score: Score(0),
-            threshold: Score(0),
-            destinations: 0,
-            grade: None,
-            until: None,
-            step: 0,
-            enforced: false,
-            reason: String::new(),
-            by: By::Firedoor,
-            suspect: crate::suspect::Suspect::address(crate::wire::Link::default(), Address::default()),
-            link: String::new(),
-            card: None,
-            addresses: Vec::new(),
-            ports: Vec::new(),
-            unpardons: Vec::new(),
-            attachment: Attachment::default(),
-            evidence: Vec::new(),
-        }
+        let host = Address::v4([10, 0, 0, 1]);
+        Decision::without_alarm(Timestamp::ZERO, Suspect::address(Link::default(), host), host, verdict, String::new())
     }
 
     #[test]
     fn what_changes_something_is_always_recorded_and_the_rest_up_to_a_bound() {
-        let mut restraint = RecordLimiter::default();
+        let mut limiter = RecordLimiter::default();
         let at = |seconds: u64| Timestamp::from_secs(1_800_000_000 + seconds);
-        let kept = (0..10_000).filter(|_| restraint.keeps(&decision(Verdict::Watch), at(0))).count();
+        let kept = (0..10_000).filter(|_| limiter.allows(&decision(Verdict::Watch), at(0))).count();
         assert_eq!(kept, 4096);
         for verdict in [Verdict::Contain, Verdict::Isolate, Verdict::Release] {
-            assert!(restraint.keeps(&decision(verdict), at(1)), "{verdict}");
+            assert!(limiter.allows(&decision(verdict), at(1)), "{verdict}");
         }
-        assert!(!restraint.keeps(&decision(Verdict::Hold), at(599)));
-        assert!(restraint.keeps(&decision(Verdict::Hold), at(600)));
+        assert!(!limiter.allows(&decision(Verdict::Hold), at(599)));
+        assert!(limiter.allows(&decision(Verdict::Hold), at(600)));
     }
 }

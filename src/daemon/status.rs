@@ -1,41 +1,29 @@
-//! The picture of the daemon that everybody reads: built here, about once a second and after every change.
+//! The status that everybody reads: built here, about once a second and after every change.
 
 use crate::config::model::Backend;
 use crate::daemon::control::Control;
 use crate::daemon::interface_health::carried;
 use crate::daemon::memory::bound;
-use crate::evidence::{Alarm, Detail, Signal};
 use crate::published::status::{
     BreakerView, DropCause, Drops, FirewallView, FuseView, HiddenView, HostCounts, InterfaceView, MemoryView,
-    Occupancy, OverlapView, OverlapsView, Status, StoreView, TunnelView,
+    Occupancy, OverlapView, OverlapsView, Status,
 };
-use crate::respond::{By, Case, Mode, Switched, Verdict};
-use crate::store::StoreHandle;
+use crate::respond::{Action, Block, Mode, Switched};
 use crate::suspect::Place;
 use crate::sys::process::Usage;
 use crate::time::Timestamp;
 use crate::wire::frame::{Encapsulation, FragmentKind};
 use crate::wire::{Address, Link, Mac};
 
-/// Tunnels shown.
-const TUNNELS: usize = 16;
-
 /// Addresses shown that are in use on several links.
 const OVERLAPS: usize = 16;
 
-/// Whether an engineer's order, and nothing that the host did, is what a case rests on.
-fn is_ordered(case: &Case) -> bool {
-    case.grade.is_none() && case.by != By::Firedoor
-}
-
 impl Control {
-    /// Puts up a fresh picture.
+    /// Publishes a fresh status.
     pub(super) fn refresh(&mut self) {
-        self.show_held();
-        if let Ok(counters) = self.firewall.counters() {
-            self.counters = counters;
-        }
-        let status = self.picture();
+        self.recorder.publish_held(&self.responder);
+        self.enforcement.read_counters();
+        let status = self.status();
         self.published.set_status(status);
     }
 
@@ -49,13 +37,13 @@ impl Control {
         // Any card behind any two tags: what can be matched depends on the interface alone.
         let matched = |interface: &&InterfaceView| {
             let link = Link { interface: interface.index, outer: 1, inner: 1 };
-            self.firewall.reaches(Place::card(link, Mac::default()))
+            self.enforcement.reaches(Place::card(link, Mac::default()))
         };
         let (by_card, unmatched): (Vec<_>, Vec<_>) =
             interfaces.iter().filter(|interface| interface.index != 0).partition(matched);
         let names = |of: Vec<&InterfaceView>| of.into_iter().map(|interface| interface.name.clone()).collect();
         HiddenView {
-            tunnels: self.tunnels.iter().cloned().collect(),
+            tunnels: self.tunnels.view(),
             fragments: FragmentKind::ALL
                 .iter()
                 .map(|kind| counters.sum(|shard| shard.fragments.get(*kind as usize)))
@@ -67,26 +55,7 @@ impl Control {
         }
     }
 
-    /// Keeps a tunnel that a protected host began to use.
-    pub(super) fn note_tunnel(&mut self, alarm: &Alarm) {
-        let begun = alarm.evidence.iter().rev().find_map(|evidence| match evidence.detail {
-            Detail::Tunnel { kind, .. } => Some((evidence.peer, kind)),
-            _ => None,
-        });
-        let Some((peer, kind)) = begun.filter(|_| alarm.signal == Signal::Tunnel) else { return };
-        let (host, kind) = (alarm.host, kind.label().to_owned());
-        let link = self.responder.settings().link_name(alarm.suspect.link);
-        let view = TunnelView { kind, host, link, peer, since: alarm.at };
-        let same = |known: &TunnelView| {
-            (&known.kind, known.host, &known.link, known.peer) == (&view.kind, view.host, &view.link, view.peer)
-        };
-        if !self.tunnels.iter().any(same) {
-            self.tunnels.push_front(view);
-            self.tunnels.truncate(TUNNELS);
-        }
-    }
-
-    fn picture(&mut self) -> Status {
+    fn status(&mut self) -> Status {
         let now = self.clock.now();
         let config = self.published.config();
         let one_sided = self.shared.is_one_sided();
@@ -95,11 +64,11 @@ impl Control {
             Backend::Pnet => "pnet",
         };
         let known = self.published.counters.interfaces();
-        let names = &self.machine.names;
+        let names = &self.gateway.machine().names;
         let index = |name: &str| names.iter().find(|(_, known)| *known == name).map(|(index, _)| *index);
         let mut devices = Vec::new();
         for name in &config.gateway.interfaces {
-            let mut renamed = self.protected.renamed().iter().filter(|renamed| renamed.configured == *name);
+            let mut renamed = self.gateway.devices().renamed().iter().filter(|renamed| renamed.configured == *name);
             let own = index(name).map(|index| (name, None, None, index));
             let first = own.or_else(|| renamed.next().map(|first| (name, Some(&first.now), None, first.index)));
             devices.push(first.unwrap_or((name, None, None, 0)));
@@ -127,25 +96,25 @@ impl Control {
                 }
             })
             .collect();
-        let count = |verdict: Verdict| {
-            let cases = self.responder.cases().filter(|case| case.verdict == verdict).count();
-            u64::try_from(cases).unwrap_or(u64::MAX)
+        let count = |action: Action| {
+            let blocks = self.responder.blocks().filter(|block| block.action == action).count();
+            u64::try_from(blocks).unwrap_or(u64::MAX)
         };
-        let ordered = |verdict: Verdict| {
-            let cases = self.responder.cases().filter(|case| case.verdict == verdict && is_ordered(case));
-            u64::try_from(cases.count()).unwrap_or(u64::MAX)
+        let ordered = |action: Action| {
+            let blocks = self.responder.blocks().filter(|block| block.action == action && block.decision.is_ordered());
+            u64::try_from(blocks.count()).unwrap_or(u64::MAX)
         };
         let enforce = config.gateway.mode == Mode::Enforce;
-        self.published.adopt(self.responder.cases(), enforce);
+        self.published.adopt(self.responder.blocks(), enforce);
         let surveyed = self.published.host_table.survey(now, config.detect.decay);
         let shards = self.published.counters.shard_views();
         let hosts = HostCounts {
             tracked: shards.iter().map(|shard| shard.hosts).sum(),
             watched: surveyed.watched,
-            contained: count(Verdict::Contain),
-            isolated: count(Verdict::Isolate),
-            contained_by_order: ordered(Verdict::Contain),
-            isolated_by_order: ordered(Verdict::Isolate),
+            contained: count(Action::Contain),
+            isolated: count(Action::Isolate),
+            contained_by_order: ordered(Action::Contain),
+            isolated_by_order: ordered(Action::Isolate),
             held: u64::try_from(self.responder.held().count()).unwrap_or(u64::MAX),
         };
         let link_name = |link| self.responder.settings().link_name(link);
@@ -156,7 +125,7 @@ impl Control {
         };
         let overlaps = OverlapsView { total, first: first.into_iter().map(overlap).collect() };
         let hidden = self.hidden(&interfaces);
-        let packets = |name: &str| self.counters.count(name).packets;
+        let packets = |name: &str| self.enforcement.counters().count(name).packets;
         let drops = DropCause::ALL.map(|cause| Drops {
             cause,
             dropped: packets(&format!("{}_dropped", cause.label())),
@@ -181,7 +150,8 @@ impl Control {
             },
             tables: self.published.counters.tables(),
             sets: self
-                .counters
+                .enforcement
+                .counters()
                 .sets
                 .iter()
                 .map(|set| Occupancy {
@@ -191,16 +161,16 @@ impl Control {
                     evicted: 0,
                 })
                 .collect(),
-            store: self.store.as_ref().map_or_else(StoreView::default, StoreHandle::view),
-            config: self.config.clone(),
+            store: self.recorder.view(),
+            config: self.gateway.view().clone(),
             firewall: FirewallView {
-                in_place: self.firewall_error.is_none(),
-                error: self.firewall_error.clone(),
-                repairs: self.repairs.clone(),
-                deletions: self.deletions.clone(),
+                in_place: self.enforcement.error().is_none(),
+                error: self.enforcement.error().map(str::to_owned),
+                repairs: self.enforcement.log().repairs().to_vec(),
+                deletions: self.enforcement.log().deletions().cloned(),
                 drops: drops.to_vec(),
                 counted: (!enforce)
-                    .then(|| Switched::new(self.responder.cases().map(|case| case.host).collect(), now))
+                    .then(|| Switched::new(self.responder.blocks().map(Block::host).collect(), now))
                     .flatten(),
                 switched: self.responder.switched().filter(|_| enforce).cloned(),
             },

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use ipnetwork::IpNetwork;
 use thiserror::Error;
 
-use crate::respond::Verdict;
 use crate::suspect::{Place, Suspect};
 use crate::sys::netlink;
 use crate::wire::Address;
@@ -36,9 +35,6 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// A verdict that is not the kernel's business.
-    #[error("{0} is nothing the kernel can be told: only contain and isolate are")]
-    NotAnAction(Verdict),
     /// A host on the never-contain list, or one of the gateway's own addresses.
     #[error("{host} is on the never-contain list ({entry}): take it off there first")]
     Exempt {

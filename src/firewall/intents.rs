@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::elements;
 use super::ruleset::{MOST_SHUT, Variant};
-use crate::respond::Verdict;
+use crate::respond::Action;
 use crate::suspect::{Place, Who};
 use crate::wire::frame::Transport;
 
 /// What this process last put into the kernel for a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Intent {
-    pub(super) verdict: Verdict,
+    pub(super) action: Action,
     /// When the kernel lets go of it by itself; `None` is never.
     pub(super) until: Option<Instant>,
     pub(super) ports: Vec<(Transport, u16)>,
@@ -40,7 +40,7 @@ struct Needs {
 
 impl Needs {
     fn count(&mut self, place: &Place, intent: &Intent, count: impl Fn(&mut usize)) {
-        if intent.verdict == Verdict::Isolate {
+        if intent.action == Action::Isolate {
             count(&mut self.isolated);
             match place.source {
                 Who::Card(_) => count(&mut self.isolated_cards),

@@ -36,7 +36,7 @@ pub use ruleset::{Existing, Family, Frames, Plan, Variant};
 use script::Nft;
 pub use watch::{Drift, Watch, What};
 
-use crate::respond::Verdict;
+use crate::respond::Action;
 use crate::suspect::{Place, Who};
 use crate::sys::nftables::{self, Change, Set, Table};
 use crate::sys::route::Kernel;
@@ -49,7 +49,7 @@ pub struct Acted {
     /// The place.
     pub place: Place,
     /// Contain or isolate.
-    pub verdict: Verdict,
+    pub action: Action,
     /// When the kernel lets go of it by itself; `None` is never.
     pub expires_in: Option<Duration>,
 }
@@ -60,7 +60,7 @@ pub struct Order {
     /// The place.
     pub place: Place,
     /// Contain or isolate.
-    pub verdict: Verdict,
+    pub action: Action,
     /// For how long; `None` is until lifted.
     pub timeout: Option<Duration>,
     /// Services that are shut for it beyond the lateral ones: by destination port, over TCP and UDP.
@@ -190,7 +190,7 @@ impl Firewall {
         let held = found.places(|place| self.intents.contains(place));
         if first {
             let intent = |held: places::Held| Intent {
-                verdict: held.verdict,
+                action: held.action,
                 until: held.left.map(|left| now + left),
                 ports: held.ports,
             };
@@ -208,7 +208,7 @@ impl Firewall {
         let mut foreign =
             held.iter().filter(|(place, _)| !self.intents.contains(place) && !is_exempt(place)).peekable();
         self.foreign = foreign.peek().is_some();
-        self.foreign_isolated = foreign.any(|(_, held)| held.verdict == Verdict::Isolate);
+        self.foreign_isolated = foreign.any(|(_, held)| held.action == Action::Isolate);
 
         let mut variant = self.wanted(plan);
         variant.frames = frames;
@@ -333,7 +333,7 @@ impl Firewall {
         let unhooked =
             |(set, key): &Key| places::interface(set, key).is_some_and(|index| !self.hooks.interfaces.contains(&index));
         keys.extend(found.rows.keys().filter(|key| unhooked(key)).cloned());
-        let nothing = Intent { verdict: Verdict::Isolate, until: None, ports: Vec::new() };
+        let nothing = Intent { action: Action::Isolate, until: None, ports: Vec::new() };
         for place in exempted {
             keys.extend(self.hooks.rows(*place, &nothing, None).into_iter().map(|(key, _)| key));
         }
@@ -449,10 +449,9 @@ impl Firewall {
     /// would drop.
     ///
     /// # Errors
-    /// The place is exempt or cannot be matched, the verdict is neither contain nor isolate, nothing is loaded, or the
-    /// kernel refused.
-    pub fn act(&mut self, place: Place, verdict: Verdict, timeout: Option<Duration>) -> Result<(), Error> {
-        self.act_many(&[Order { place, verdict, timeout, ports: Vec::new() }])
+    /// The place is exempt or cannot be matched, nothing is loaded, or the kernel refused.
+    pub fn act(&mut self, place: Place, action: Action, timeout: Option<Duration>) -> Result<(), Error> {
+        self.act_many(&[Order { place, action, timeout, ports: Vec::new() }])
     }
 
     /// Acts on many places: checked first as a whole, then put in by transactions of up to eight hundred elements.
@@ -462,9 +461,6 @@ impl Firewall {
     pub fn act_many(&mut self, orders: &[Order]) -> Result<(), Error> {
         let Some(skeleton) = &self.skeleton else { return Err(Error::NotLoaded) };
         for order in orders {
-            if !matches!(order.verdict, Verdict::Contain | Verdict::Isolate) {
-                return Err(Error::NotAnAction(order.verdict));
-            }
             if let Who::Address(host) = order.place.source
                 && let Some(entry) = skeleton.exempt.entry(host)
             {
@@ -485,7 +481,7 @@ impl Firewall {
                 order.ports.iter().copied().filter(|(t, _)| matches!(t, Transport::Tcp | Transport::Udp)).collect();
             ports.sort_unstable();
             ports.dedup();
-            let intent = Intent { verdict: order.verdict, until: order.timeout.map(|timeout| now + timeout), ports };
+            let intent = Intent { action: order.action, until: order.timeout.map(|timeout| now + timeout), ports };
             keys.extend(self.keys(order.place, &intent));
             sources.insert(order.place.source);
             let before = self.intents.insert(order.place, intent);
@@ -543,7 +539,7 @@ impl Firewall {
         let now = Instant::now();
         self.intents.expire(now);
         let before = self.intents.remove(&place);
-        let nothing = Intent { verdict: Verdict::Isolate, until: None, ports: Vec::new() };
+        let nothing = Intent { action: Action::Isolate, until: None, ports: Vec::new() };
         let mut keys: Vec<Key> = self.keys(place, &nothing).collect();
         if let Some(before) = &before {
             keys.extend(self.keys(place, before));
@@ -639,7 +635,7 @@ impl Firewall {
         let places = self.tables.read()?.places(|place| self.intents.contains(place));
         let mut acted: Vec<Acted> = places
             .into_iter()
-            .map(|(place, held)| Acted { place, verdict: held.verdict, expires_in: held.left })
+            .map(|(place, held)| Acted { place, action: held.action, expires_in: held.left })
             .collect();
         acted.sort_unstable_by_key(|acted| acted.place);
         Ok(acted)

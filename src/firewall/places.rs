@@ -1,6 +1,6 @@
 //! Places as elements of the kernel's sets: which sets hold a place, and under which keys.
 //!
-//! A place is one element of a verdict map (its *main row*), that jumps to the chain for its verdict, and further rows:
+//! A place is one element of a verdict map (its *main row*), that jumps to the chain for its action, and further rows:
 //! the destination of an isolated address, the ports that are shut for it, and copies in table `netdev firedoor` for
 //! frames that an `inet` table never sees. A place that holds everywhere has one main row for each hooked interface, and
 //! one in `anywhere4` or `anywhere6`, which shows that they belong together and which tagged frames are looked up in.
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::intents::Intent;
 use super::ruleset::TABLE;
-use crate::respond::Verdict;
+use crate::respond::Action;
 use crate::suspect::{Place, Who};
 use crate::sys::nftables::Family;
 use crate::wire::frame::Transport;
@@ -211,7 +211,7 @@ impl Hooks {
         if map.family == Family::Netdev && !self.frames.contains(&link.interface) {
             return;
         }
-        let isolated = intent.verdict == Verdict::Isolate;
+        let isolated = intent.action == Action::Isolate;
         let key = [prefix(scope, link), source_key(source)].concat();
         let plain = Row { jump: None, left };
         rows.push((
@@ -446,8 +446,8 @@ pub(super) fn chain(name: &str) -> Option<&'static str> {
     MAPS.iter().flat_map(|map| [map.contain, map.isolate]).find(|known| *known == name)
 }
 
-pub(super) fn verdict(jump: &str) -> Verdict {
-    if jump.starts_with("isolate") { Verdict::Isolate } else { Verdict::Contain }
+pub(super) fn action(jump: &str) -> Action {
+    if jump.starts_with("isolate") { Action::Isolate } else { Action::Contain }
 }
 
 /// The elements of all sets that hold places.
@@ -459,7 +459,7 @@ pub(super) struct Found {
 /// A place as found in the kernel.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
-    pub(super) verdict: Verdict,
+    pub(super) action: Action,
     pub(super) left: Option<Duration>,
     pub(super) ports: Vec<(Transport, u16)>,
 }
@@ -483,7 +483,7 @@ impl Found {
                 read_place(map, key)
             };
             let (Some(place), Some(jump)) = (place, row.jump) else { continue };
-            places.insert(place, Held { verdict: verdict(jump), left: row.left, ports: Vec::new() });
+            places.insert(place, Held { action: action(jump), left: row.left, ports: Vec::new() });
         }
         for (set, key) in self.rows.keys() {
             let Some(map) = MAPS.iter().find(|map| map.shut == *set) else { continue };
@@ -496,14 +496,14 @@ impl Found {
                 held.ports.push(port);
             }
         }
-        let everywhere: HashMap<Who, (Verdict, Option<Duration>)> = places
+        let everywhere: HashMap<Who, (Action, Option<Duration>)> = places
             .iter()
             .filter(|(place, _)| place.link.interface == 0)
-            .map(|(place, held)| (place.source, (held.verdict, held.left)))
+            .map(|(place, held)| (place.source, (held.action, held.left)))
             .collect();
         places.retain(|place, own| {
-            let copied = everywhere.get(&place.source).is_some_and(|(verdict, left)| {
-                own.verdict == *verdict
+            let copied = everywhere.get(&place.source).is_some_and(|(action, left)| {
+                own.action == *action
                     && match (own.left, *left) {
                         (Some(own), Some(left)) => own.abs_diff(left) < TOGETHER,
                         (None, None) => true,

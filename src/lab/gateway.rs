@@ -10,11 +10,10 @@ use std::time::{Duration, Instant};
 
 use toml::{Table, Value};
 
-use crate::api::host::ActView;
 use crate::lab::network::Network;
 use crate::lab::plan::{Plan, Segment};
 use crate::lab::{Error, Result};
-use crate::respond::Mode;
+use crate::respond::{Decision, Mode};
 use crate::sys::namespace::{self, Namespace};
 
 /// How long the daemon may take to start.
@@ -146,8 +145,8 @@ impl Daemon {
     }
 
     /// Its decisions so far, oldest first.
-    pub fn decisions(&self) -> Result<Vec<ActView>> {
-        let mut decisions: Vec<ActView> = self.ask("/v1/decisions")?;
+    pub fn decisions(&self) -> Result<Vec<Decision>> {
+        let mut decisions: Vec<Decision> = self.ask("/v1/decisions")?;
         decisions.sort_by_key(|decision| decision.at);
         Ok(decisions)
     }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::api::host::ActView;
 use crate::lab::Result;
 use crate::lab::gateway::{Daemon, Setup};
 use crate::lab::listener;
@@ -13,7 +12,7 @@ use crate::lab::plan::{Family, INFECTED, Plan, Segment, Shape};
 use crate::lab::scene::Scene;
 use crate::lab::session::SessionStats;
 use crate::lab::worm::{Kind, Order, Worm, WormStats};
-use crate::respond::{Mode, Verdict};
+use crate::respond::{Decision, Mode, Verdict};
 use crate::wire::Address;
 
 /// How often a run looks at what has happened.
@@ -132,7 +131,7 @@ pub struct Outcome {
     /// The time from the worm's start to the last first contact that reached the victims, in seconds.
     pub last_reached_after: Option<f64>,
     /// The daemon's decisions, oldest first.
-    pub decisions: Vec<ActView>,
+    pub decisions: Vec<Decision>,
     /// The clinical sessions.
     pub sessions: Vec<SessionStats>,
 }
@@ -140,7 +139,7 @@ pub struct Outcome {
 impl Outcome {
     /// The first decision to contain or isolate `host`.
     #[must_use]
-    pub fn containment(&self, host: Address) -> Option<&ActView> {
+    pub fn containment(&self, host: Address) -> Option<&Decision> {
         self.decisions.iter().find(|act| act.host == host && shuts(act.decision))
     }
 }

@@ -353,7 +353,7 @@ impl BreakerView {
             whole: breaker.whole().is_some(),
             zones,
             rearms_at: tripped.zip(limits.rearm_after).map(|(at, after)| at + after),
-            now: u32::try_from(responder.cases().count()).unwrap_or(u32::MAX),
+            now: u32::try_from(responder.blocks().count()).unwrap_or(u32::MAX),
             most_at_once: limits.most_at_once,
             last_minute: breaker.last_minute(),
             most_a_minute: limits.most_a_minute,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
-use crate::respond::Case;
+use crate::respond::Block;
 use crate::respond::settings::Breaker as Limits;
 use crate::suspect::Suspect;
 use crate::time::Timestamp;
@@ -68,17 +68,17 @@ pub struct Load {
 }
 
 impl Load {
-    /// The load under these cases, for a decision about `suspect`, called by `host`.
+    /// The load under these blocks, for a decision about `suspect`, called by `host`.
     #[must_use]
     pub fn new<'a>(
-        cases: impl Iterator<Item = &'a Case>,
+        blocks: impl Iterator<Item = &'a Block>,
         suspect: Suspect,
         host: Address,
         zone_hosts: u32,
         limits: &Limits,
     ) -> Self {
         let most = part(limits.most_at_once, ZONE_AT_ONCE_PERCENT);
-        let acted = cases.map(|case| (case.host, case.suspect));
+        let acted = blocks.map(|block| (block.host(), block.suspect()));
         let (at_once, in_zone) = others(acted, suspect, zone(host), most);
         Load { host, suspect, at_once, in_zone, zone_hosts }
     }

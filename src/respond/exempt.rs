@@ -3,8 +3,10 @@
 use std::fmt;
 
 use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
 
 use crate::respond::settings::Settings;
+use crate::time::Timestamp;
 use crate::wire::Address;
 
 /// Why no decision may drop a host.
@@ -29,6 +31,19 @@ impl fmt::Display for Exemption {
             Exemption::NotProtected => f.write_str("not in the protected networks"),
         }
     }
+}
+
+/// An entry that a command put on the never-contain list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exempted {
+    /// The network.
+    pub network: IpNetwork,
+    /// Who added it.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
 }
 
 /// The first reason why `host` may not be dropped.

@@ -1,15 +1,18 @@
 //! Engineers' orders to the responder: they pass the breaker, never the exemptions.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
 use crate::detect::Directive;
-use crate::evidence::{Alarm, Attachment, Score};
+use crate::evidence::Attachment;
+use crate::respond::blocks::{MOST_ADDRESSES, MOST_BLOCKS};
 use crate::respond::breaker;
-use crate::respond::cases::{Case, MOST_ADDRESSES, MOST_CASES};
-use crate::respond::{By, Effect, Exemption, Responder, Verdict};
-use crate::suspect::{Suspect, key};
+use crate::respond::decision::several;
+use crate::respond::held::Held;
+use crate::respond::{Action, By, Decision, Effect, Exemption, Responder, Verdict};
+use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::wire::{Address, Link};
 
@@ -35,7 +38,7 @@ pub struct Ordered<'a> {
     /// Who that is, where it is known.
     pub known: Option<&'a Known>,
     /// Contain or isolate.
-    pub verdict: Verdict,
+    pub action: Action,
     /// For how long; `None` is until released.
     pub duration: Option<Duration>,
     /// Why.
@@ -55,7 +58,7 @@ pub enum Refused {
     #[error("no held decision has the number {0}")]
     NotHeld(u64),
     /// Too many hosts are acted on.
-    #[error("{MOST_CASES} hosts are acted on: release some first")]
+    #[error("{MOST_BLOCKS} hosts are acted on: release some first")]
     Full,
 }
 
@@ -68,49 +71,30 @@ impl Responder {
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refused> {
-        let Ordered { host, known, verdict, duration, reason } = *order;
+        let Ordered { host, known, action, duration, reason } = *order;
         let suspect = known.map_or(Suspect::address(Link::default(), host), |known| known.suspect);
         if let Some(exemption) = self.exemption(host) {
             return Err(Refused::Exempt(host, exemption));
         }
-        if self.cases.len() >= MOST_CASES && !self.cases.contains(suspect) {
+        if self.blocks.len() >= MOST_BLOCKS && !self.blocks.contains(suspect) {
             return Err(Refused::Full);
         }
         let mut addresses = vec![host];
         let others = known.map_or(&[][..], |known| &known.addresses);
         let open = others.iter().filter(|address| **address != host && self.exemption(**address).is_none());
         addresses.extend(open.take(MOST_ADDRESSES - 1));
-        let unpardons = self.past.overrule(suspect, &addresses);
-        self.open(
-            Case {
-                suspect,
-                link: self.settings.link_name(suspect.link),
-                host,
-                addresses,
-                ports: Vec::new(),
-                verdict,
-                since: now,
-                until: duration.map(|length| now + length),
-                step: 0,
-                active: now,
-                grade: None,
-                by,
-                reason: reason.to_owned(),
-                attachment: known.map_or_else(Attachment::default, |known| known.attachment),
-                score: Score(0),
-                threshold: Score(0),
-                destinations: 0,
-                evidence: Vec::new(),
-            },
-            effects,
-        );
-        let decision = effects.iter_mut().rev().find_map(|action| match action {
-            Effect::Record(decision) => Some(decision),
-            _ => None,
-        });
-        if let Some(decision) = decision {
-            decision.unpardons = unpardons;
-        }
+        let overrules = self.past.overrule(suspect, &addresses);
+        let ordered = Decision::without_alarm(now, suspect, host, action.verdict(), reason.to_owned());
+        let decision = Decision {
+            sender: known.map_or_else(Default::default, |known| known.attachment.mac),
+            link: self.link_name(suspect),
+            addresses: several(host, &addresses),
+            until: duration.map(|length| now + length),
+            by,
+            overrules,
+            ..ordered
+        };
+        self.open(decision, now, effects);
         Ok(())
     }
 
@@ -123,13 +107,13 @@ impl Responder {
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refused> {
-        let suspects = self.cases.of(host).to_vec();
+        let suspects = self.blocks.of(host).to_vec();
         if suspects.is_empty() {
             return Err(Refused::NotActedOn(host));
         }
         for suspect in suspects {
-            if let Some(case) = self.cases.get(suspect) {
-                self.past.forgive(suspect, case.host, key(&case.link, suspect.who), now, &self.settings);
+            if let Some(block) = self.blocks.get(suspect) {
+                self.past.forgive(suspect, block.host(), block.decision.key(), now, &self.settings);
             }
             self.close(suspect, reason.to_owned(), by.clone(), now, effects);
         }
@@ -138,34 +122,34 @@ impl Responder {
 
     /// An engineer carries out a held decision.
     pub fn order_confirm(&mut self, id: u64, by: By, now: Timestamp, effects: &mut Vec<Effect>) -> Result<(), Refused> {
-        let held = self.waiting.take(id).ok_or(Refused::NotHeld(id))?;
-        let host = held.alarm.host;
-        if let Some(exemption) = self.exemption(host) {
-            return Err(Refused::Exempt(host, exemption));
+        let Held { action, decision, .. } = self.waiting.take(id).ok_or(Refused::NotHeld(id))?;
+        if let Some(exemption) = self.exemption(decision.host) {
+            return Err(Refused::Exempt(decision.host, exemption));
         }
-        let step = self.next_step(held.alarm.suspect, now);
-        let alarm = Alarm { at: now, ..held.alarm };
-        let reason = format!("held decision confirmed: {}", alarm.signal);
-        self.act(&alarm, held.verdict, step, reason, by, effects);
+        let step = self.next_step(decision.suspect, now);
+        let reason = match decision.signal {
+            Some(signal) => format!("held decision confirmed: {signal}"),
+            None => "held decision confirmed".to_owned(),
+        };
+        self.act(Decision { decision: action.verdict(), by, ..decision.amended(now, reason) }, step, effects);
         Ok(())
     }
 
     /// An engineer discards a held decision; the host is then only watched for the pardon's time.
     pub fn order_discard(&mut self, id: u64, by: By, now: Timestamp, effects: &mut Vec<Effect>) -> Result<(), Refused> {
-        let held = self.waiting.take(id).ok_or(Refused::NotHeld(id))?;
-        let suspect = held.alarm.suspect;
-        let kept = key(&self.settings.link_name(suspect.link), suspect.who);
-        let until = self.past.forgive(suspect, held.alarm.host, kept, now, &self.settings);
-        let alarm = Alarm { at: now, ..held.alarm };
-        let Effect::Record(mut decision) =
-            self.record(&alarm, Verdict::Release, until, 0, false, "held decision discarded".to_owned())
-        else {
-            return Ok(());
-        };
-        decision.by = by;
-        decision.evidence.clear();
-        effects.push(Effect::Record(decision));
-        effects.push(Effect::Direct(Directive::Released { suspect: alarm.suspect }));
+        let Held { decision, .. } = self.waiting.take(id).ok_or(Refused::NotHeld(id))?;
+        let suspect = decision.suspect;
+        let pardoned_until = self.past.forgive(suspect, decision.host, decision.key(), now, &self.settings);
+        effects.push(Effect::Record(Arc::new(Decision {
+            decision: Verdict::Release,
+            pardoned_until,
+            signal: None,
+            by,
+            reached: Vec::new(),
+            evidence: Vec::new(),
+            ..decision.amended(now, "held decision discarded".to_owned())
+        })));
+        effects.push(Effect::Direct(Directive::Released { suspect }));
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::evidence::Grade;
-use crate::respond::decision::{Mode, Verdict};
+use crate::respond::decision::{Action, Mode};
 use crate::wire::{Link, Networks};
 
 /// One rung of the ladder: how long a decision lasts. `None` is until released by hand.
@@ -99,9 +99,9 @@ impl Settings {
 
     /// What an alarm of this grade leads to on this rung.
     #[must_use]
-    pub fn verdict(&self, grade: Grade, step: u8) -> Verdict {
+    pub fn action(&self, grade: Grade, step: u8) -> Action {
         let exploit = grade == Grade::Exploit && self.isolate_on_exploit;
-        if exploit || step >= self.isolate_from_step { Verdict::Isolate } else { Verdict::Contain }
+        if exploit || step >= self.isolate_from_step { Action::Isolate } else { Action::Contain }
     }
 }
 

@@ -40,13 +40,13 @@ impl Store {
                 return Ok(None);
             }
             let moved = |at: Timestamp| at + ahead - behind;
-            for mut case in store.acted()? {
-                (case.since, case.until) = (moved(case.since), case.until.map(moved));
-                store.put_case(&case)?;
+            for mut decision in store.acted()? {
+                (decision.at, decision.until) = (moved(decision.at), decision.until.map(moved));
+                store.put_acted(&decision)?;
             }
-            for mut pardon in store.pardons()? {
-                (pardon.at, pardon.until) = (moved(pardon.at), moved(pardon.until));
-                store.put_pardon(&pardon)?;
+            for mut release in store.pardons()? {
+                (release.at, release.pardoned_until) = (moved(release.at), release.pardoned_until.map(moved));
+                store.put_pardon(&release)?;
             }
             Ok(Some((ahead.max(behind), ahead > behind)))
         })

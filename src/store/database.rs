@@ -3,15 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, Error, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, Error, OpenFlags, Row, params};
 
 use super::Fault;
-use super::rows::{self, OrderRow, Pardon, Step, Text};
+use super::rows::{self, OrderRow, Step, Text};
 use super::schema::{migrate, version};
-use crate::api::host::{ActView, Exempted, HeldView};
-use crate::evidence::Attachment;
-use crate::respond::{Case, Decision, Verdict};
-use crate::suspect::key;
+use crate::respond::{Decision, Exempted, Held, Verdict};
 use crate::time::Timestamp;
 use crate::wire::Address;
 
@@ -66,8 +63,9 @@ impl Store {
         migrate(&mut db, found)?;
         let store = Store { db, path: path.to_owned() };
         // Damage to what a start needs must show now, while it can still be moved aside.
-        for table in ["acted", "exempted", "held", "pardoned"] {
-            let sql = format!("SELECT coalesce(sum(length(reason)), 0) FROM {table}");
+        for (table, column) in [("acted", "record"), ("exempted", "reason"), ("held", "record"), ("pardoned", "record")]
+        {
+            let sql = format!("SELECT coalesce(sum(length({column})), 0) FROM {table}");
             let _: i64 = store.db.query_row(&sql, [], |row| row.get(0))?;
         }
         Ok(store)
@@ -115,25 +113,27 @@ impl Store {
 
     /// Brings the tables of acted and of pardoned hosts to where this decision puts them.
     fn follow(&self, decision: &Decision) -> Result<(), Fault> {
-        if let Some(case) = rows::case_of(decision) {
-            rows::put_case(&self.db, &case)?;
-            self.unpardon(&key(&case.link, case.suspect.who))?;
-            decision.unpardons.iter().try_for_each(|suspect| self.unpardon(suspect))?;
+        if decision.action().is_some() {
+            self.put_acted(decision)?;
+            self.unpardon(&decision.key())?;
+            decision.overrules.iter().try_for_each(|suspect| self.unpardon(suspect))?;
         } else if decision.decision == Verdict::Release {
-            self.forget(&key(&decision.link, decision.suspect.who))?;
-            rows::pardon_of(decision).map_or(Ok(()), |pardon| self.put_pardon(&pardon))?;
+            self.forget(&decision.key())?;
+            if decision.pardoned_until.is_some() {
+                self.put_pardon(decision)?;
+            }
         }
         Ok(())
     }
 
-    /// Takes a suspect, by [`key`], off those acted on.
+    /// Takes a suspect, by [`key`](crate::suspect::key), off those acted on.
     pub(super) fn forget(&self, suspect: &str) -> Result<(), Fault> {
         self.db.prepare_cached("DELETE FROM acted WHERE suspect = ?")?.execute([suspect])?;
         Ok(())
     }
 
-    pub(super) fn put_pardon(&self, pardon: &Pardon) -> Result<(), Fault> {
-        Ok(rows::put_pardon(&self.db, pardon)?)
+    pub(super) fn put_pardon(&self, release: &Decision) -> Result<(), Fault> {
+        Ok(rows::put_pardon(&self.db, release)?)
     }
 
     pub(super) fn unpardon(&self, suspect: &str) -> Result<(), Fault> {
@@ -146,8 +146,8 @@ impl Store {
         Ok(())
     }
 
-    pub(super) fn put_case(&self, case: &Case) -> Result<(), Fault> {
-        Ok(rows::put_case(&self.db, case)?)
+    pub(super) fn put_acted(&self, decision: &Decision) -> Result<(), Fault> {
+        Ok(rows::put_acted(&self.db, decision)?)
     }
 
     /// Keeps what an engineer ordered.
@@ -156,7 +156,7 @@ impl Store {
     }
 
     /// Replaces the list of held decisions.
-    pub fn set_held(&self, held: &[HeldView]) -> Result<(), Fault> {
+    pub fn set_held(&self, held: &[Held]) -> Result<(), Fault> {
         self.db.execute("DELETE FROM held", [])?;
         for one in held {
             rows::put_held(&self.db, one)?;
@@ -181,16 +181,20 @@ impl Store {
     fn all<T>(&self, sql: &str, read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>, Fault> {
         let mut statement = self.db.prepare_cached(sql)?;
         let rows = statement.query_map([], read)?;
-        // A row that somebody edited into nonsense costs itself and nothing else.
-        let sound =
-            rows.filter(|row| !matches!(row, Err(Error::FromSqlConversionFailure(..) | Error::InvalidColumnType(..))));
-        Ok(sound.collect::<rusqlite::Result<_>>()?)
+        Ok(rows.filter(is_sound).collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Who was contained or isolated when this was last written, by address; some may have run out since. Their
-    /// evidence is not read, see [`Store::of`].
-    pub fn acted(&self) -> Result<Vec<Case>, Fault> {
-        self.all("SELECT * FROM acted ORDER BY host", rows::case)
+    /// The decisions by which hosts were contained or isolated when this was last written, by address; some may have run
+    /// out since.
+    pub fn acted(&self) -> Result<Vec<Decision>, Fault> {
+        self.all(
+            "SELECT json_set(record, '$.evidence', json(coalesce(
+                 (SELECT decisions.record->'$.evidence' FROM decisions
+                  WHERE decisions.host = acted.host AND decisions.suspect IN (acted.suspect, '')
+                    AND decisions.decision = acted.verdict ORDER BY id DESC LIMIT 1), '[]'))) AS record
+             FROM acted ORDER BY host",
+            rows::record,
+        )
     }
 
     /// What engineers put on the never-contain list by command.
@@ -198,14 +202,14 @@ impl Store {
         self.all("SELECT * FROM exempted ORDER BY network", rows::exempted)
     }
 
-    /// Whom engineers' releases protect, by address; some pardons may have run out since.
-    pub fn pardons(&self) -> Result<Vec<Pardon>, Fault> {
-        self.all("SELECT * FROM pardoned ORDER BY host", rows::pardon)
+    /// The releases by which engineers protect hosts, by address; some pardons may have run out since.
+    pub fn pardons(&self) -> Result<Vec<Decision>, Fault> {
+        self.all("SELECT record FROM pardoned ORDER BY host", rows::record)
     }
 
     /// The decisions that waited for an engineer when this was last written.
-    pub fn held(&self) -> Result<Vec<HeldView>, Fault> {
-        self.all("SELECT * FROM held ORDER BY id", rows::held)
+    pub fn held(&self) -> Result<Vec<Held>, Fault> {
+        self.all("SELECT record FROM held ORDER BY id", rows::record)
     }
 
     /// Each host's latest place on the ladder, for decisions since `since`; newest first, at most `most`.
@@ -220,37 +224,21 @@ impl Store {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// The latest decisions with their evidence, newest first.
-    pub fn recent(&self, most: u32) -> Result<Vec<ActView>, Fault> {
-        self.decisions("SELECT * FROM decisions ORDER BY id DESC LIMIT ?1", params![most])
+    /// The latest decisions, newest first.
+    pub fn recent(&self, most: u32) -> Result<Vec<Decision>, Fault> {
+        self.decisions("SELECT record FROM decisions ORDER BY id DESC LIMIT ?1", params![most])
     }
 
-    /// The latest decisions about one host with their evidence, newest first.
-    pub fn of(&self, host: Address, most: u32) -> Result<Vec<ActView>, Fault> {
-        let sql = "SELECT * FROM decisions WHERE host = ?2 ORDER BY id DESC LIMIT ?1";
+    /// The latest decisions about one host, newest first.
+    pub fn of(&self, host: Address, most: u32) -> Result<Vec<Decision>, Fault> {
+        let sql = "SELECT record FROM decisions WHERE host = ?2 ORDER BY id DESC LIMIT ?1";
         self.decisions(sql, params![most, Text(host)])
     }
 
-    /// The decision to hold that was made about `host` at `at`, with its evidence, and where the host sat then.
-    pub fn hold(&self, host: Address, at: Timestamp) -> Result<Option<(ActView, Attachment)>, Fault> {
-        let which = "FROM decisions WHERE host = ?2 AND at = ?3 AND decision = 'hold' ORDER BY id DESC LIMIT ?1";
-        let parameters = params![1, Text(host), Text(at)];
-        let act = self.decisions(&format!("SELECT * {which}"), parameters)?.pop();
-        let place = format!("SELECT interface, vlan, inner_vlan, mac {which}");
-        let place = self.db.prepare_cached(&place)?.query_row(parameters, rows::attachment).optional()?;
-        Ok(act.zip(place))
-    }
-
-    fn decisions(&self, sql: &str, parameters: &[&dyn rusqlite::ToSql]) -> Result<Vec<ActView>, Fault> {
-        let mut decisions = self.db.prepare_cached(sql)?;
-        let mut evidence = self.db.prepare_cached("SELECT * FROM evidence WHERE decision_id = ? ORDER BY place")?;
-        let acts = decisions.query_map(parameters, |row| {
-            let mut act = rows::act(row)?;
-            let id: i64 = row.get("id")?;
-            act.evidence = evidence.query_map([id], rows::evidence)?.collect::<rusqlite::Result<_>>()?;
-            Ok(act)
-        })?;
-        Ok(acts.collect::<rusqlite::Result<_>>()?)
+    fn decisions(&self, sql: &str, parameters: &[&dyn rusqlite::ToSql]) -> Result<Vec<Decision>, Fault> {
+        let mut statement = self.db.prepare_cached(sql)?;
+        let rows = statement.query_map(parameters, rows::record)?;
+        Ok(rows.filter(is_sound).collect::<rusqlite::Result<_>>()?)
     }
 
     /// The latest orders, newest first.
@@ -278,9 +266,18 @@ impl Store {
             let oldest_kept = if likely { oldest_kept } else { Timestamp::ZERO };
             let decisions = db
                 .prepare_cached(
-                    "DELETE FROM decisions WHERE id IN
-                        (SELECT id FROM decisions
-                         WHERE at < ?1 OR id <= (SELECT max(id) FROM decisions) - ?2 ORDER BY id LIMIT ?3)",
+                    "DELETE FROM records WHERE id IN
+                        (SELECT id FROM records
+                         WHERE at < ?1 OR id <= (SELECT max(id) FROM records) - ?2 ORDER BY id LIMIT ?3)",
+                )?
+                .execute(params![Text(oldest_kept), most, CHUNK])?;
+            // Those of an earlier version are older than all of these.
+            let older = db
+                .prepare_cached(
+                    "DELETE FROM old_decisions WHERE id IN
+                        (SELECT id FROM old_decisions
+                         WHERE at < ?1 OR id <= (SELECT seq FROM sqlite_sequence WHERE name = 'records') - ?2
+                         ORDER BY id LIMIT ?3)",
                 )?
                 .execute(params![Text(oldest_kept), most, CHUNK])?;
             let orders = db
@@ -289,7 +286,7 @@ impl Store {
                 )?
                 .execute(params![Text(oldest_kept), CHUNK])?;
             db.prepare_cached("DELETE FROM pardoned WHERE until < ?")?.execute([Text(oldest_kept)])?;
-            Ok(decisions + orders)
+            Ok(decisions + older + orders)
         })
         .inspect(|_| {
             // Gives free pages back, a bounded number at a time (a page a row); not worth an error.
@@ -307,6 +304,11 @@ impl Store {
     pub(super) fn limit_pages(&self, most: u32) {
         let _: i64 = self.db.query_row(&format!("PRAGMA max_page_count = {most}"), [], |row| row.get(0)).unwrap();
     }
+}
+
+/// A row that somebody edited into nonsense costs itself and nothing else.
+fn is_sound<T>(row: &rusqlite::Result<T>) -> bool {
+    !matches!(row, Err(Error::FromSqlConversionFailure(..) | Error::InvalidColumnType(..)))
 }
 
 /// Moves a damaged database and its journals to a name of their own.

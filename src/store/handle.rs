@@ -13,9 +13,8 @@ use tokio::sync::oneshot;
 
 use super::writer::Writer;
 use super::{OrderRow, Store};
-use crate::api::host::{Exempted, HeldView};
 use crate::published::status::StoreView;
-use crate::respond::Decision;
+use crate::respond::{Decision, Exempted, Held};
 
 /// Records that may wait in the queue, and as many more beside a disk that refuses.
 pub const QUEUE: usize = 4096;
@@ -84,7 +83,7 @@ impl Receipt {
 /// What is to be written.
 #[derive(Debug)]
 pub(super) enum Record {
-    Decision(Box<Decision>),
+    Decision(Arc<Decision>),
     Order(Box<OrderRow>),
     /// The mirror of held decisions or of exempted networks has changed.
     Held,
@@ -95,7 +94,7 @@ pub(super) enum Record {
 #[derive(Debug)]
 pub(super) enum Message {
     Record(Record, Option<oneshot::Sender<bool>>),
-    Held(Vec<HeldView>),
+    Held(Vec<Held>),
     Exempted(Vec<Exempted>),
     Forget(String),
     Limits(Limits),
@@ -153,10 +152,9 @@ impl StoreHandle {
     }
 
     /// Keeps a decision. Await the receipt before the kernel is told, see the module's text.
-    #[expect(clippy::must_use_candidate, reason = "only what the kernel is told of need be awaited")]
-    pub fn record(&self, decision: &Decision) -> Receipt {
+    pub fn record(&self, decision: impl Into<Arc<Decision>>) -> Receipt {
         let (told, receipt) = oneshot::channel();
-        let record = Record::Decision(Box::new(decision.clone()));
+        let record = Record::Decision(decision.into());
         Receipt(self.send(Message::Record(record, Some(told))).then_some(receipt))
     }
 
@@ -168,7 +166,7 @@ impl StoreHandle {
     }
 
     /// Keeps the list of decisions that wait for an engineer, as it is now.
-    pub fn set_held(&self, held: Vec<HeldView>) {
+    pub fn set_held(&self, held: Vec<Held>) {
         self.send(Message::Held(held));
     }
 

@@ -3,12 +3,10 @@
 //! Kept in memory beside the file, so that whatever is lost on the way to it, those tables can be written anew.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::rows::{case_of, pardon_of};
-use super::{Fault, Pardon, Store};
-use crate::api::host::{Exempted, HeldView};
-use crate::respond::{Case, Decision, Verdict};
-use crate::suspect::key;
+use super::{Fault, Store};
+use crate::respond::{Decision, Exempted, Held, Verdict};
 
 /// Pardons beyond which those that have run out are looked for. How many are in force is bounded by the responder.
 const PARDONS: usize = 1024;
@@ -16,9 +14,9 @@ const PARDONS: usize = 1024;
 /// The state that tables must agree with, whatever was lost.
 #[derive(Debug)]
 pub(super) struct Mirror {
-    acted: BTreeMap<String, Case>,
-    pardoned: BTreeMap<String, Pardon>,
-    held: Vec<HeldView>,
+    acted: BTreeMap<String, Arc<Decision>>,
+    pardoned: BTreeMap<String, Arc<Decision>>,
+    held: Vec<Held>,
     exempted: Vec<Exempted>,
     /// Set until the file has been read once.
     unread: Option<Unread>,
@@ -50,16 +48,16 @@ impl Mirror {
     pub fn read_once(&mut self, store: Option<&Store>) {
         let Some(store) = store else { return };
         let Some(unread) = self.unread.take() else { return };
-        for case in store.acted().unwrap_or_default() {
-            let key = key(&case.link, case.suspect.who);
+        for decision in store.acted().unwrap_or_default() {
+            let key = decision.key();
             if !unread.released.contains(&key) {
-                self.acted.entry(key).or_insert(case);
+                self.acted.entry(key).or_insert(Arc::new(decision));
             }
         }
-        for pardon in store.pardons().unwrap_or_default() {
-            let key = key(&pardon.link, pardon.suspect.who);
+        for release in store.pardons().unwrap_or_default() {
+            let key = release.key();
             if !unread.unpardoned.contains(&key) {
-                self.pardoned.entry(key).or_insert(pardon);
+                self.pardoned.entry(key).or_insert(Arc::new(release));
             }
         }
         if !unread.held {
@@ -71,24 +69,24 @@ impl Mirror {
     }
 
     /// Goes where a decision puts its host.
-    pub fn follow(&mut self, decision: &Decision) {
-        let key = key(&decision.link, decision.suspect.who);
-        if let Some(case) = case_of(decision) {
+    pub fn follow(&mut self, decision: &Arc<Decision>) {
+        let key = decision.key();
+        if decision.action().is_some() {
             if let Some(unread) = &mut self.unread {
                 unread.released.remove(&key);
                 unread.unpardoned.insert(key.clone());
-                unread.unpardoned.extend(decision.unpardons.iter().cloned());
+                unread.unpardoned.extend(decision.overrules.iter().cloned());
             }
             self.pardoned.remove(&key);
-            decision.unpardons.iter().for_each(|other| drop(self.pardoned.remove(other)));
-            self.acted.insert(key, case);
+            decision.overrules.iter().for_each(|other| drop(self.pardoned.remove(other)));
+            self.acted.insert(key, decision.clone());
         } else if decision.decision == Verdict::Release {
             self.release(key.clone());
-            if let Some(pardon) = pardon_of(decision) {
+            if decision.pardoned_until.is_some() {
                 if self.pardoned.len() >= PARDONS {
-                    self.pardoned.retain(|_, pardon| decision.at < pardon.until);
+                    self.pardoned.retain(|_, release| Some(decision.at) < release.pardoned_until);
                 }
-                self.pardoned.insert(key, pardon);
+                self.pardoned.insert(key, decision.clone());
             }
         }
     }
@@ -102,7 +100,7 @@ impl Mirror {
     }
 
     /// What waits for an engineer now.
-    pub fn set_held(&mut self, held: Vec<HeldView>) {
+    pub fn set_held(&mut self, held: Vec<Held>) {
         self.held = held;
         if let Some(unread) = &mut self.unread {
             unread.held = true;
@@ -118,7 +116,7 @@ impl Mirror {
     }
 
     /// What waits for an engineer.
-    pub fn held(&self) -> &[HeldView] {
+    pub fn held(&self) -> &[Held] {
         &self.held
     }
 
@@ -131,7 +129,7 @@ impl Mirror {
     pub fn write_of(&self, suspect: &str, store: &Store) -> Result<(), Fault> {
         // The mirror may be ahead of this record by others of the same batch, never behind it.
         match self.acted.get(suspect) {
-            Some(case) => store.put_case(case)?,
+            Some(decision) => store.put_acted(decision)?,
             None => store.forget(suspect)?,
         }
         self.write_pardon_of(suspect, store)
@@ -140,7 +138,7 @@ impl Mirror {
     /// Writes whether one host is pardoned.
     pub fn write_pardon_of(&self, suspect: &str, store: &Store) -> Result<(), Fault> {
         match self.pardoned.get(suspect) {
-            Some(pardon) => store.put_pardon(pardon),
+            Some(release) => store.put_pardon(release),
             None => store.unpardon(suspect),
         }
     }
@@ -148,12 +146,12 @@ impl Mirror {
     /// Writes anew what holds of all hosts.
     pub fn write_hosts(&self, store: &Store) -> Result<(), Fault> {
         store.clear_acted()?;
-        for case in self.acted.values() {
-            store.put_case(case)?;
+        for decision in self.acted.values() {
+            store.put_acted(decision)?;
         }
         store.clear_pardons()?;
-        for pardon in self.pardoned.values() {
-            store.put_pardon(pardon)?;
+        for release in self.pardoned.values() {
+            store.put_pardon(release)?;
         }
         Ok(())
     }

@@ -28,4 +28,4 @@ mod writer;
 pub use database::{Opened, Store};
 pub use fault::Fault;
 pub use handle::{Kept, Limits, Receipt, StoreHandle};
-pub use rows::{OrderRow, Pardon, Step};
+pub use rows::{OrderRow, Step};

@@ -1,5 +1,9 @@
 //! The tables, and the way from older ones.
 //!
+//! A decision is kept as its JSON, `record`, and read back from it; every other column is read out of it by the database, for
+//! whoever asks with sqlite3: ask `decisions`, `evidence`, `timeline`, `orders`, `acted`, `held`. Rows from before version 5
+//! have no JSON and stay where they are, until they are pruned: the view `decisions` puts theirs together from the columns.
+//!
 //! Times are RFC 3339 texts in UTC with milliseconds, which sort as they read; addresses are texts in their usual
 //! notation; scores and weights are in nats. A step never changes once it was released: add another.
 
@@ -10,8 +14,46 @@ use super::Fault;
 /// "fdor" in ASCII: what `file` shows of the database.
 const APPLICATION_ID: i32 = 0x6664_6f72;
 
+/// Whether a suspect's text names a card: six pairs of hexadecimal digits. No address reads like that.
+macro_rules! is_card {
+    () => {
+        "substr(suspect, instr(suspect, ' ') + 1) GLOB '[0-9a-f][0-9a-f]:[0-9a-f][0-9a-f]:[0-9a-f][0-9a-f]:[0-9a-f][0-9a-f]:[0-9a-f][0-9a-f]:[0-9a-f][0-9a-f]'"
+    };
+}
+
+/// A suspect's JSON, from the columns of version 4.
+macro_rules! suspect {
+    ($interface:literal, $outer:literal, $inner:literal) => {
+        concat!(
+            "json_object('link', json_object('interface', ", $interface, ", 'outer', ", $outer, ", 'inner', ", $inner,
+            "), 'who', json(CASE
+                WHEN suspect = '' THEN json_object('address', host)
+                WHEN ", is_card!(), " THEN json_object('card', substr(suspect, instr(suspect, ' ') + 1))
+                WHEN suspect LIKE '%/64' THEN json_object('network', replace(substr(suspect, instr(suspect, ' ') + 1), '/64', ''))
+                ELSE json_object('address', substr(suspect, instr(suspect, ' ') + 1)) END)),
+            'link', CASE WHEN suspect = '' OR suspect LIKE '- %' THEN '' ELSE substr(suspect, 1, instr(suspect, ' ') - 1) END,
+            'card', CASE WHEN ", is_card!(), " THEN substr(suspect, instr(suspect, ' ') + 1) END"
+        )
+    };
+}
+
+/// The rest of what the tables of version 4 have in common.
+macro_rules! lists {
+    () => {
+        "'addresses', json(CASE addresses WHEN '' THEN 'null' WHEN host THEN 'null' WHEN '0.0.0.0' THEN '[]'
+                           ELSE '[\"' || replace(addresses, ' ', '\",\"') || '\"]' END),
+         'ports', json(CASE ports WHEN '' THEN '[]' ELSE '[\"' || replace(ports, ' ', '\",\"') || '\"]' END)"
+    };
+}
+
+macro_rules! operator {
+    () => {
+        "'by', json(CASE WHEN operator IS NULL THEN '\"firedoor\"' ELSE json_object('operator', operator) END)"
+    };
+}
+
 /// Each step takes the database from the version of its position to the next.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     // 1
     "
     CREATE TABLE decisions (
@@ -167,11 +209,150 @@ const STEPS: [&str; 4] = [
     ALTER TABLE held ADD COLUMN suspect TEXT NOT NULL DEFAULT '';
     ALTER TABLE held ADD COLUMN addresses TEXT NOT NULL DEFAULT '';
     ",
+    // 5: a decision is its JSON
+    concat!(
+        "
+    DROP VIEW timeline;
+    ALTER TABLE decisions RENAME TO old_decisions;
+    ALTER TABLE evidence RENAME TO old_evidence;
+
+    CREATE TABLE records (              -- decisions, since this version
+        id       INTEGER PRIMARY KEY AUTOINCREMENT,
+        suspect  TEXT NOT NULL,         -- link (or -), then card or address
+        record   TEXT NOT NULL CHECK (json_valid(record)),
+        at       TEXT AS (record->>'at'),
+        host     TEXT AS (record->>'host')
+    );
+    INSERT INTO sqlite_sequence SELECT 'records', coalesce(max(id), 0) FROM old_decisions;
+    CREATE INDEX records_by_host ON records (host, id);
+    CREATE INDEX records_by_time ON records (at);
+
+    CREATE VIEW decisions AS
+        SELECT id, at, host, decision, score, threshold, destinations, grade,
+               CASE decision WHEN 'release' THEN NULL ELSE until END AS until,
+               CASE decision WHEN 'release' THEN until END AS pardoned_until, step, enforced, reason, operator,
+               interface, vlan, inner_vlan, mac, suspect, addresses, ports, json_object(
+        'at', at, 'host', host, 'decision', decision, 'score', score, 'threshold', threshold,
+        'destinations', destinations, 'grade', grade, 'until', CASE decision WHEN 'release' THEN NULL ELSE until END,
+        'pardoned_until', CASE decision WHEN 'release' THEN until END, 'step', step,
+        'enforced', json(CASE enforced WHEN 0 THEN 'false' ELSE 'true' END), 'reason', reason, ",
+        operator!(),
+        ", 'suspect', ",
+        suspect!("interface", "vlan", "inner_vlan"),
+        ", 'sender', mac, ",
+        lists!(),
+        ", 'evidence', json((SELECT json_group_array(json_object('signal', signal, 'at', at, 'peer', peer, 'port', port,
+                                                                'weight', weight, 'detail', detail))
+                             FROM (SELECT * FROM old_evidence WHERE decision_id = old_decisions.id ORDER BY place)))
+        ) AS record FROM old_decisions
+        UNION ALL
+        SELECT id, at, host, record->>'decision', record->>'score', record->>'threshold', record->>'destinations',
+               record->>'grade', record->>'until', record->>'pardoned_until', record->>'step', record->>'enforced',
+               record->>'reason', record->>'$.by.operator', record->>'$.suspect.link.interface',
+               record->>'$.suspect.link.outer', record->>'$.suspect.link.inner',
+               coalesce(record->>'sender', '00:00:00:00:00:00'), suspect,
+               coalesce((SELECT group_concat(value, ' ') FROM json_each(record, '$.addresses')), ''),
+               coalesce((SELECT group_concat(value, ' ') FROM json_each(record, '$.ports')), ''), record
+        FROM records;
+
+    CREATE VIEW timeline AS
+        SELECT at, host, decision, coalesce(operator, 'Firedoor itself') AS who, round(score, 2) AS score,
+               destinations, until, enforced, reason
+        FROM decisions
+        UNION ALL
+        SELECT at, target, what, operator, NULL, NULL, NULL, done, coalesce(reason || ': ', '') || answer FROM orders
+        ORDER BY at;
+
+    CREATE VIEW evidence AS
+        SELECT decision_id, place, signal, at, peer, port, weight, detail FROM old_evidence
+        UNION ALL
+        SELECT records.id, key, value->>'signal', value->>'at', value->>'peer', value->>'port', value->>'weight',
+               value->>'detail'
+        FROM records, json_each(records.record, '$.evidence');
+
+    CREATE TABLE now_acted (            -- who is contained or isolated now
+        suspect  TEXT PRIMARY KEY,      -- link (or -), then card or address
+        record   TEXT NOT NULL CHECK (json_valid(record)), -- the decision; its evidence stands in decisions
+        host     TEXT AS (record->>'host'),
+        verdict  TEXT AS (record->>'decision'),
+        since    TEXT AS (record->>'at'),
+        until    TEXT AS (record->>'until'),
+        step     INTEGER AS (record->>'step'),
+        operator TEXT AS (record->>'$.by.operator'),
+        reason   TEXT AS (record->>'reason')
+    );
+    INSERT INTO now_acted (suspect, record) SELECT suspect, json_object(
+        'at', since, 'host', host, 'decision', verdict, 'score', score, 'threshold', threshold,
+        'destinations', destinations, 'grade', grade, 'until', until, 'step', step,
+        'enforced', json(coalesce((SELECT CASE enforced WHEN 0 THEN 'false' END FROM old_decisions
+                                   WHERE old_decisions.host = acted.host ORDER BY id DESC LIMIT 1), 'true')),
+        'reason', reason, ",
+        operator!(),
+        ", 'suspect', ",
+        suspect!("interface", "vlan", "inner_vlan"),
+        ", 'sender', mac, ",
+        lists!(),
+        ", 'evidence', json('[]')) FROM acted;
+    DROP TABLE acted;
+    ALTER TABLE now_acted RENAME TO acted;
+
+    CREATE TABLE now_pardoned (         -- whom an engineer's release protects: until then it is only watched
+        suspect  TEXT PRIMARY KEY,
+        record   TEXT NOT NULL CHECK (json_valid(record)), -- the release
+        host     TEXT AS (record->>'host'),
+        until    TEXT AS (record->>'pardoned_until'),
+        at       TEXT AS (record->>'at'),
+        operator TEXT AS (record->>'$.by.operator'),
+        reason   TEXT AS (record->>'reason')
+    );
+    INSERT INTO now_pardoned (suspect, record) SELECT suspect, json_object(
+        'at', at, 'host', host, 'decision', 'release', 'score', 0.0, 'threshold', 0.0, 'destinations', 0,
+        'pardoned_until', until, 'step', 0, 'enforced', json('true'), 'reason', reason, ",
+        operator!(),
+        ", 'suspect', ",
+        suspect!("0", "0", "0"),
+        ", 'evidence', json('[]')) FROM pardoned;
+    DROP TABLE pardoned;
+    ALTER TABLE now_pardoned RENAME TO pardoned;
+
+    CREATE TABLE now_held (             -- what waits for an engineer because the breaker tripped
+        id     INTEGER PRIMARY KEY,
+        record TEXT NOT NULL CHECK (json_valid(record)), -- the decision to hold, with its number and what would be done
+        at     TEXT AS (record->>'at'),
+        host   TEXT AS (record->>'host'),
+        would  TEXT AS (record->>'would'),
+        grade  TEXT AS (record->>'grade'),
+        score  REAL AS (record->>'score'),
+        reason TEXT AS (record->>'reason')
+    );
+    INSERT INTO now_held (id, record)
+        WITH waited AS (SELECT *, CASE WHEN json_valid(evidence) THEN evidence ELSE '[]' END AS seen,
+                               (SELECT record FROM decisions
+                                WHERE decisions.host = held.host AND decisions.at = held.at AND decision = 'hold'
+                                ORDER BY id DESC LIMIT 1) AS known FROM held),
+             worded AS (SELECT *, CASE WHEN json_array_length(seen) > 0 THEN seen
+                                       ELSE coalesce(known->'$.evidence', '[]') END AS words FROM waited)
+        SELECT id, json_patch(
+            coalesce(known, json_object('at', at, 'host', host, 'decision', 'hold', 'threshold', 0.0, 'step', 0,
+                'enforced', json('false'), 'by', 'firedoor', 'suspect',
+                json_object('link', json_object('interface', 0, 'outer', 0, 'inner', 0), 'who', json_object('address', host)))),
+            json_object('id', id, 'would', would, 'grade', grade, 'score', score, 'destinations', destinations,
+                'reason', reason, 'signal', words->>'$[#-1].signal', 'evidence', json(words))) FROM worded;
+    DROP TABLE held;
+    ALTER TABLE now_held RENAME TO held;
+    ",
+    ),
 ];
 
 /// The first version's tables, for tests of the way from there.
 #[cfg(test)]
 pub(super) const FIRST: &str = STEPS[0];
+
+/// The steps to version 4, the last whose rows were no JSON.
+#[cfg(test)]
+pub(super) fn to_fourth() -> impl Iterator<Item = &'static str> {
+    STEPS.into_iter().take(4)
+}
 
 /// The version this program writes.
 pub(super) const VERSION: usize = STEPS.len();

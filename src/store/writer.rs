@@ -20,7 +20,6 @@ use super::handle::{Limits, Message, QUEUE, Record, Shown};
 use super::mirror::Mirror;
 use super::{Fault, Store};
 use crate::respond::Verdict;
-use crate::suspect::key;
 
 /// Records that one transaction carries at most.
 const BATCH: usize = 256;
@@ -248,8 +247,8 @@ impl Writer {
                 match record {
                     Record::Decision(decision) => {
                         store.add(decision)?;
-                        mirror.write_of(&key(&decision.link, decision.suspect.who), store)?;
-                        for other in &decision.unpardons {
+                        mirror.write_of(&decision.key(), store)?;
+                        for other in &decision.overrules {
                             mirror.write_pardon_of(other, store)?;
                         }
                     }

@@ -302,10 +302,11 @@ impl Measure {
             return;
         }
         for decision in self.core.decisions() {
-            let Decision { host, at, decision: verdict, grade, destinations, reason, evidence, .. } = decision;
+            let Decision { host, at, decision: verdict, grade, destinations, ref reason, ref evidence, .. } = *decision;
             // A watch of that grade is an alarm of a host that is exempt.
             if let Some(grade) = grade.filter(|grade| *grade >= Grade::Scan) {
                 let signal = evidence.last().map(|evidence| evidence.signal);
+                let reason = reason.clone();
                 let alarmed = Alarmed { host, decision: verdict, at, grade, signal, destinations, reason };
                 let known = self.found.alarmed.entry(host).or_insert(alarmed);
                 known.grade = known.grade.max(grade);

@@ -70,10 +70,10 @@ fn the_same_frames_through_real_bytes_are_the_same_evidence() {
         core.advance(scene.now + ms(500));
         scene.wait(ms(500));
     }
-    let mut decisions = core.decisions();
+    let mut decisions: Vec<_> = core.decisions().into_iter().map(std::sync::Arc::unwrap_or_clone).collect();
     let mut played = scene.decisions().to_vec();
     for decision in decisions.iter_mut().chain(&mut played) {
-        decision.attachment = firedoor::evidence::Attachment::default();
+        decision.sender = firedoor::wire::Mac::default();
     }
     assert_eq!(decisions, played);
     assert_eq!(decisions.len(), 2, "a watch, then contained");

@@ -58,7 +58,7 @@ fn more_than_a_few_pending_have_failed_already() {
     assert_eq!(scene.score(HOST).0, 0, "three may wait");
     scene.syn(HOST, Family::V4.dark(3), 445);
     assert!(scene.is_acted_on(HOST), "with a fourth, the three before it have failed");
-    assert!(scene.about(HOST).next_back().unwrap().evidence[0].detail.to_string().contains("pending at once"));
+    assert!(scene.about(HOST).next_back().unwrap().evidence[0].detail.contains("pending at once"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A small network to play scenes in: hosts by number, packets by what they mean, time by hand.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use firedoor::detect::{self, Signal, evidence::Score};
@@ -141,7 +142,7 @@ impl Scene {
     pub fn wait(&mut self, time: Duration) {
         self.now = self.now + time;
         self.core.advance(self.now);
-        self.decisions.extend(self.core.decisions());
+        self.decisions.extend(self.core.decisions().into_iter().map(Arc::unwrap_or_clone));
     }
 
     /// The hardware address of a host: its own, one a host.
@@ -166,7 +167,7 @@ impl Scene {
             packet,
         };
         self.core.frame(frame);
-        self.decisions.extend(self.core.decisions());
+        self.decisions.extend(self.core.decisions().into_iter().map(Arc::unwrap_or_clone));
     }
 
     pub fn tcp(&mut self, from: (Address, u16), to: (Address, u16), flags: u8, payload: u32) {
@@ -338,7 +339,7 @@ impl Scene {
 
     /// Whether `host` is contained or isolated now.
     pub fn is_acted_on(&self, host: Address) -> bool {
-        self.core.responder().case(host).is_some()
+        self.core.responder().block(host).is_some()
     }
 
     /// How many times `attempt` must run until `host` is contained or isolated; it is given how often it ran before.
@@ -356,7 +357,7 @@ impl Scene {
     /// An engineer's order, and what follows.
     pub fn order<T>(&mut self, order: impl FnOnce(&mut Responder, &mut Vec<Effect>) -> T) -> T {
         let outcome = self.core.order(order);
-        self.decisions.extend(self.core.decisions());
+        self.decisions.extend(self.core.decisions().into_iter().map(Arc::unwrap_or_clone));
         outcome
     }
 

@@ -1,7 +1,7 @@
 //! Infection chains and cooperation: what one worm's containment means for the others.
 
 use firedoor::detect::Signal;
-use firedoor::respond::Verdict;
+use firedoor::respond::Action;
 use firedoor::wire::Address;
 
 use crate::scene::{FAMILIES, Family, HOST, Outcome, Scene, ms, secs};
@@ -100,7 +100,7 @@ fn cooperation_counts_what_firedoor_found_and_not_what_engineers_ordered() {
         let order = Ordered {
             known: None,
             host: Family::V4.address(80, n),
-            verdict: Verdict::Contain,
+            action: Action::Contain,
             duration: None,
             reason: "maintenance",
         };

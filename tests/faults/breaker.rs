@@ -3,10 +3,9 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use firedoor::api::host::HeldView;
 use firedoor::lab::counter::Sign;
 use firedoor::lab::worm::{Kind, Order, Worm};
-use firedoor::respond::Verdict;
+use firedoor::respond::{Held, Verdict};
 
 use crate::prober::Probe;
 use crate::site::{self, Site};
@@ -55,26 +54,26 @@ fn a_tripped_breaker_holds_decisions_and_the_fuse_still_limits() {
         worst = worst.max(reached.len());
     }
 
-    let held: Vec<HeldView> = site.daemon().ask("/v1/held").unwrap();
+    let held: Vec<Held> = site.daemon().ask("/v1/held").unwrap();
     assert_eq!(held.len(), usize::from(WORMS - 2));
     let chosen = &held[0];
-    assert!(!chosen.evidence.is_empty());
+    assert!(!chosen.decision.evidence.is_empty());
     // A start takes over what waits: its number, its place and its evidence, in `held` and in `why`.
     site::until("the history has it all", || site.status().store.waiting == 0);
     for _ in 0..2 {
         site.kill();
         site.start();
-        assert_eq!(site.daemon().ask::<Vec<HeldView>>("/v1/held").unwrap(), held);
-        assert_eq!(site.why(chosen.host.ip()).held.as_ref(), Some(chosen));
+        assert_eq!(site.daemon().ask::<Vec<Held>>("/v1/held").unwrap(), held);
+        assert_eq!(site.why(chosen.decision.host.ip()).held.as_ref(), Some(chosen));
     }
-    assert!(site.command(&["held"]).contains(&chosen.host.to_string()));
-    assert!(!site.in_kernel().contains(&chosen.host.ip()));
+    assert!(site.command(&["held"]).contains(&chosen.decision.host.to_string()));
+    assert!(!site.in_kernel().contains(&chosen.decision.host.ip()));
     site.command(&["held", "confirm", &chosen.id.to_string()]);
-    assert!(site.in_kernel().contains(&chosen.host.ip()), "a confirmed decision is carried out");
+    assert!(site.in_kernel().contains(&chosen.decision.host.ip()), "a confirmed decision is carried out");
     site.command(&["held", "drop", "--all"]);
-    assert!(site.daemon().ask::<Vec<HeldView>>("/v1/held").unwrap().is_empty());
+    assert!(site.daemon().ask::<Vec<Held>>("/v1/held").unwrap().is_empty());
     assert_eq!(site.in_kernel().len(), 3);
-    assert_eq!(site.decisions(chosen.host.ip(), Verdict::Contain).len(), 1);
+    assert_eq!(site.decisions(chosen.decision.host.ip(), Verdict::Contain).len(), 1);
     site.command(&["rearm"]);
     assert!(site.status().breaker.tripped.is_none());
     assert_eq!(site.metric("firedoor_breaker_tripped", ""), 0);

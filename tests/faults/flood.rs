@@ -11,14 +11,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use firedoor::api::host::ActView;
 use firedoor::lab::counter::Counter;
 use firedoor::lab::listener;
 use firedoor::lab::plan::{Segment, WARD};
 use firedoor::lab::random::Random;
 use firedoor::lab::session::{Service, Session};
 use firedoor::lab::worm::{Kind, Order, Worm};
-use firedoor::respond::Verdict;
+use firedoor::respond::{Decision, Verdict};
 use firedoor::store::Store;
 use firedoor::sys::inject::{self, Injector};
 use firedoor::sys::namespace::Error;
@@ -255,7 +254,7 @@ fn a_million_forged_sources_on_the_wire_hide_no_worm_harm_nobody_and_stay_within
     }
     site::until("the history has it all", || site.status().store.waiting == 0);
     let acts = Store::open_to_read(&site.directory.path().join("history.db")).unwrap().recent(1_000_000).unwrap();
-    let acted_on = |act: &ActView| matches!(act.decision, Verdict::Contain | Verdict::Isolate | Verdict::Hold);
+    let acted_on = |act: &Decision| matches!(act.decision, Verdict::Contain | Verdict::Isolate | Verdict::Hold);
     let innocent: Vec<_> = acts.iter().filter(|act| acted_on(act) && act.host != Address::from(host)).collect();
     eprintln!("{} others contained, isolated or held; {} decisions in the history", innocent.len(), acts.len());
     let in_kernel = site.in_kernel();

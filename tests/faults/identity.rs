@@ -26,7 +26,7 @@ fn a_decision_follows_the_device_to_its_new_address() {
     let probe = Probe::from_address(&site, 0, new);
     site.scene.network.infected[0].link(|links| links.address("eth0", network)).unwrap();
     // Its card is shut, so nothing passes from the first packet on; the address itself is once the card answers for it.
-    let covers = || site.acted_on().into_iter().find(|act| act.addresses.contains(&Address::from(new)));
+    let covers = || site.acted_on().into_iter().find(|act| act.addresses().contains(&Address::from(new)));
     let took = site::until("the new address is contained", || covers().is_some());
     let contained = std::time::Instant::now();
     std::thread::sleep(Duration::from_millis(500));

@@ -8,14 +8,14 @@ use std::process::{Command, Output};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use firedoor::api::host::{ActView, WhyView};
+use firedoor::api::host::WhyView;
 use firedoor::lab::gateway::{Daemon, Setup};
 use firedoor::lab::plan::{CLINICAL, Family, INFECTED, Plan, Segment, Shape, WARD};
 use firedoor::lab::scene::Scene;
 use firedoor::lab::worm::{Kind, Order, Worm};
 use firedoor::published::status::Drift;
 use firedoor::published::status::Status;
-use firedoor::respond::{Mode, Verdict};
+use firedoor::respond::{Decision, Mode, Verdict};
 use firedoor::sys::namespace;
 use firedoor::wire::Address;
 
@@ -150,15 +150,15 @@ impl Site {
     }
 
     /// Decisions of a kind about a host, oldest first.
-    pub fn decisions(&self, host: IpAddr, verdict: Verdict) -> Vec<ActView> {
+    pub fn decisions(&self, host: IpAddr, verdict: Verdict) -> Vec<Decision> {
         let mut found = self.daemon().decisions().unwrap();
         found.retain(|act| act.host == Address::from(host) && act.decision == verdict);
         found
     }
 
     /// Everybody who was contained, isolated or held, by nobody's order.
-    pub fn acted_on(&self) -> Vec<ActView> {
-        let mut found: Vec<ActView> = self.daemon().ask("/v1/decisions?limit=10000").unwrap();
+    pub fn acted_on(&self) -> Vec<Decision> {
+        let mut found: Vec<Decision> = self.daemon().ask("/v1/decisions?limit=10000").unwrap();
         found.retain(|act| matches!(act.decision, Verdict::Contain | Verdict::Isolate | Verdict::Hold));
         found
     }
@@ -169,7 +169,7 @@ impl Site {
     }
 
     /// Lets a worm loose on an infected host until it is contained; what it did before is on the record.
-    pub fn contain_by_worm(&self, number: u8) -> ActView {
+    pub fn contain_by_worm(&self, number: u8) -> Decision {
         let order = Order { rate: 20.0, ..Order::new(Kind::Wannacry, 1) };
         let worm = Worm::release(&self.scene.network, number, order).unwrap();
         let host = self.infected(number);

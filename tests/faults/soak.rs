@@ -15,12 +15,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use firedoor::api::host::ActView;
 use firedoor::lab::counter::now;
 use firedoor::lab::listener;
 use firedoor::lab::worm::{Kind, Order, Worm};
 use firedoor::published::status::Drift;
-use firedoor::respond::Verdict;
+use firedoor::respond::{Decision, Verdict};
 use firedoor::store::Store;
 use firedoor::time::Timestamp;
 use firedoor::wire::Address;
@@ -76,7 +75,7 @@ struct Soak {
 }
 
 /// Decisions about a host, latest first.
-fn history_of(store: &Store, host: IpAddr) -> Vec<ActView> {
+fn history_of(store: &Store, host: IpAddr) -> Vec<Decision> {
     store.of(Address::from(host), 50).unwrap()
 }
 
@@ -103,7 +102,7 @@ impl Soak {
             });
             // Oldest first: each release must come at the end of what it releases from.
             acts.reverse();
-            let mut standing: Option<&ActView> = None;
+            let mut standing: Option<&Decision> = None;
             for act in &acts {
                 if act.decision == Verdict::Release {
                     let due = standing.and_then(|act| act.until);
@@ -424,7 +423,7 @@ fn soak(name: &str, seconds: u64, round: Duration, kills: bool) {
     undisturbed("the uninvolved client to 445", &uninvolved);
     undisturbed("the contained host to 80", &clinical);
     let worms: Vec<Address> = soak.contained.keys().map(|host| Address::from(*host)).collect();
-    let acted_on = |act: &ActView| matches!(act.decision, Verdict::Contain | Verdict::Isolate | Verdict::Hold);
+    let acted_on = |act: &Decision| matches!(act.decision, Verdict::Contain | Verdict::Isolate | Verdict::Hold);
     let innocent: Vec<_> = acts.iter().filter(|act| acted_on(act) && !worms.contains(&act.host)).collect();
     assert!(innocent.is_empty(), "{} innocents: {:#?}", innocent.len(), innocent.first());
     assert_eq!(errors, Vec::<String>::new());

@@ -5,10 +5,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use etherparse::PacketBuilder;
-use firedoor::api::host::ActView;
 use firedoor::capture::{FileSource, Read, Source};
 use firedoor::lab::gateway::{Daemon, Setup};
 use firedoor::lab::plan::{Family, Plan, Segment, Shape};
+use firedoor::respond::Decision;
 use firedoor::respond::{Mode, Verdict};
 use firedoor::sys::namespace::Namespace;
 use firedoor::wire::frame::LinkKind;
@@ -104,7 +104,7 @@ fn play(film: &Film) {
     }
 }
 
-fn replayed(config: &Path, file: &Path) -> Vec<ActView> {
+fn replayed(config: &Path, file: &Path) -> Vec<Decision> {
     let output = Command::new(scene::program())
         .arg("--json")
         .arg("--config")
@@ -122,13 +122,13 @@ fn replayed(config: &Path, file: &Path) -> Vec<ActView> {
 }
 
 /// What must agree: all but the times, which differ by nature, and the score's last digits, which decay with them.
-fn essence(act: &ActView) -> (String, Verdict, u32, Vec<String>) {
+fn essence(act: &Decision) -> (String, Verdict, u32, Vec<String>) {
     let evidence = act.evidence.iter().map(|each| format!("{} {} {}", each.signal, each.peer, each.port)).collect();
     (act.host.to_string(), act.decision, act.destinations, evidence)
 }
 
 /// Plays a film live and replays it, and gives the decisions, which agree.
-fn both(film: &Film) -> Vec<ActView> {
+fn both(film: &Film) -> Vec<Decision> {
     let [player, gateway] = ["player", "gateway"].map(|name| Namespace::new(name).unwrap());
     let port = Segment::Office.interface();
     player.veth("eth0", &gateway, &port).unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use firedoor::firewall::Acted;
-use firedoor::respond::{Mode, Verdict};
+use firedoor::respond::{Action, Mode};
 use firedoor::suspect::Place;
 use firedoor::wire::Address;
 
@@ -18,7 +18,7 @@ fn a_contained_host_loses_the_lateral_services_and_nothing_else() {
     for shape in [Shape::Routed, Shape::Bridged] {
         let Some(mut site) = Site::build(shape) else { return };
         site.load(&plan(&config(Mode::Enforce)));
-        site.firewall(|firewall| firewall.act(scanner(), Verdict::Contain, Some(Duration::from_secs(60))).unwrap());
+        site.firewall(|firewall| firewall.act(scanner(), Action::Contain, Some(Duration::from_secs(60))).unwrap());
         let watcher = site.watch();
         let mut gun = site.gun();
         for kind in [Kind::Syn(445), Kind::Ack(445), Kind::Syn(22), Kind::Syn(80), Kind::Ack(80), Kind::Udp(5000, 53)] {
@@ -30,7 +30,7 @@ fn a_contained_host_loses_the_lateral_services_and_nothing_else() {
         assert_eq!(dropped.packets, 3, "{shape:?}");
         let acted = site.firewall(|firewall| firewall.acted().unwrap());
         assert!(
-            matches!(acted[..], [Acted { place, verdict: Verdict::Contain, expires_in: Some(left) }]
+            matches!(acted[..], [Acted { place, action: Action::Contain, expires_in: Some(left) }]
                 if place == scanner() && left <= Duration::from_secs(60) && left > Duration::from_secs(50)),
             "{acted:?}"
         );
@@ -49,7 +49,7 @@ fn an_isolated_host_keeps_its_care_network_both_ways_and_nothing_else() {
         let mut config = config(Mode::Enforce);
         config.gateway.care = firedoor::wire::Networks::new(vec!["10.78.9.0/24".parse().unwrap()]);
         site.load(&plan(&config));
-        site.firewall(|firewall| firewall.act(scanner(), Verdict::Isolate, None).unwrap());
+        site.firewall(|firewall| firewall.act(scanner(), Action::Isolate, None).unwrap());
         let (care, other) = (victim(0x0901), victim(7));
 
         let (watcher, mut gun) = (site.watch(), site.gun());
@@ -74,7 +74,7 @@ fn an_isolated_host_keeps_its_care_network_both_ways_and_nothing_else() {
         assert!(seen.iter().all(|a| a.from == care || a.kind == Kind::Udp(67, 68)), "{shape:?} {seen:?}");
         assert_eq!(seen.len(), 4, "{shape:?} {seen:?}");
         let acted = site.firewall(|firewall| firewall.acted().unwrap());
-        assert_eq!(acted, [Acted { place: scanner(), verdict: Verdict::Isolate, expires_in: None }]);
+        assert_eq!(acted, [Acted { place: scanner(), action: Action::Isolate, expires_in: None }]);
     }
 }
 
@@ -82,7 +82,7 @@ fn an_isolated_host_keeps_its_care_network_both_ways_and_nothing_else() {
 fn a_vlan_tag_hides_nobody_on_a_bridged_trunk() {
     let Some(mut site) = Site::build(Shape::Bridged) else { return };
     site.load(&plan(&config(Mode::Enforce)));
-    site.firewall(|firewall| firewall.act(scanner(), Verdict::Contain, None).unwrap());
+    site.firewall(|firewall| firewall.act(scanner(), Action::Contain, None).unwrap());
     let (watcher, mut gun) = (site.watch(), site.gun());
     for kind in [Kind::Syn(445), Kind::Ack(445), Kind::Syn(80)] {
         gun.fire_tagged(12, SCANNER, "10.78.0.7".parse().unwrap(), kind);

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use firedoor::respond::{Mode, Verdict};
+use firedoor::respond::{Action, Mode};
 use firedoor::wire::Networks;
 
 use crate::site::{Shape, Site, config, plan};
@@ -52,7 +52,7 @@ fn an_isolated_host_resolves_and_reaches_its_care_network_over_both_families() {
         }
         site.firewall(|firewall| {
             for host in SCANNER {
-                firewall.act(crate::site::host(host), Verdict::Isolate, None).unwrap();
+                firewall.act(crate::site::host(host), Action::Isolate, None).unwrap();
             }
         });
         forget_neighbours(&site);

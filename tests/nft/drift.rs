@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use firedoor::firewall::{Acted, Drift, Order, Plan, Reconciled, Watch, What};
-use firedoor::respond::{Mode, Verdict};
+use firedoor::respond::{Action, Mode};
 use firedoor::suspect::{Place, Who};
 use firedoor::time::Timestamp;
 use firedoor::wire::frame::Transport;
@@ -23,10 +23,10 @@ fn guarded() -> Option<(Site, Watch, Plan)> {
     let watch = site.firewall(|firewall| firewall.watch().unwrap());
     site.load(&plan);
     site.firewall(|firewall| {
-        firewall.act(scanner(), Verdict::Contain, Some(Duration::from_secs(600))).unwrap();
-        firewall.act(host("10.77.1.3"), Verdict::Isolate, None).unwrap();
-        firewall.act(host("fd77:1::3"), Verdict::Isolate, Some(Duration::from_secs(600))).unwrap();
-        firewall.act(host("10.77.1.4"), Verdict::Contain, None).unwrap();
+        firewall.act(scanner(), Action::Contain, Some(Duration::from_secs(600))).unwrap();
+        firewall.act(host("10.77.1.3"), Action::Isolate, None).unwrap();
+        firewall.act(host("fd77:1::3"), Action::Isolate, Some(Duration::from_secs(600))).unwrap();
+        firewall.act(host("10.77.1.4"), Action::Contain, None).unwrap();
         firewall.lift(host("10.77.1.4")).unwrap();
     });
     Some((site, watch, plan))
@@ -188,10 +188,10 @@ fn a_deleted_table_is_put_back_whole_by_one_transaction() {
         if shape == Shape::Bridged {
             places.push(Place::card(Link { inner: 20, ..tagged }, card));
         }
-        for verdict in [Verdict::Contain, Verdict::Isolate] {
+        for action in [Action::Contain, Action::Isolate] {
             let order = |(n, place): (usize, &Place)| Order {
                 place: *place,
-                verdict,
+                action,
                 timeout: (n % 2 == 0).then_some(Duration::from_millis(500_250)),
                 ports: if place.link.outer == 0 {
                     vec![(Transport::Tcp, 8080), (Transport::Udp, 1434)]
@@ -220,12 +220,12 @@ fn a_deleted_table_is_put_back_whole_by_one_transaction() {
                 }
                 site.nft(deleted);
                 site.firewall(|firewall| assert!(firewall.reassert().unwrap()));
-                assert_eq!(sorted(&site), before, "{shape:?} {verdict:?} {deleted}");
+                assert_eq!(sorted(&site), before, "{shape:?} {action:?} {deleted}");
                 let done = site.load(&plan);
-                assert!(done.restored.is_empty(), "{shape:?} {verdict:?} {deleted}: {done:?}");
+                assert!(done.restored.is_empty(), "{shape:?} {action:?} {deleted}: {done:?}");
                 assert!(!site.load(&plan).loaded);
                 assert_eq!(done.acted.len(), places.len());
-                assert!(done.acted.iter().all(|acted| acted.verdict == verdict));
+                assert!(done.acted.iter().all(|acted| acted.action == action));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use firedoor::respond::{Mode, Verdict};
+use firedoor::respond::{Action, Mode};
 
 use crate::packets::{MORE, SYN, TCP, UDP, fragment6, ipv4, ipv6, tcp, udp};
 use crate::site::{SCANNER, SCANNER6, Shape, Site, config, plan, victim, victim6};
@@ -96,7 +96,7 @@ fn what_hides_a_port_is_dropped_and_what_does_not_passes() {
 fn a_contained_host_gets_no_lateral_port_through_in_fragments() {
     let Some(mut site) = Site::build(Shape::Bridged) else { return };
     site.load(&plan(&config(Mode::Enforce)));
-    site.firewall(|firewall| firewall.act(crate::site::host("10.77.1.2"), Verdict::Contain, None).unwrap());
+    site.firewall(|firewall| firewall.act(crate::site::host("10.77.1.2"), Action::Contain, None).unwrap());
     for (what, packet) in hostile() {
         assert_eq!(arrives(&site, &packet), 0, "{what}");
     }

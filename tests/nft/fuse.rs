@@ -98,14 +98,14 @@ fn known_contacts_pass_a_blown_fuse() {
 
 #[test]
 fn monitor_mode_drops_nothing_and_counts_what_it_would_have() {
-    use firedoor::respond::Verdict;
+    use firedoor::respond::Action;
     let mut config = config(Mode::Monitor);
     config.detect.protected = networks(&["10.0.0.0/8"]);
     let Some(mut site) = loaded(Shape::Routed, &config) else { return };
     let (contained, isolated) = (Ipv4Addr::new(10, 77, 1, 20), Ipv4Addr::new(10, 77, 1, 21));
     site.firewall(|firewall| {
-        firewall.act(Place::anywhere(IpAddr::from(contained).into()), Verdict::Contain, None).unwrap();
-        firewall.act(Place::anywhere(IpAddr::from(isolated).into()), Verdict::Isolate, None).unwrap();
+        firewall.act(Place::anywhere(IpAddr::from(contained).into()), Action::Contain, None).unwrap();
+        firewall.act(Place::anywhere(IpAddr::from(isolated).into()), Action::Isolate, None).unwrap();
     });
     let (watcher, mut gun) = (site.watch(), site.gun());
     scan(&mut gun, SCANNER, victim, 500, Duration::ZERO);

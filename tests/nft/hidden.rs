@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use firedoor::respond::{Mode, Verdict};
+use firedoor::respond::{Action, Mode};
 use firedoor::suspect::Place;
 use firedoor::wire::{Link, Mac};
 
@@ -109,7 +109,7 @@ fn an_exempt_host_runs_tunnels_and_a_contained_one_none() {
     config.respond.never_contain = firedoor::wire::Networks::new(Vec::new());
     site.load(&plan(&config));
     let place = Place::card(site.link("lan"), card(1));
-    site.firewall(|firewall| firewall.act(place, Verdict::Contain, None).unwrap());
+    site.firewall(|firewall| firewall.act(place, Action::Contain, None).unwrap());
     for (name, packet) in tunnels(0, 80, ACK) {
         assert_eq!(passed(&site, card(1), [packet].into_iter()), 0, "{name}");
     }
@@ -164,7 +164,7 @@ fn what_is_behind_two_tags_or_in_pppoe_is_limited_and_shut_for_a_card_that_is_ac
             assert!((10..=12).contains(&got), "{family}, {name}: {got}");
             assert_eq!(framed(&site, card(20 + id), 40, of(443, SYN)), 40, "{family}, {name}");
             assert_eq!(framed(&site, card(20 + id), 40, of(445, ACK)), 40, "{family}, {name}");
-            site.firewall(|firewall| firewall.act(Place::card(link, card(40 + id)), Verdict::Contain, None).unwrap());
+            site.firewall(|firewall| firewall.act(Place::card(link, card(40 + id)), Action::Contain, None).unwrap());
             assert_eq!(framed(&site, card(40 + id), 5, of(443, ACK)), 0, "{family}, {name}");
         }
     }
@@ -192,24 +192,22 @@ fn what_is_behind_two_tags_or_in_pppoe_is_limited_and_shut_for_a_card_that_is_ac
             (kind, content)
         }
     };
-    site.firewall(|firewall| firewall.act(Place::card(double, card(90)), Verdict::Contain, None).unwrap());
+    site.firewall(|firewall| firewall.act(Place::card(double, card(90)), Action::Contain, None).unwrap());
     assert_eq!(framed(&site, card(90), 5, two(20)), 0);
     assert_eq!(framed(&site, card(90), 5, two(21)), 5);
     assert_eq!(framed(&site, card(91), 5, two(20)), 5);
     let acted = site.firewall(|firewall| firewall.acted().unwrap());
-    assert!(
-        acted.iter().any(|acted| acted.place == Place::card(double, card(90)) && acted.verdict == Verdict::Contain)
-    );
+    assert!(acted.iter().any(|acted| acted.place == Place::card(double, card(90)) && acted.action == Action::Contain));
     // An address there cannot be matched, and it is said.
     let address = Place::address(double, "10.60.0.1".parse().unwrap());
     site.firewall(|firewall| {
         assert!(!firewall.reaches(address));
-        assert!(firewall.act(address, Verdict::Contain, None).is_err());
+        assert!(firewall.act(address, Action::Contain, None).is_err());
     });
 
     // A priority tag in front is no tag of the link.
     let tagged = Link { outer: 20, inner: 0, ..link };
-    site.firewall(|firewall| firewall.act(Place::card(tagged, card(95)), Verdict::Contain, None).unwrap());
+    site.firewall(|firewall| firewall.act(Place::card(tagged, card(95)), Action::Contain, None).unwrap());
     let behind_priority = |n: u32| {
         let (_, kind, mut content) = frames(&inner4(n, 443, ACK)).swap_remove(0);
         content[1] = 0;

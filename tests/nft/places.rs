@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use firedoor::firewall::Order;
-use firedoor::respond::{Mode, Verdict};
+use firedoor::respond::{Action, Mode};
 use firedoor::suspect::{Place, Who};
 use firedoor::wire::frame::Transport;
 use firedoor::wire::{Address, Link, Mac};
@@ -21,8 +21,8 @@ fn guarded(shape: Shape) -> Option<Site> {
     Some(site)
 }
 
-fn act(site: &mut Site, place: Place, verdict: Verdict) {
-    site.firewall(|firewall| firewall.act(place, verdict, Some(Duration::from_secs(600))).unwrap());
+fn act(site: &mut Site, place: Place, action: Action) {
+    site.firewall(|firewall| firewall.act(place, action, Some(Duration::from_secs(600))).unwrap());
 }
 
 fn passes(site: &Site, fire: impl FnOnce(&mut Gun)) -> usize {
@@ -36,12 +36,12 @@ fn the_same_address_on_two_interfaces_is_two_hosts() {
     for shape in [Shape::Routed, Shape::Bridged] {
         let Some(mut site) = guarded(shape) else { return };
         let place = Place::address(site.link("lan"), Address::v4(TWIN.octets()));
-        for verdict in [Verdict::Contain, Verdict::Isolate] {
-            act(&mut site, place, verdict);
+        for action in [Action::Contain, Action::Isolate] {
+            act(&mut site, place, action);
             let here = passes(&site, |gun| gun.fire(TWIN, victim(1), Kind::Syn(445)));
             let (watcher, mut gun) = (site.watch_scanner(), site.return_gun());
             gun.fire(TWIN, SCANNER, Kind::Syn(445));
-            assert_eq!((here, watcher.seen().len()), (0, 1), "{shape:?} {verdict}");
+            assert_eq!((here, watcher.seen().len()), (0, 1), "{shape:?} {action}");
         }
         let acted = site.firewall(|firewall| firewall.acted().unwrap());
         assert_eq!(acted.iter().map(|acted| acted.place).collect::<Vec<_>>(), [place]);
@@ -62,16 +62,16 @@ fn the_same_address_under_two_tags_is_two_hosts() {
             count(&|gun| gun.fire(TWIN, to, Kind::Ack(445))),
         ]
     };
-    act(&mut site, tagged(10), Verdict::Contain);
+    act(&mut site, tagged(10), Action::Contain);
     assert_eq!(through(&site), [0, 1, 1]);
-    act(&mut site, tagged(20), Verdict::Isolate);
+    act(&mut site, tagged(20), Action::Isolate);
     assert_eq!(through(&site), [0, 0, 1]);
     site.firewall(|firewall| firewall.lift(tagged(10)).unwrap());
     assert_eq!(through(&site), [1, 0, 1]);
-    act(&mut site, Place::address(lan, Address::v4(TWIN.octets())), Verdict::Contain);
+    act(&mut site, Place::address(lan, Address::v4(TWIN.octets())), Action::Contain);
     assert_eq!(through(&site), [1, 0, 0]);
     // Wherever it is: under any tag and none.
-    act(&mut site, Place::anywhere(Address::v4(TWIN.octets())), Verdict::Contain);
+    act(&mut site, Place::anywhere(Address::v4(TWIN.octets())), Action::Contain);
     assert_eq!(through(&site), [0, 0, 0]);
     // A card under a tag.
     site.firewall(|firewall| {
@@ -81,7 +81,7 @@ fn the_same_address_under_two_tags_is_two_hosts() {
     });
     assert_eq!(through(&site), [1, 1, 1]);
     let card = site.scanner_card();
-    act(&mut site, Place::card(Link { outer: 10, ..lan }, card), Verdict::Contain);
+    act(&mut site, Place::card(Link { outer: 10, ..lan }, card), Action::Contain);
     assert_eq!(through(&site), [0, 1, 1]);
 }
 
@@ -90,7 +90,7 @@ fn a_card_is_acted_on_whatever_it_calls_itself() {
     for shape in [Shape::Routed, Shape::Bridged] {
         let Some(mut site) = guarded(shape) else { return };
         let card = Place::card(site.link("lan"), site.scanner_card());
-        act(&mut site, card, Verdict::Contain);
+        act(&mut site, card, Action::Contain);
         let through = |gun: &mut Gun| {
             for n in 1..20 {
                 gun.fire(Ipv4Addr::new(10, 77, 1, 100 + n), victim(1), Kind::Ack(445));
@@ -102,7 +102,7 @@ fn a_card_is_acted_on_whatever_it_calls_itself() {
         assert_eq!(passes(&site, |gun| gun.fire(SCANNER, victim(1), Kind::Ack(80))), 1, "{shape:?}");
         let other = |gun: &mut Gun| gun.as_card(OTHER_CARD).fire(SCANNER, victim(1), Kind::Ack(445));
         assert_eq!(passes(&site, other), 1, "{shape:?}");
-        act(&mut site, card, Verdict::Isolate);
+        act(&mut site, card, Action::Isolate);
         assert_eq!(passes(&site, |gun| gun.fire(SCANNER, victim(1), Kind::Ack(80))), 0, "{shape:?}");
         site.firewall(|firewall| assert!(firewall.lift(card).unwrap()));
         assert_eq!(passes(&site, |gun| gun.fire(SCANNER, victim(1), Kind::Ack(445))), 1, "{shape:?}");
@@ -116,10 +116,10 @@ fn an_exempt_address_passes_though_its_card_is_acted_on() {
     config.respond.never_contain = firedoor::wire::Networks::new(vec!["10.77.1.50".parse().unwrap()]);
     site.load(&plan(&config));
     let card = Place::card(site.link("lan"), site.scanner_card());
-    for verdict in [Verdict::Contain, Verdict::Isolate] {
-        act(&mut site, card, verdict);
-        assert_eq!(passes(&site, |gun| gun.fire(TWIN, victim(1), Kind::Ack(445))), 1, "{verdict}");
-        assert_eq!(passes(&site, |gun| gun.fire(SCANNER, victim(1), Kind::Ack(445))), 0, "{verdict}");
+    for action in [Action::Contain, Action::Isolate] {
+        act(&mut site, card, action);
+        assert_eq!(passes(&site, |gun| gun.fire(TWIN, victim(1), Kind::Ack(445))), 1, "{action}");
+        assert_eq!(passes(&site, |gun| gun.fire(SCANNER, victim(1), Kind::Ack(445))), 0, "{action}");
     }
 }
 
@@ -136,7 +136,7 @@ fn a_contained_place_loses_what_it_alarmed_on_and_serves_nothing_lateral() {
         for place in places {
             let order = Order {
                 place,
-                verdict: Verdict::Contain,
+                action: Action::Contain,
                 timeout: None,
                 ports: vec![(Transport::Tcp, 10_445), (Transport::Udp, 6892)],
             };
@@ -166,7 +166,7 @@ fn a_contained_place_loses_what_it_alarmed_on_and_serves_nothing_lateral() {
 fn a_network_behind_a_router_is_acted_on_as_a_whole() {
     let Some(mut site) = guarded(Shape::Routed) else { return };
     let place = Place { link: site.link("lan"), source: Who::Network("fd99:1::".parse().unwrap()) };
-    act(&mut site, place, Verdict::Contain);
+    act(&mut site, place, Action::Contain);
     let from = |text: &str| text.parse::<Ipv6Addr>().unwrap();
     let inside = |gun: &mut Gun| {
         gun.fire(from("fd99:1::7"), victim6(1), Kind::Ack(445));
@@ -267,7 +267,7 @@ fn a_place_waits_for_its_interface() {
     let mut only = config(Mode::Enforce);
     only.gateway.interfaces = vec!["srv".to_owned()];
     site.load(&plan(&only));
-    act(&mut site, place, Verdict::Contain);
+    act(&mut site, place, Action::Contain);
     assert!(site.firewall(|firewall| firewall.acted().unwrap()).is_empty());
     site.load(&plan(&config(Mode::Enforce)));
     assert_eq!(passes(&site, |gun| gun.fire(SCANNER, victim(1), Kind::Ack(445))), 0);
@@ -279,7 +279,7 @@ fn the_first_containment_loads_no_text() {
     let handle = |site: &Site| site.nft("-a list chain inet firedoor door");
     let before = handle(&site);
     let place = Place::card(site.link("lan"), site.scanner_card());
-    act(&mut site, place, Verdict::Contain);
+    act(&mut site, place, Action::Contain);
     site.firewall(|firewall| firewall.lift(place).unwrap());
     assert_eq!(handle(&site), before);
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use firedoor::firewall::Order;
-use firedoor::respond::{Mode, Verdict};
+use firedoor::respond::{Action, Mode};
 use firedoor::suspect::Place;
 use firedoor::wire::frame::Transport;
 use firedoor::wire::{Address, Networks, Services};
@@ -22,7 +22,7 @@ fn no_packet_of_a_contained_host_slips_through_reloads_and_upgrades() {
         let Some(mut site) = Site::build(shape) else { return };
         let mut config = config(Mode::Enforce);
         site.load(&plan(&config));
-        site.firewall(|firewall| firewall.act(scanner(), Verdict::Contain, None).unwrap());
+        site.firewall(|firewall| firewall.act(scanner(), Action::Contain, None).unwrap());
         site.nft("add chain inet firedoor of_an_older_version");
         site.nft("add set inet firedoor of_an_older_version4 { type ipv4_addr; }");
         site.nft("add map inet firedoor of_an_older_version6 { type ipv6_addr : verdict; }");
@@ -57,8 +57,8 @@ fn no_packet_of_a_contained_host_slips_through_reloads_and_upgrades() {
             assert_eq!(done.acted.len(), 1);
             if round % 5 == 0 {
                 // Changing one's mind about the host leaves no gap either.
-                let verdict = if round % 2 == 0 { Verdict::Isolate } else { Verdict::Contain };
-                site.firewall(|firewall| firewall.act(scanner(), verdict, Some(Duration::from_secs(600))).unwrap());
+                let action = if round % 2 == 0 { Action::Isolate } else { Action::Contain };
+                site.firewall(|firewall| firewall.act(scanner(), action, Some(Duration::from_secs(600))).unwrap());
             }
         }
         stop.store(true, Ordering::Relaxed);
@@ -83,7 +83,7 @@ fn a_reload_keeps_hosts_contacts_limits_and_counts() {
     let hosts: Vec<Order> = (0..100u8)
         .map(|n| Order {
             place: Place::anywhere(Address::v4([10, 50, 0, n])),
-            verdict: if n % 2 == 0 { Verdict::Contain } else { Verdict::Isolate },
+            action: if n % 2 == 0 { Action::Contain } else { Action::Isolate },
             timeout: (n % 3 != 0).then_some(Duration::from_secs(3600)),
             ports: Vec::new(),
         })
@@ -102,7 +102,7 @@ fn a_reload_keeps_hosts_contacts_limits_and_counts() {
     let after = site.firewall(|firewall| (firewall.acted().unwrap(), firewall.counters().unwrap()));
     assert_eq!(after.0.len(), 100);
     for (before, after) in before.0.iter().zip(&after.0) {
-        assert_eq!((before.place, before.verdict), (after.place, after.verdict));
+        assert_eq!((before.place, before.action), (after.place, after.action));
         assert_eq!(before.expires_in.is_some(), after.expires_in.is_some());
     }
     assert!(before.1.count("fuse_dropped").packets >= 489);
@@ -125,8 +125,8 @@ fn another_process_takes_over_what_the_kernel_holds() {
     let plan = plan(&config(Mode::Enforce));
     site.load(&plan);
     site.firewall(|firewall| {
-        firewall.act(scanner(), Verdict::Isolate, Some(Duration::from_secs(600))).unwrap();
-        firewall.act(host("fd77:1::2"), Verdict::Contain, None).unwrap();
+        firewall.act(scanner(), Action::Isolate, Some(Duration::from_secs(600))).unwrap();
+        firewall.act(host("fd77:1::2"), Action::Contain, None).unwrap();
     });
     site.firewall = None;
     let done = site.load(&plan);
@@ -144,7 +144,7 @@ fn another_process_takes_over_what_the_kernel_holds() {
 fn a_change_of_mode_keeps_who_is_acted_on() {
     let Some(mut site) = Site::build(Shape::Routed) else { return };
     site.load(&plan(&config(Mode::Enforce)));
-    site.firewall(|firewall| firewall.act(scanner(), Verdict::Contain, None).unwrap());
+    site.firewall(|firewall| firewall.act(scanner(), Action::Contain, None).unwrap());
     // Monitor lets pass and counts; going back enforces what is still due.
     for (mode, passes) in [(Mode::Enforce, 0), (Mode::Monitor, 1), (Mode::Enforce, 0)] {
         let done = site.load(&plan(&config(mode)));
@@ -176,10 +176,10 @@ fn a_host_of_an_earlier_version_s_table_stays_contained_wherever_it_is() {
 fn a_host_that_becomes_exempt_is_let_go() {
     let Some(mut site) = Site::build(Shape::Routed) else { return };
     site.load(&plan(&config(Mode::Enforce)));
-    site.firewall(|firewall| firewall.act(scanner(), Verdict::Isolate, None).unwrap());
+    site.firewall(|firewall| firewall.act(scanner(), Action::Isolate, None).unwrap());
     let done = site.firewall(|firewall| firewall.set_exempt(vec!["10.77.1.0/28".parse().unwrap()]).unwrap());
     assert_eq!((done.exempted, done.acted), (vec![scanner()], vec![]));
-    let refused = site.firewall(|firewall| firewall.act(scanner(), Verdict::Contain, None).unwrap_err());
+    let refused = site.firewall(|firewall| firewall.act(scanner(), Action::Contain, None).unwrap_err());
     assert_eq!(refused.to_string(), "10.77.1.2 is on the never-contain list (10.77.1.0/28): take it off there first");
     let (watcher, mut gun) = (site.watch(), site.gun());
     for n in 0..50 {
@@ -195,13 +195,13 @@ fn an_exempt_host_passes_ahead_of_every_drop() {
     config.respond.never_contain = Networks::new(vec!["10.77.1.2".parse().unwrap()]);
     site.load(&plan(&config));
     // Even an element that somebody put there by hand does it no harm.
-    for verdict in ["contain4", "isolate4"] {
-        site.nft(&format!("add element inet firedoor acted4 {{ lan . 10.77.1.2 : jump {verdict} }}"));
+    for action in ["contain4", "isolate4"] {
+        site.nft(&format!("add element inet firedoor acted4 {{ lan . 10.77.1.2 : jump {action} }}"));
         site.load(&plan(&config));
         let (watcher, mut gun) = (site.watch(), site.gun());
         gun.fire(SCANNER, victim(1), Kind::Syn(445));
         gun.fire(SCANNER, victim(1), Kind::Syn(80));
-        assert_eq!(watcher.seen().len(), 2, "{verdict}");
+        assert_eq!(watcher.seen().len(), 2, "{action}");
         site.nft("flush map inet firedoor acted4");
     }
 }
@@ -214,7 +214,7 @@ fn the_kernels_refusal_is_told_in_its_own_words() {
     let error = site.firewall(|firewall| firewall.reconcile(&plan(&config(Mode::Enforce))).unwrap_err());
     let text = error.to_string();
     assert!(text.starts_with("nft refused the ruleset: ") && text.contains("acted4"), "{text}");
-    let error = site.firewall(|firewall| firewall.act(scanner(), Verdict::Contain, None).unwrap_err());
+    let error = site.firewall(|firewall| firewall.act(scanner(), Action::Contain, None).unwrap_err());
     assert_eq!(error.to_string(), "the ruleset is not loaded: reconcile first");
     site.nft("delete table inet firedoor");
     site.firewall(|firewall| firewall.check(&plan(&config(Mode::Enforce))).unwrap());

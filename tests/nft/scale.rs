@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use firedoor::firewall::Order;
-use firedoor::respond::{Mode, Verdict};
+use firedoor::respond::{Action, Mode};
 use firedoor::suspect::Place;
 use firedoor::wire::{Address, Link};
 
@@ -18,9 +18,9 @@ fn hosts(link: Link, count: u32) -> Vec<Order> {
             } else {
                 Address::v4([10, 100 + b, c, d])
             };
-            let verdict = if n % 10 == 0 { Verdict::Isolate } else { Verdict::Contain };
+            let action = if n % 10 == 0 { Action::Isolate } else { Action::Contain };
             let timeout = (n % 2 == 0).then_some(Duration::from_secs(3600 + u64::from(n)));
-            Order { place: Place::address(link, host), verdict, timeout, ports: Vec::new() }
+            Order { place: Place::address(link, host), action, timeout, ports: Vec::new() }
         })
         .collect()
 }
@@ -50,7 +50,7 @@ fn ten_thousand_hosts_are_put_in_and_taken_over_in_under_a_second() {
     wanted.sort_unstable_by_key(|order| order.place);
     let found = site.firewall(|firewall| firewall.acted().unwrap());
     for (order, acted) in wanted.iter().zip(&found) {
-        assert_eq!((order.place, order.verdict), (acted.place, acted.verdict));
+        assert_eq!((order.place, order.action), (acted.place, acted.action));
         match (order.timeout, acted.expires_in) {
             (None, None) => {}
             (Some(given), Some(left)) => assert!(left <= given && left + Duration::from_secs(60) > given),
@@ -62,7 +62,7 @@ fn ten_thousand_hosts_are_put_in_and_taken_over_in_under_a_second() {
     let changed: Vec<Order> = orders
         .iter()
         .map(|order| Order {
-            verdict: if order.verdict == Verdict::Isolate { Verdict::Contain } else { Verdict::Isolate },
+            action: if order.action == Action::Isolate { Action::Contain } else { Action::Isolate },
             timeout: Some(Duration::from_secs(60)),
             ..order.clone()
         })
@@ -73,7 +73,7 @@ fn ten_thousand_hosts_are_put_in_and_taken_over_in_under_a_second() {
     let found = site.firewall(|firewall| firewall.acted().unwrap());
     assert_eq!(found.len(), 10_000);
     assert!(found.iter().all(|acted| acted.expires_in.is_some_and(|left| left <= Duration::from_secs(60))));
-    assert_eq!(found.iter().filter(|acted| acted.verdict == Verdict::Isolate).count(), 9000);
+    assert_eq!(found.iter().filter(|acted| acted.action == Action::Isolate).count(), 9000);
 
     let mut restored = Duration::MAX;
     for _ in 0..5 {
@@ -103,7 +103,7 @@ fn one_by_one(site: &mut Site, net: u8) -> (Duration, Duration) {
         for n in 0..200 {
             let start = Instant::now();
             firewall
-                .act(Place::anywhere(Address::v4([10, 1, net, n])), Verdict::Contain, Some(Duration::from_secs(600)))
+                .act(Place::anywhere(Address::v4([10, 1, net, n])), Action::Contain, Some(Duration::from_secs(600)))
                 .unwrap();
             times.push(start.elapsed());
         }

@@ -4,9 +4,10 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use firedoor::api::host::{ActView, HeldView, HostsView, NeverContainView, WhyView};
+use firedoor::api::host::{HostsView, NeverContainView, WhyView};
 use firedoor::api::orders::Done;
 use firedoor::published::status::Status;
+use firedoor::respond::{Decision, Held};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -47,8 +48,8 @@ fn json_is_the_same_struct_as_the_api_sends() {
     same::<Status>(&daemon, &["status"]);
     same::<HostsView>(&daemon, &["hosts"]);
     same::<WhyView>(&daemon, &["why", "10.0.0.7"]);
-    same::<ActView>(&daemon, &["decisions"]);
-    same::<Vec<HeldView>>(&daemon, &["held"]);
+    same::<Decision>(&daemon, &["decisions"]);
+    same::<Vec<Held>>(&daemon, &["held"]);
     same::<NeverContainView>(&daemon, &["never-contain"]);
     same::<Done>(&daemon, &["contain", "10.0.0.3", "--reason", "worm"]);
 }
@@ -119,6 +120,7 @@ fn hosts_are_chosen_sorted_and_cut() {
     };
     assert_eq!(listed(&["hosts"]), ["10.0.0.7", "10.0.0.9", "10.0.0.8", "10.0.0.201"]);
     assert_eq!(listed(&["hosts", "--smb1"]), ["10.0.0.8"]);
+    assert_eq!(listed(&["hosts", "--vulnerable"]), ["10.0.0.8"]);
     assert_eq!(listed(&["hosts", "--acted"]), ["10.0.0.7", "10.0.0.9"]);
     assert_eq!(listed(&["hosts", "--sort", "address", "--limit", "2"]), ["10.0.0.7", "10.0.0.8"]);
     assert_eq!(listed(&["hosts", "--network", "10.0.0.128/25"]), ["10.0.0.201"]);

@@ -6,25 +6,25 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use firedoor::api::host::{Exempted, HeldView};
-use firedoor::api::orders::{Done, Request};
-use firedoor::api::orders::{Order, Refusal};
+use firedoor::api::orders::{Done, Order, Refusal, Request};
 use firedoor::api::{self, socket};
 use firedoor::config::model::Config;
+use firedoor::detect::counters::{Counters as Detected, Outcome};
 use firedoor::evidence::{Attachment, Detail, Evidence, Grade, Score, Signal};
+use firedoor::inspect::Condition;
 use firedoor::metrics::{Metrics, exporter};
 use firedoor::published::Published;
-use firedoor::published::counters::{Outcome, Table};
-use firedoor::published::host_report::HostReport;
-use firedoor::published::host_report::{Class, WindowFill};
+use firedoor::published::counters::Table;
+use firedoor::published::host_report::{Class, HostReport, WindowFill};
 use firedoor::published::status::{
     BlindView, Blindness, BreakerView, ConfigView, Drift, DropCause, Drops, FirewallView, FuseView, HiddenView,
     HostCounts, InterfaceView, Occupancy, OverlapView, OverlapsView, Repairs, Status, StoreView, TunnelView,
 };
-use firedoor::respond::{By, Decision, Mode, Refused, Verdict};
+use firedoor::respond::{Action, Decision, EvidenceRecord, Exempted, Held, Mode, Refused, Verdict};
+use firedoor::suspect::Suspect;
 use firedoor::time::Timestamp;
 use firedoor::wire::smb::Dialect;
-use firedoor::wire::{Address, Mac};
+use firedoor::wire::{Address, Link, Mac};
 use tokio::sync::watch;
 
 /// A running stand-in; stops when dropped.
@@ -139,9 +139,11 @@ pub fn outbreak(published: &Published) {
     let now = now();
     let shard = published.counters.shard(0).unwrap();
     shard.packets.add(123_456);
-    shard.first_contacts.add(Outcome::Silent as usize, 40);
-    shard.first_contacts.add(Outcome::Answered as usize, 400);
-    shard.evidence.add(Signal::Dark as usize, 12);
+    let mut detected = Detected::default();
+    detected.outcomes[Outcome::Silent as usize] = 40;
+    detected.outcomes[Outcome::Answered as usize] = 400;
+    detected.evidence[Signal::Dark as usize] = 12;
+    shard.detected.store(Arc::new(detected));
     shard.undecoded.add(0, 3);
     shard.alive.set(now.nanos());
     for (table, used, capacity) in [(Table::Hosts, 1204, 65_536), (Table::Contacts, 900_000, 1_048_576)] {
@@ -161,47 +163,27 @@ pub fn outbreak(published: &Published) {
         .try_publish(address(201), HostReport { exposed_by: Some(address(7)), ..report(now, 1100, 201) });
     published.host_table.speaks(address(8), true, Dialect::NtLm012, false, false);
     published.host_table.speaks(address(8), false, Dialect::Smb311, true, false);
-    let decision = |host, decision, enforced, reason: &str| Decision {
-        at: now,
-        host,
-        decision,
-        score: Score(10_100),
-        threshold: Score(9900),
-        destinations: 4,
-        grade: Some(Grade::Scan),
-        until: (decision == Verdict::Contain).then_some(now + Duration::from_secs(600)),
-        step: u8::from(enforced),
-        enforced,
-        reason: reason.to_owned(),
-        by: By::Firedoor,
-        suspect: firedoor::suspect::Suspect::address(firedoor::wire::Link::default(), host),
-        link: String::new(),
-        card: None,
-        addresses: Vec::new(),
-        ports: Vec::new(),
-        unpardons: Vec::new(),
-        attachment: Attachment::default(),
-        evidence: vec![evidence(now, 40)],
+    published.host_table.gave_away(address(8), Condition::Unpatched, now);
+    let decision = |host, decision, enforced, reason: &str| {
+        let suspect = Suspect::address(Link::default(), host);
+        Arc::new(Decision {
+            score: Score(10_100),
+            threshold: Score(9900),
+            destinations: 4,
+            grade: Some(Grade::Scan),
+            signal: Some(Signal::Dark),
+            until: (decision == Verdict::Contain).then_some(now + Duration::from_secs(600)),
+            step: u8::from(enforced),
+            enforced,
+            evidence: vec![EvidenceRecord::from(&evidence(now, 40))],
+            ..Decision::without_alarm(now, suspect, host, decision, reason.to_owned())
+        })
     };
     published.record(&decision(address(8), Verdict::Watch, false, "half way to an alarm: dark"));
     published.record(&decision(address(7), Verdict::Contain, true, "spreads like a worm: dark"));
-    published.record(&decision(
-        address(9),
-        Verdict::Hold,
-        false,
-        "would contain: dark; held, because the breaker tripped",
-    ));
-    published.set_held(vec![HeldView {
-        id: 3,
-        at: now,
-        host: address(9),
-        would: Verdict::Contain,
-        grade: Grade::Scan,
-        score: Score(9900),
-        destinations: 3,
-        reason: "would contain: dark".to_owned(),
-        evidence: Vec::new(),
-    }]);
+    let hold = decision(address(9), Verdict::Hold, false, "would contain: dark; held, because the breaker tripped");
+    published.record(&hold);
+    published.set_held(vec![Held { id: 3, action: Action::Contain, decision: hold }]);
     published.set_exempted(vec![Exempted {
         network: "10.0.0.250/32".parse().unwrap(),
         by: "ana".to_owned(),

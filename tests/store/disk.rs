@@ -45,7 +45,7 @@ fn start(path: &Path) -> StoreHandle {
 fn fill(handle: &StoreHandle) -> u32 {
     for n in 0..10_000 {
         let begun = Instant::now();
-        let kept = handle.record(&decision(n, Verdict::Contain)).wait();
+        let kept = handle.record(decision(n, Verdict::Contain)).wait();
         assert!(begun.elapsed() < Duration::from_secs(2), "decision {n} took {:?}", begun.elapsed());
         if kept == Kept::Refused {
             return n;
@@ -65,7 +65,7 @@ fn inside_a_full_disk() {
     let error = handle.view().error.unwrap();
     assert!(error.contains("the disk is full"), "{error}");
     for n in 1..=500 {
-        assert_eq!(handle.record(&decision(refused + n, Verdict::Contain)).wait(), Kept::Refused);
+        assert_eq!(handle.record(decision(refused + n, Verdict::Contain)).wait(), Kept::Refused);
     }
     assert_eq!(handle.view().lost, 0, "they wait for the disk");
 
@@ -84,7 +84,7 @@ fn inside_a_read_only_disk() {
     let directory = Path::new(&directory);
     let path = directory.join("history.db");
     let handle = start(&path);
-    assert_eq!(handle.record(&decision(0, Verdict::Contain)).wait(), Kept::Durable);
+    assert_eq!(handle.record(decision(0, Verdict::Contain)).wait(), Kept::Durable);
     drop(handle);
     let remount = |how: &str| {
         assert!(Command::new("mount").args(["-o", how]).arg(directory).status().unwrap().success());
@@ -93,7 +93,7 @@ fn inside_a_read_only_disk() {
     let fault = Store::open(&path).unwrap_err().to_string();
     assert!(fault.contains("read-only") || fault.contains("cannot be opened"), "{fault}");
     let handle = StoreHandle::start(&path, None, LIMITS).unwrap();
-    assert_eq!(handle.record(&decision(1, Verdict::Contain)).wait(), Kept::Refused);
+    assert_eq!(handle.record(decision(1, Verdict::Contain)).wait(), Kept::Refused);
     assert!(handle.view().error.is_some());
     remount("remount,rw");
     wait_until("recovery", || handle.view().waiting == 0);

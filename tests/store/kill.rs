@@ -28,7 +28,7 @@ fn writer() {
     writeln!(out).unwrap();
     for n in (first..).step_by(3) {
         // Several at once, so that a batch is cut now and then.
-        let receipts: Vec<_> = (n..n + 3).map(|n| (n, handle.record(&decision(n, Verdict::Contain)))).collect();
+        let receipts: Vec<_> = (n..n + 3).map(|n| (n, handle.record(decision(n, Verdict::Contain)))).collect();
         for (number, receipt) in receipts {
             assert_eq!(receipt.wait(), Kept::Durable);
             writeln!(out, "durable {number}").unwrap();
@@ -60,7 +60,7 @@ fn kill_9_long_past_the_first_checkpoint_loses_nothing_and_the_log_stays_bounded
         durable.extend(lines);
         let opened = Store::open(&path).unwrap();
         assert_eq!(opened.moved, None);
-        let acted: BTreeSet<_> = opened.store.acted().unwrap().into_iter().map(|case| case.host).collect();
+        let acted: BTreeSet<_> = opened.store.acted().unwrap().into_iter().map(|known| known.host).collect();
         for number in &durable {
             assert!(acted.contains(&decision(*number, Verdict::Contain).host), "decision {number} is lost");
         }
@@ -90,8 +90,8 @@ fn kill_9_at_any_moment_loses_no_decision_that_was_acted_on() {
 
         let opened = Store::open(&path).unwrap();
         assert_eq!(opened.moved, None);
-        let acted: BTreeSet<_> = opened.store.acted().unwrap().into_iter().map(|case| case.host).collect();
-        let kept: BTreeSet<_> = opened.store.recent(u32::MAX).unwrap().into_iter().map(|act| act.host).collect();
+        let acted: BTreeSet<_> = opened.store.acted().unwrap().into_iter().map(|known| known.host).collect();
+        let kept: BTreeSet<_> = opened.store.recent(u32::MAX).unwrap().into_iter().map(|known| known.host).collect();
         for number in &durable {
             let host = decision(*number, Verdict::Contain).host;
             assert!(acted.contains(&host) && kept.contains(&host), "round {round}: decision {number} is lost");

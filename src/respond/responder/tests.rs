@@ -4,8 +4,7 @@ use super::*;
 use crate::evidence::Attachment;
 use crate::evidence::Score;
 use crate::evidence::Signal;
-use crate::respond::cases::NO_ADDRESS;
-use crate::respond::{Block, Known, Ordered, Refused};
+use crate::respond::{Known, Ordered, Refused};
 use crate::suspect::key;
 use crate::wire::frame::Transport;
 use crate::wire::{Link, Mac, Networks};
@@ -26,8 +25,16 @@ fn suspect(host: Address) -> Suspect {
     Suspect::address(LINK, host)
 }
 
-fn block(host: Address, verdict: Verdict, until: Option<Timestamp>) -> Effect {
-    Effect::Enforce(Block { host, places: vec![Place::address(LINK, host)], verdict, until, ports: Vec::new() })
+/// What an effect puts into the kernel: whom, where, what, until when, and the ports.
+type Enforced = (Address, Vec<Place>, Action, Option<Timestamp>, Vec<(Transport, u16)>);
+
+fn enforced(effect: Option<&Effect>) -> Enforced {
+    let Some(Effect::Enforce(Block { decision, action, .. })) = effect else { panic!("{effect:?}") };
+    (decision.host, decision.places(), *action, decision.until, decision.ports.clone())
+}
+
+fn block(host: Address, action: Action, until: Option<Timestamp>) -> Enforced {
+    (host, vec![Place::address(LINK, host)], action, until, Vec::new())
 }
 
 fn lift(host: Address) -> Effect {
@@ -83,7 +90,7 @@ fn ticked(responder: &mut Responder, secs: u64) -> Vec<Effect> {
 #[test]
 fn the_kernel_is_told_first_and_monitor_mode_decides_the_same() {
     let effects = said(&mut enforcing(), &alarm(HOST, Grade::Scan, 0));
-    assert_eq!(effects.first(), Some(&block(HOST, Verdict::Contain, Some(at(600)))));
+    assert_eq!(enforced(effects.first()), block(HOST, Action::Contain, Some(at(600))));
     assert_eq!(verdicts(&effects), [Verdict::Contain]);
     let mut monitor = Responder::new(Settings::default());
     let effects = said(&mut monitor, &alarm(HOST, Grade::Scan, 0));
@@ -106,7 +113,7 @@ fn monitor_mode_for_a_while_keeps_every_decision() {
     assert!(effects.is_empty(), "{effects:?}");
     responder.reconfigure(Settings { mode: Mode::Enforce, ..Settings::default() }, at(2), &mut effects);
     assert_eq!(verdicts(&effects), [Verdict::Contain]);
-    assert_eq!(responder.case(HOST).unwrap().until, Some(at(600)));
+    assert_eq!(responder.block(HOST).unwrap().decision.until, Some(at(600)));
 }
 
 #[test]
@@ -119,15 +126,15 @@ fn a_quiet_host_is_released_and_a_busy_one_climbs_the_ladder() {
     assert!(effects.contains(&lift(HOST)));
 
     said(&mut responder, &alarm(HOST, Grade::Scan, 1000));
-    assert_eq!(responder.case(HOST).unwrap().step, 2);
-    assert_eq!(responder.case(HOST).unwrap().until, Some(at(1000 + 3600)));
+    assert_eq!(responder.block(HOST).unwrap().decision.step, 2);
+    assert_eq!(responder.block(HOST).unwrap().decision.until, Some(at(1000 + 3600)));
     said(&mut responder, &Event::Active { suspect: suspect(HOST), at: at(4500) });
     let effects = ticked(&mut responder, 4600);
     assert_eq!(verdicts(&effects), [Verdict::Isolate], "the third step isolates");
-    assert_eq!(responder.case(HOST).unwrap().until, Some(at(4600 + 86_400)));
+    assert_eq!(responder.block(HOST).unwrap().decision.until, Some(at(4600 + 86_400)));
     said(&mut responder, &Event::Active { suspect: suspect(HOST), at: at(4600 + 86_399) });
     ticked(&mut responder, 4600 + 86_400);
-    assert_eq!(responder.case(HOST).unwrap().until, None, "until released");
+    assert_eq!(responder.block(HOST).unwrap().decision.until, None, "until released");
     assert_eq!(responder.next_expiry(), None);
 }
 
@@ -137,7 +144,7 @@ fn steps_are_forgotten_after_a_week() {
     said(&mut responder, &alarm(HOST, Grade::Scan, 0));
     ticked(&mut responder, 600);
     said(&mut responder, &alarm(HOST, Grade::Scan, 8 * 86_400));
-    assert_eq!(responder.case(HOST).unwrap().step, 1);
+    assert_eq!(responder.block(HOST).unwrap().decision.step, 1);
 }
 
 #[test]
@@ -163,7 +170,7 @@ fn the_exempt_are_only_ever_watched() {
         let effects = said(&mut responder, &alarm(exempt, Grade::Exploit, 0));
         assert_eq!(verdicts(&effects), [Verdict::Watch], "{exempt}");
         let mut effects = Vec::new();
-        let order = Ordered { host: exempt, known: None, verdict: Verdict::Contain, duration: None, reason: "" };
+        let order = Ordered { host: exempt, known: None, action: Action::Contain, duration: None, reason: "" };
         let refused = responder.order_act(&order, By::Firedoor, at(0), &mut effects).unwrap_err();
         assert!(matches!(refused, Refused::Exempt(..)) && effects.is_empty());
     }
@@ -197,7 +204,7 @@ fn a_released_host_stays_released_for_the_pardon() {
     responder.order_release(HOST, "false alarm", &By::Operator("anna".to_owned()), at(10), &mut effects).unwrap();
     assert_eq!(verdicts(&effects), [Verdict::Release]);
     let recorded = effects.iter().find_map(|action| match action {
-        Effect::Record(decision) => decision.until,
+        Effect::Record(decision) => decision.pardoned_until,
         _ => None,
     });
     assert_eq!(recorded, Some(at(10 + 3600)), "the record says until when");
@@ -237,7 +244,7 @@ fn an_order_ends_the_pardon_of_whoever_was_released_under_the_address_on_its_lin
         let order = Ordered {
             host: HOST,
             known: known.as_ref(),
-            verdict: Verdict::Contain,
+            action: Action::Contain,
             duration: None,
             reason: "no false alarm after all",
         };
@@ -245,7 +252,7 @@ fn an_order_ends_the_pardon_of_whoever_was_released_under_the_address_on_its_lin
         assert!(over.iter().all(|suspect| responder.pardon(*suspect).is_none()), "{known:?}");
         assert!(lasting.iter().all(|suspect| responder.pardon(*suspect) == Some(at(3600))), "{known:?}");
         let recorded = effects.iter().find_map(|action| match action {
-            Effect::Record(decision) => Some(decision.unpardons.clone()),
+            Effect::Record(decision) => Some(decision.overrules.clone()),
             _ => None,
         });
         let mut recorded = recorded.unwrap();
@@ -266,11 +273,11 @@ fn a_pardon_that_moved_from_an_address_to_its_card_is_overruled_under_both_keys(
     responder.identified(suspect(HOST), card, HOST, at(5), &mut effects);
     assert_eq!((responder.pardon(card), responder.pardon(suspect(HOST))), (Some(at(3600)), None));
     let known = Known { suspect: card, attachment: Attachment::default(), addresses: vec![HOST] };
-    let order = Ordered { host: HOST, known: Some(&known), verdict: Verdict::Isolate, duration: None, reason: "worm" };
+    let order = Ordered { host: HOST, known: Some(&known), action: Action::Isolate, duration: None, reason: "worm" };
     responder.order_act(&order, By::Operator("anna".to_owned()), at(10), &mut effects).unwrap();
     assert_eq!(responder.pardon(card), None);
     let recorded = effects.iter().find_map(|action| match action {
-        Effect::Record(decision) => Some(decision.unpardons.len()),
+        Effect::Record(decision) => Some(decision.overrules.len()),
         _ => None,
     });
     assert_eq!(recorded, Some(2), "{effects:?}");
@@ -286,7 +293,7 @@ fn a_tripped_breaker_holds_and_an_engineer_decides() {
         let effects = said(&mut responder, &alarm(host(n), Grade::Scan, u64::from(n)));
         assert_eq!(verdicts(&effects), [if n <= 2 { Verdict::Contain } else { Verdict::Hold }]);
     }
-    assert_eq!(responder.held().map(|held| held.alarm.host).collect::<Vec<_>>(), [host(3), host(4), host(5)]);
+    assert_eq!(responder.held().map(|held| held.decision.host).collect::<Vec<_>>(), [host(3), host(4), host(5)]);
     assert_eq!(verdicts(&said(&mut responder, &alarm(host(9), Grade::Exploit, 6))), [Verdict::Isolate]);
     assert!(responder.breaker().tripped().is_some());
 
@@ -308,7 +315,7 @@ fn a_zone_that_trips_holds_its_own_decisions_alone() {
         said(&mut responder, &alarm(host(n), Grade::Scan, 1));
     }
     assert!(responder.held().count() > 5 && responder.breaker().whole().is_none());
-    let held = responder.held().next().unwrap().reason.clone();
+    let held = responder.held().next().unwrap().decision.reason.clone();
     assert!(held.contains("the zone"), "{held}");
     let Event::Alarm(other) = alarm(HOST, Grade::Scan, 2) else { panic!() };
     let effects = said(&mut responder, &Event::Alarm(Box::new(Alarm { host: elsewhere, ..*other })));
@@ -327,7 +334,7 @@ fn of_card(addresses: &[Address], secs: u64) -> Event {
 
 fn places(effects: &[Effect]) -> Vec<Place> {
     let of = |action: &Effect| match action {
-        Effect::Enforce(block) => Some(block.places.clone()),
+        Effect::Enforce(block) => Some(block.decision.places()),
         _ => None,
     };
     effects.iter().find_map(of).unwrap_or_default()
@@ -343,8 +350,8 @@ fn a_card_is_shut_with_all_its_addresses_and_each_new_one() {
     shut.push(Place::address(LINK, host(3)));
     assert_eq!(places(&said(&mut responder, &named)), shut);
     assert!(said(&mut responder, &named).is_empty(), "once");
-    assert_eq!(responder.case(host(3)).unwrap().until, Some(at(600)), "for as long as the first lasts");
-    assert_eq!(responder.cases().count(), 1, "one suspect, one case");
+    assert_eq!(responder.block(host(3)).unwrap().decision.until, Some(at(600)), "for as long as the first lasts");
+    assert_eq!(responder.blocks().count(), 1, "one suspect, one case");
     let effects = ticked(&mut responder, 600);
     let lifted = effects.iter().find_map(|action| match action {
         Effect::Lift { places, .. } => Some(places.len()),
@@ -360,9 +367,9 @@ fn an_address_that_is_another_cards_is_let_go_and_the_card_stays_shut() {
     let lost = Event::Lost { suspect: Suspect::card(LINK, CARD), address: HOST, to: OTHER, at: at(200) };
     let effects = said(&mut responder, &lost);
     assert_eq!(effects.first(), Some(&lift(HOST)), "the next device with the lease is not punished");
-    assert!(responder.case_of(Suspect::card(LINK, CARD)).is_some());
+    assert!(responder.block_of(Suspect::card(LINK, CARD)).is_some());
     assert_eq!(
-        responder.case(HOST).unwrap().places(),
+        responder.block(HOST).unwrap().decision.places(),
         [Place::card(LINK, CARD)],
         "an engineer still finds it by that name"
     );
@@ -373,11 +380,11 @@ fn an_address_that_is_another_cards_is_let_go_and_the_card_stays_shut() {
         };
         effects.iter().find_map(of).unwrap()
     };
-    assert_eq!(recorded(&effects), (HOST, vec![NO_ADDRESS]), "nor is it after a restart");
+    assert_eq!(recorded(&effects), (HOST, Some(Vec::new())), "nor is it after a restart");
     let named = Event::Named { suspect: Suspect::card(LINK, CARD), address: host(2), at: at(210) };
     let effects = said(&mut responder, &named);
     assert_eq!(places(&effects), [Place::card(LINK, CARD), Place::address(LINK, host(2))]);
-    assert_eq!(recorded(&effects), (host(2), Vec::new()), "it is called by its new address");
+    assert_eq!(recorded(&effects), (host(2), None), "it is called by its new address");
 }
 
 #[test]
@@ -388,8 +395,8 @@ fn what_was_decided_about_an_address_is_about_its_card_once_that_is_known() {
     let identified = Event::Identified { from: suspect(HOST), to: card, address: HOST, at: at(10) };
     let effects = said(&mut responder, &identified);
     assert_eq!(places(&effects), [Place::card(LINK, CARD), Place::address(LINK, HOST)]);
-    assert_eq!(responder.cases().count(), 1);
-    assert_eq!(responder.case(HOST).unwrap().until, Some(at(600)));
+    assert_eq!(responder.blocks().count(), 1);
+    assert_eq!(responder.block(HOST).unwrap().decision.until, Some(at(600)));
     assert_eq!(responder.next_step(card, at(700)), 2, "the ladder knows it too");
 }
 
@@ -401,10 +408,10 @@ fn the_same_address_on_two_links_has_two_fates() {
     let Event::Alarm(other) = alarm(HOST, Grade::Scan, 1) else { unreachable!() };
     let effects = said(&mut responder, &Event::Alarm(Box::new(Alarm { suspect: elsewhere, ..*other })));
     assert_eq!(places(&effects), [Place::address(elsewhere.link, HOST)]);
-    assert_eq!(responder.cases_of(HOST).count(), 2);
+    assert_eq!(responder.blocks_of(HOST).count(), 2);
     let mut effects = Vec::new();
     responder.order_release(HOST, "", &By::Operator("anna".to_owned()), at(2), &mut effects).unwrap();
-    assert_eq!(responder.cases().count(), 0, "an engineer who names the address means both");
+    assert_eq!(responder.blocks().count(), 0, "an engineer who names the address means both");
 }
 
 #[test]
@@ -415,8 +422,8 @@ fn a_contained_card_that_spreads_over_another_port_loses_that_too() {
     let further = Event::Alarm(Box::new(Alarm { ports: vec![(Transport::Tcp, 8080)], ..*further }));
     let effects = said(&mut responder, &further);
     let Some(Effect::Enforce(block)) = effects.first() else { panic!("{effects:?}") };
-    assert_eq!(block.ports, [(Transport::Tcp, 8080)]);
-    assert_eq!(block.until, Some(at(600)), "no longer than it was");
+    assert_eq!(block.decision.ports, [(Transport::Tcp, 8080)]);
+    assert_eq!(block.decision.until, Some(at(600)), "no longer than it was");
     assert!(said(&mut responder, &further).is_empty(), "shut already");
 }
 
@@ -427,7 +434,7 @@ fn an_exempt_address_of_a_card_does_not_free_the_card() {
     responder.reconfigure(Settings { never_contain: never, ..responder.settings().clone() }, at(0), &mut Vec::new());
     let effects = said(&mut responder, &of_card(&[host(2), HOST], 1));
     assert_eq!(places(&effects), [Place::card(LINK, CARD), Place::address(LINK, HOST)]);
-    assert_eq!(responder.case(HOST).unwrap().host, HOST);
+    assert_eq!(responder.block(HOST).unwrap().host(), HOST);
 }
 
 #[test]
@@ -449,18 +456,10 @@ fn an_engineers_order_runs_out_when_it_says() {
     let mut effects = Vec::new();
     let hour = Some(Duration::from_secs(3600));
     let by = By::Operator("anna".to_owned());
-    let order = Ordered { host: HOST, known: None, verdict: Verdict::Isolate, duration: hour, reason: "ransom note" };
+    let order = Ordered { host: HOST, known: None, action: Action::Isolate, duration: hour, reason: "ransom note" };
     responder.order_act(&order, by, at(0), &mut effects).unwrap();
-    assert_eq!(
-        effects.first(),
-        Some(&Effect::Enforce(Block {
-            host: HOST,
-            places: vec![Place::anywhere(HOST)],
-            verdict: Verdict::Isolate,
-            until: Some(at(3600)),
-            ports: Vec::new()
-        }))
-    );
+    let anywhere = vec![Place::anywhere(HOST)];
+    assert_eq!(enforced(effects.first()), (HOST, anywhere, Action::Isolate, Some(at(3600)), Vec::new()));
     assert!(
         effects.contains(&Effect::Direct(Directive::Contained { hosts: 0 })),
         "an order says nothing about what spreads"
@@ -470,15 +469,15 @@ fn an_engineers_order_runs_out_when_it_says() {
 }
 
 #[test]
-fn a_case_is_taken_over_without_a_new_record() {
+fn a_block_is_taken_over_without_a_new_record() {
     let mut before = enforcing();
     said(&mut before, &alarm(HOST, Grade::Scan, 0));
-    let case = before.case(HOST).unwrap().clone();
+    let block = before.block(HOST).unwrap().clone();
     let mut after = enforcing();
     let mut effects = Vec::new();
-    after.restore(case.clone(), &mut effects);
+    after.restore(block.clone(), &mut effects);
     assert!(verdicts(&effects).is_empty());
-    assert_eq!(after.case(HOST), Some(&case));
+    assert_eq!(after.block(HOST), Some(&block));
     assert_eq!(after.next_step(suspect(HOST), at(700)), 2);
 }
 

@@ -54,10 +54,12 @@ fn a_row_that_was_edited_into_nonsense_costs_itself() {
     store.record(&decision(0, "10.1.0.5", Verdict::Contain)).unwrap();
     store.record(&decision(0, "10.1.0.6", Verdict::Contain)).unwrap();
     let db = rusqlite::Connection::open(&path).unwrap();
-    db.execute("UPDATE acted SET since = 'yesterday' WHERE host = '10.1.0.5'", []).unwrap();
-    db.execute("UPDATE acted SET step = 'x' WHERE host = '10.1.0.5'", []).unwrap();
+    db.execute("UPDATE acted SET record = json_set(record, '$.at', 'yesterday') WHERE host = '10.1.0.5'", []).unwrap();
+    db.execute("UPDATE records SET record = json_set(record, '$.step', 'x') WHERE host = '10.1.0.5'", []).unwrap();
+    db.execute("UPDATE acted SET record = 'x'", []).unwrap_err();
     let acted = open(&path).acted().unwrap();
-    assert_eq!(acted.iter().map(|case| case.host.to_string()).collect::<Vec<_>>(), ["10.1.0.6"]);
+    assert_eq!(acted.iter().map(|known| known.host.to_string()).collect::<Vec<_>>(), ["10.1.0.6"]);
+    assert_eq!(open(&path).recent(10).unwrap().len(), 1);
 }
 
 #[test]
@@ -83,7 +85,7 @@ fn a_full_disk_costs_history_and_nothing_else_and_recovers() {
     let mut refused = None;
     for n in 0..2_000 {
         let begun = Instant::now();
-        let kept = handle.record(&decision(n, &format!("10.1.{}.{}", n / 250, n % 250), Verdict::Contain)).wait();
+        let kept = handle.record(decision(n, &format!("10.1.{}.{}", n / 250, n % 250), Verdict::Contain)).wait();
         assert!(begun.elapsed() < Duration::from_secs(5));
         if kept == Kept::Refused {
             refused = Some(n);
@@ -106,7 +108,7 @@ fn a_store_that_cannot_be_opened_yet_catches_up() {
     let path = directory.path().join("later/history.db");
     assert!(matches!(Store::open(&path), Err(Fault::Disk(_))));
     let handle = StoreHandle::start(&path, None, LIMITS).unwrap();
-    assert_eq!(handle.record(&decision(0, "10.1.0.5", Verdict::Contain)).wait(), Kept::Refused);
+    assert_eq!(handle.record(decision(0, "10.1.0.5", Verdict::Contain)).wait(), Kept::Refused);
     assert!(handle.view().error.unwrap().contains("cannot be opened"));
     std::fs::create_dir(path.parent().unwrap()).unwrap();
     wait_until("catching up", || handle.view().waiting == 0);
@@ -125,14 +127,14 @@ fn a_file_that_came_back_keeps_what_it_knew_but_for_what_happened_since() {
     std::fs::rename(&path, &away).unwrap();
     std::fs::create_dir(&path).unwrap();
     let handle = StoreHandle::start(&path, None, LIMITS).unwrap();
-    assert_eq!(handle.record(&decision(1, "10.1.0.6", Verdict::Release)).wait(), Kept::Refused);
-    assert_eq!(handle.record(&decision(1, "10.1.0.7", Verdict::Isolate)).wait(), Kept::Refused);
+    assert_eq!(handle.record(decision(1, "10.1.0.6", Verdict::Release)).wait(), Kept::Refused);
+    assert_eq!(handle.record(decision(1, "10.1.0.7", Verdict::Isolate)).wait(), Kept::Refused);
     std::fs::remove_dir(&path).unwrap();
     std::fs::rename(&away, &path).unwrap();
     wait_until("catching up", || handle.view().waiting == 0);
     drop(handle);
     let acted = open(&path).acted().unwrap();
-    let hosts: Vec<_> = acted.iter().map(|case| case.host.to_string()).collect();
+    let hosts: Vec<_> = acted.iter().map(|known| known.host.to_string()).collect();
     assert_eq!(hosts, ["10.1.0.5", "10.1.0.7"]);
 }
 
@@ -141,11 +143,11 @@ fn a_file_that_is_deleted_while_it_runs_is_begun_anew_with_who_is_acted_on() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("history.db");
     let handle = start(&path);
-    assert_eq!(handle.record(&decision(0, "10.1.0.5", Verdict::Contain)).wait(), Kept::Durable);
+    assert_eq!(handle.record(decision(0, "10.1.0.5", Verdict::Contain)).wait(), Kept::Durable);
     for suffix in ["", "-wal", "-shm"] {
         let _ = std::fs::remove_file(directory.path().join(format!("history.db{suffix}")));
     }
-    assert_eq!(handle.record(&decision(1, "10.1.0.6", Verdict::Contain)).wait(), Kept::Durable);
+    assert_eq!(handle.record(decision(1, "10.1.0.6", Verdict::Contain)).wait(), Kept::Durable);
     drop(handle);
     let store = open(&path);
     assert_eq!(store.recent(10).unwrap().len(), 1);
@@ -160,7 +162,7 @@ fn somebody_elses_transaction_holds_up_the_disk_and_not_the_sender() {
     let other = rusqlite::Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let begun = Instant::now();
-    let receipt = handle.record(&decision(0, "10.1.0.5", Verdict::Contain));
+    let receipt = handle.record(decision(0, "10.1.0.5", Verdict::Contain));
     assert!(begun.elapsed() < Duration::from_millis(100), "recording took {:?}", begun.elapsed());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     assert_eq!(runtime.block_on(receipt.within(Duration::from_millis(50))), Kept::Waiting);
@@ -180,7 +182,7 @@ fn a_queue_that_overflows_counts_what_is_lost_and_keeps_the_state_right() {
         while handle.view().waiting > 8_000 && n % 16 == 0 && handle.view().lost == 0 {
             std::thread::yield_now();
         }
-        handle.record(&decision(n, &format!("10.1.{}.{}", n / 250 % 4, n % 250), verdict));
+        handle.record(decision(n, &format!("10.1.{}.{}", n / 250 % 4, n % 250), verdict));
     }
     wait_until("taking all in", || handle.view().waiting <= super::super::handle::QUEUE as u64);
     let lost = handle.view().lost;

@@ -1,4 +1,4 @@
-//! What is remembered of hosts beyond their cases: their last rung of the ladder, and whom an engineer's release protects.
+//! What is remembered of hosts beyond their blocks: their last rung of the ladder, and whom an engineer's release protects.
 //! Both bounded by the settings' `remembered_hosts`.
 
 use std::collections::HashMap;
