@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod published;
 pub mod replay;
 pub mod respond;
+pub mod site;
 pub mod store;
 pub mod suspect;
 pub mod sys;

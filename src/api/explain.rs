@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::host::{AttachmentView, Exemption, HostView, NextStep, SmbCondition, SmbView, WhyView};
-use crate::config::model::Config;
 use crate::detect::settings::Role;
 use crate::evidence::{Grade, Score};
 use crate::inspect::Condition;
@@ -17,6 +16,7 @@ use crate::published::host_table::HostEntry;
 use crate::published::status::Status;
 use crate::respond::decision::NOT_SHUT;
 use crate::respond::{Decision, EvidenceRecord, Held, Mode, Verdict, exempt, service_name};
+use crate::site::Site;
 use crate::suspect::{Suspect, Who};
 use crate::time::Timestamp;
 use crate::wire::Address;
@@ -28,7 +28,7 @@ const HISTORY: usize = 20;
 /// One host as lists show it; `None` if nothing is known of it.
 #[must_use]
 pub fn host(address: Address, line: &HostEntry, published: &Published) -> HostView {
-    view(address, line, &published.config(), &published.status(), &exemptions(address, published))
+    view(address, line, &published.site(), &published.status(), &exemptions(address, published))
 }
 
 /// Everything about one address.
@@ -52,13 +52,13 @@ pub fn why(address: Address, published: &Published) -> WhyView {
 
 /// Everything about whoever uses an address on one link, called by `called`; `shared` if other links have the address too.
 fn one(asked: Address, called: Address, line: Option<HostEntry>, shared: bool, published: &Published) -> WhyView {
-    let (config, status) = (published.config(), published.status());
+    let (site, status) = (published.site(), published.status());
     let address = called;
     let mut line = line;
     let place = line.as_ref().map(|line| line.link).unwrap_or_default();
-    let link = config.respond.link_name(place);
+    let link = site.respond.link_name(place);
     if let Some(report) = line.as_mut().and_then(|line| line.report.as_mut()) {
-        *report = report.aged(status.at, config.detect.decay);
+        *report = report.aged(status.at, site.detect.decay);
     }
     let exemptions = exemptions(address, published);
     let is_held =
@@ -72,10 +72,10 @@ fn one(asked: Address, called: Address, line: Option<HostEntry>, shared: bool, p
     let remembered = history
         .iter()
         .find(|act| matches!(act.decision, Verdict::Contain | Verdict::Isolate) && act.step > 0)
-        .filter(|act| status.at.since(act.at) <= config.respond.repeat_within)
+        .filter(|act| status.at.since(act.at) <= site.respond.repeat_within)
         .map_or(0, |act| act.step);
     let pardon = published.pardoned(address, place).filter(|until| status.at < *until);
-    let next = (!forbidden).then(|| next_step(standing_step.max(remembered), &config.respond));
+    let next = (!forbidden).then(|| next_step(standing_step.max(remembered), &site.respond));
     let report = line.as_ref().and_then(|line| line.report.as_ref());
     let evidence = report.map(|report| report.evidence.iter().map(EvidenceRecord::from).collect()).unwrap_or_default();
     let last = history.iter().map(Arc::as_ref).find(|act| matches!(act.decision, Verdict::Contain | Verdict::Isolate));
@@ -92,10 +92,10 @@ fn one(asked: Address, called: Address, line: Option<HostEntry>, shared: bool, p
         Some(until) => format!("{summary} An engineer released it: until {until} it is only watched."),
         None => summary,
     };
-    let mut host = line.map(|line| view(address, &line, &config, &status, &exemptions));
+    let mut host = line.map(|line| view(address, &line, &site, &status, &exemptions));
     if let Some(host) = host.as_mut().filter(|host| host.enforced && host.verdict == Some(Verdict::Contain)) {
         let further = last.map_or(&[][..], |act| act.ports.as_slice()).iter().map(|service| service_name(*service));
-        let lateral = config.detect.lateral.written().iter().map(|service| service_name(*service));
+        let lateral = site.detect.lateral.written().iter().map(|service| service_name(*service));
         host.shut = lateral.chain(further).collect();
         let mut seen = std::collections::HashSet::new();
         host.shut.retain(|service| seen.insert(service.clone()));
@@ -128,9 +128,9 @@ fn next_step(step: u8, settings: &crate::respond::Settings) -> NextStep {
     }
 }
 
-fn view(address: Address, line: &HostEntry, config: &Config, status: &Status, exemptions: &[Exemption]) -> HostView {
-    let unseen = HostReport { threshold: config.detect.threshold, ..HostReport::default() };
-    let report = line.report.as_ref().map_or(unseen, |report| report.aged(status.at, config.detect.decay));
+fn view(address: Address, line: &HostEntry, site: &Site, status: &Status, exemptions: &[Exemption]) -> HostView {
+    let unseen = HostReport { threshold: site.detect.threshold, ..HostReport::default() };
+    let report = line.report.as_ref().map_or(unseen, |report| report.aged(status.at, site.detect.decay));
     let name_of = |index| status.interfaces.iter().find(|known| known.index == index).map(|known| known.name.clone());
     let attachment = match line.report {
         Some(_) => AttachmentView::new(report.attachment, name_of),
@@ -187,10 +187,10 @@ fn smb(report: HostSmb) -> SmbView {
 
 /// What applies to an address ahead of any evidence, and where it is written.
 fn exemptions(address: Address, published: &Published) -> Vec<Exemption> {
-    let (config, now) = (published.config(), published.status().at);
+    let (site, now) = (published.site(), published.status().at);
     let added = published.exempted();
     let networks: Vec<_> = added.iter().map(|added| added.network).collect();
-    let mut found: Vec<Exemption> = exempt::exemptions(&config.respond, &networks, address)
+    let mut found: Vec<Exemption> = exempt::exemptions(&site.respond, &networks, address)
         .map(|reason| match reason {
             exempt::Exemption::Own => Exemption::OwnAddress,
             exempt::Exemption::NeverContain(entry) => Exemption::NeverContain { entry: entry.to_string() },
@@ -206,7 +206,7 @@ fn exemptions(address: Address, published: &Published) -> Vec<Exemption> {
             }
         })
         .collect();
-    let roles = config.detect.roles.iter().filter(|role| role.hosts.contains(address));
+    let roles = site.detect.roles.iter().filter(|role| role.hosts.contains(address));
     found.extend(roles.map(|role| Exemption::Role {
         name: role.name.clone(),
         covers: covers(role),
@@ -344,7 +344,9 @@ fn why_not(exemptions: &[Exemption], mode: Mode) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::model::Config;
     use crate::published::host_table::Standing;
+    use crate::site::Machine;
     use crate::wire::smb::Dialect;
     use crate::wire::{Link, Networks, Services};
     use std::sync::Arc;
@@ -358,9 +360,7 @@ mod tests {
     fn published(mode: Mode) -> Published {
         let mut config = Config::default();
         config.gateway.mode = mode;
-        config.respond.mode = mode;
         config.respond.never_contain = networks("10.0.9.0/24");
-        config.respond.own_addresses = networks("10.0.0.1/32");
         config.detect.roles = vec![Role {
             name: "scanner".to_owned(),
             hosts: networks("10.0.5.5/32"),
@@ -371,7 +371,8 @@ mod tests {
             reason: "weekly scan".to_owned(),
             until: Some(NOW),
         }];
-        let published = Published::new(Arc::new(config));
+        let machine = Machine { own: vec!["10.0.0.1".parse().unwrap()], ..Machine::default() };
+        let published = Published::new(Arc::new(Site::new(&config, &machine)));
         published.set_status(Status { mode, at: NOW, ..Status::default() });
         published
     }
@@ -463,9 +464,9 @@ mod tests {
     #[test]
     fn the_same_address_on_two_links_is_explained_for_each() {
         let published = published(Mode::Enforce);
-        let mut config = (*published.config()).clone();
-        config.respond.interfaces = vec![(3, "eth1".to_owned())];
-        published.set_config(Arc::new(config));
+        let mut site = (*published.site()).clone();
+        site.respond.interfaces = vec![(3, "eth1".to_owned())];
+        published.set_site(Arc::new(site));
         let host: Address = "10.0.3.3".parse().unwrap();
         let on = |outer| Link { interface: 3, outer, inner: 0 };
         for (outer, at) in [(10, 5), (20, 6)] {

@@ -154,7 +154,7 @@ fn cards(published: &Published) -> HashMap<Suspect, Card> {
 
 /// The hosts that a filter takes, best first; equals by address. A card is one host, however many addresses it had.
 pub(super) fn hosts(filter: &Filter, published: &Published) -> HostsView {
-    let (now, decay) = (published.status().at, published.config().detect.decay);
+    let (now, decay) = (published.status().at, published.site().detect.decay);
     let cards = cards(published);
     let mut found: Vec<(std::cmp::Reverse<u128>, Address, Link)> = Vec::new();
     let mut moved: Vec<(Address, Link)> = Vec::new();

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::api::orders::{QUEUE, Refusal, Target, Which};
-use crate::config::model::Config;
 use crate::evidence::Score;
 use crate::inspect::Condition;
 use crate::published::host_report::HostReport;
@@ -16,7 +15,7 @@ use crate::wire::smb::Dialect;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn published() -> Arc<Published> {
-    Arc::new(Published::new(Arc::new(Config::default())))
+    Arc::new(Published::new(Arc::default()))
 }
 
 fn member() -> Peer {

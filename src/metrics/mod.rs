@@ -55,7 +55,6 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::Config;
     use crate::detect::counters::Counters as Detected;
     use crate::evidence::Score;
     use crate::inspect::{Condition, Feature};
@@ -65,7 +64,7 @@ mod tests {
     use crate::wire::frame::TunnelKind;
 
     fn published() -> Arc<Published> {
-        Arc::new(Published::new(Arc::new(Config::default())))
+        Arc::new(Published::new(Arc::default()))
     }
 
     fn sample(text: &str, series: &str) -> f64 {

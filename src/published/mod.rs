@@ -22,8 +22,8 @@ use self::control_counters::ControlCounters;
 use self::counters::Counters;
 use self::host_table::{HostTable, Standing};
 use self::status::Status;
-use crate::config::model::Config;
 use crate::respond::{Block, Decision, Exempted, Held, Verdict};
+use crate::site::Site;
 use crate::time::Timestamp;
 use crate::wire::{Address, Link};
 
@@ -41,7 +41,7 @@ pub struct Published {
     pub control_counters: ControlCounters,
     status: ArcSwap<Status>,
     reported: ArcSwapOption<Instant>,
-    config: ArcSwap<Config>,
+    site: ArcSwap<Site>,
     ruleset: ArcSwap<String>,
     exempted: ArcSwap<Vec<Exempted>>,
     held: ArcSwap<Vec<Held>>,
@@ -52,16 +52,16 @@ pub struct Published {
 }
 
 impl Published {
-    /// For a daemon that starts with this configuration; the host table is as large as those of the shards.
+    /// For a daemon that starts on this site; the host table is as large as those of the shards.
     #[must_use]
-    pub fn new(config: Arc<Config>) -> Self {
+    pub fn new(site: Arc<Site>) -> Self {
         Published {
-            host_table: HostTable::new(config.detect.capacities.hosts),
-            counters: Counters::new(config.capture.shards),
+            host_table: HostTable::new(site.detect.capacities.hosts),
+            counters: Counters::new(site.config.capture.shards),
             control_counters: ControlCounters::default(),
-            status: ArcSwap::from_pointee(Status { mode: config.gateway.mode, ..Status::default() }),
+            status: ArcSwap::from_pointee(Status { mode: site.respond.mode, ..Status::default() }),
             reported: ArcSwapOption::empty(),
-            config: ArcSwap::new(config),
+            site: ArcSwap::new(site),
             ruleset: ArcSwap::default(),
             exempted: ArcSwap::default(),
             held: ArcSwap::default(),
@@ -88,15 +88,15 @@ impl Published {
         self.reported.load().as_ref().map(|at| at.elapsed())
     }
 
-    /// The configuration in force.
+    /// The site in force.
     #[must_use]
-    pub fn config(&self) -> Arc<Config> {
-        self.config.load_full()
+    pub fn site(&self) -> Arc<Site> {
+        self.site.load_full()
     }
 
     /// After a reload: the configuration now in force.
-    pub fn set_config(&self, config: Arc<Config>) {
-        self.config.store(config);
+    pub fn set_site(&self, site: Arc<Site>) {
+        self.site.store(site);
     }
 
     /// The ruleset as it was last put into the kernel.
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_decision_is_counted_remembered_and_shown_on_the_board() {
-        let published = Published::new(Arc::new(Config::default()));
+        let published = Published::new(Arc::default());
         let host: Address = "10.0.0.7".parse().unwrap();
         published.record(&Arc::new(decision(host, Verdict::Contain)));
         assert_eq!(published.host_table.get(host).unwrap().standing.unwrap().verdict, Verdict::Contain);
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn whoever_the_kernel_acts_on_from_an_earlier_run_is_shown() {
-        let published = Published::new(Arc::new(Config::default()));
+        let published = Published::new(Arc::default());
         let host: Address = "10.0.0.7".parse().unwrap();
         let decision = Arc::new(Decision { step: 2, ..decision(host, Verdict::Isolate) });
         let block = Block::new(decision).unwrap();
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_pardon_is_shown_until_the_host_is_acted_on_again() {
-        let published = Published::new(Arc::new(Config::default()));
+        let published = Published::new(Arc::default());
         let [one, other]: [Address; 2] = ["10.0.0.7", "10.0.0.8"].map(|text| text.parse().unwrap());
         let released = decision(one, Verdict::Release);
         published.record(&Arc::new(released.clone()));
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn the_recent_decisions_are_bounded_and_notes_push_out_no_acts() {
-        let published = Published::new(Arc::new(Config::default()));
+        let published = Published::new(Arc::default());
         let [host, other]: [Address; 2] = ["10.0.0.7", "10.0.0.8"].map(|text| text.parse().unwrap());
         published.record(&Arc::new(decision(other, Verdict::Contain)));
         for _ in 0..RECENT {

@@ -21,6 +21,7 @@ use firedoor::published::status::{
     HostCounts, InterfaceView, Occupancy, OverlapView, OverlapsView, Repairs, Status, StoreView, TunnelView,
 };
 use firedoor::respond::{Action, Decision, EvidenceRecord, Exempted, Held, Mode, Refused, Verdict};
+use firedoor::site::{Machine, Site};
 use firedoor::suspect::Suspect;
 use firedoor::time::Timestamp;
 use firedoor::wire::smb::Dialect;
@@ -54,7 +55,7 @@ impl StandIn {
     pub fn start() -> StandIn {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("firedoor.sock");
-        let published = Arc::new(Published::new(Arc::new(config())));
+        let published = Arc::new(Published::new(Arc::new(Site::new(&config(), &Machine::default()))));
         outbreak(&published);
         let (stop, stopped) = watch::channel(false);
         let (ready, is_ready) = mpsc::channel();
@@ -104,7 +105,6 @@ pub fn now() -> Timestamp {
 fn config() -> Config {
     let mut config = Config::default();
     config.gateway.mode = Mode::Enforce;
-    config.respond.mode = Mode::Enforce;
     config.respond.never_contain = firedoor::wire::Networks::new(vec!["10.0.0.200/29".parse().unwrap()]);
     config
 }

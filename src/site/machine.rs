@@ -2,16 +2,12 @@
 //! names.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
 
-use crate::config::Config;
-use crate::detect::{self, ReversePaths};
-use crate::respond::{self, Mode};
+use crate::detect::ReversePaths;
 use crate::sys::route::{Kernel, Link};
-use crate::track::buckets::Fuse;
-use crate::wire::{self, Address, Mac, Networks};
+use crate::wire::{self, Address, Mac};
 
 /// The machine's interfaces and addresses at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -158,34 +154,4 @@ impl Machine {
         let (rest, outer) = rest.rsplit_once('.')?;
         Some(wire::Link { interface: index(rest)?, outer: outer.parse().ok()?, inner: tag })
     }
-
-    /// The configuration with what only the machine knows filled in.
-    #[must_use]
-    pub fn complete(&self, config: &Config) -> Config {
-        let mut config = config.clone();
-        let own = Networks::new(self.own.clone());
-        config.detect.own = own.clone();
-        config.respond.own_addresses = own;
-        config.respond.mode = config.gateway.mode;
-        let watched = |index: &u32| self.names.get(index).is_some_and(|name| config.gateway.interfaces.contains(name));
-        config.detect.reverse_paths = self.reverse_paths.clone();
-        config.detect.live = true;
-        config.respond.interfaces = self.names.iter().map(|(index, name)| (*index, name.clone())).collect();
-        config.respond.interfaces.sort_unstable();
-        config.detect.attached = self
-            .attached
-            .iter()
-            .filter(|(index, _)| watched(index))
-            .map(|(index, networks)| (*index, Networks::new(networks.clone())))
-            .collect();
-        config.detect.fuse = (config.fuse.enabled && config.gateway.mode == Mode::Enforce)
-            .then_some(Fuse { burst: config.fuse.burst, per_second: config.fuse.per_second });
-        config
-    }
-}
-
-/// The core's settings of a completed configuration.
-#[must_use]
-pub fn core_settings(config: &Config) -> (Arc<detect::Settings>, respond::Settings) {
-    (Arc::new(config.detect.clone()), config.respond.clone())
 }
