@@ -6,7 +6,9 @@
 //! to SMB, is the client; where no port does, DCE/RPC's packet type shows which side speaks. A hash over addresses and ports, as kernels offer it, would split a scanner's state over all shards.
 
 use super::bpf::assembler::{Assembler, If, Label, Op, Size};
-use super::bpf::walk::{self, Exits, Start, cell};
+use super::bpf::cells::cell;
+use super::bpf::payload;
+use super::bpf::walk::{self, Exits, Start};
 use super::capture_policy::{CapturePolicy, ports};
 use crate::inspect::opening::Test;
 use crate::inspect::protocol::{inspected_ports, is_inspected, openings_anywhere};
@@ -58,17 +60,17 @@ pub fn program(policy: &CapturePolicy) -> Vec<Instruction> {
     services.sort_unstable();
     services.dedup();
     by_port(to, &services, source, destination);
-    walk::payload(to);
+    payload::payload(to);
     to.load_cell(cell::PAYLOAD);
     to.branch(If::AnyBit, 0x8000_0000, source);
     for opening in openings_anywhere() {
         let Some(servers) = &opening.servers else { continue };
         let (begins, client) = (to.label(), to.label());
-        walk::begins(to, opening, begins);
+        payload::begins(to, opening, begins);
         to.load_x_cell(cell::TRANSPORT);
         to.goto(client);
         to.place(begins);
-        walk::load_field(to, servers);
+        payload::load_field(to, servers);
         match servers.test {
             Test::OneOf(values) => to.one_of(values, destination),
             Test::AtMost(most) => {
@@ -103,7 +105,7 @@ pub fn program(policy: &CapturePolicy) -> Vec<Instruction> {
     to.one_of(&[1, 3, 4], embedded);
     to.goto(source);
     to.place(embedded);
-    walk::fold_network(to, 8 + 8);
+    payload::fold_network(to, 8 + 8);
     to.goto(hash);
 
     let reply = to.label();
@@ -125,7 +127,7 @@ pub fn program(policy: &CapturePolicy) -> Vec<Instruction> {
         to.load(Size::Word, four);
         to.goto(network);
         to.place(wide);
-        walk::fold_network(to, six);
+        payload::fold_network(to, six);
         to.goto(hash);
     }
     to.place(network);

@@ -1,7 +1,9 @@
 //! The socket filter: what of a busy gateway's traffic reaches this process at all.
 
 use super::bpf::assembler::{Ancillary, Assembler, If, Label, Op, Size};
-use super::bpf::walk::{self, Exits, OUTGOING, Start, cell};
+use super::bpf::cells::{self, cell};
+use super::bpf::payload;
+use super::bpf::walk::{self, Exits, OUTGOING, Start};
 use super::busy::{self, Busy};
 use super::capture_policy::{CONTROL, CapturePolicy, SMALL, SMALL_BROADCAST};
 use crate::inspect::protocol::{openings, openings_anywhere};
@@ -106,7 +108,7 @@ fn tcp(to: &mut Assembler, policy: &CapturePolicy, flow: Label, pass: Label, dro
     // What the gateway sends or forwards was looked at where it came in.
     to.load_ancillary(Ancillary::PacketType);
     to.branch(If::Equal, OUTGOING, drop);
-    walk::payload(to);
+    payload::payload(to);
     to.load_cell(cell::PAYLOAD);
     to.branch(If::Equal, 0, bare);
     // Below zero: the header claims more than the packet.
@@ -133,7 +135,7 @@ fn tcp(to: &mut Assembler, policy: &CapturePolicy, flow: Label, pass: Label, dro
     to.goto(pass);
     to.place(large);
     for opening in openings() {
-        walk::begins(to, opening, pass);
+        payload::begins(to, opening, pass);
         to.load_x_cell(cell::TRANSPORT);
     }
     to.goto(drop);
@@ -141,7 +143,7 @@ fn tcp(to: &mut Assembler, policy: &CapturePolicy, flow: Label, pass: Label, dro
     to.place(anywhere);
     if policy.inspects() {
         for opening in openings_anywhere() {
-            walk::begins(to, opening, pass);
+            payload::begins(to, opening, pass);
             to.load_x_cell(cell::TRANSPORT);
         }
     }
@@ -249,7 +251,7 @@ fn tunnels(to: &mut Assembler, exits: Exits, pass: Label, drop: Label) {
     to.place(exits.sctp);
     to.load_ancillary(Ancillary::PacketType);
     to.branch(If::Equal, OUTGOING, drop);
-    walk::room(to, 13, sampled);
+    cells::room(to, 13, sampled);
     to.load(Size::Byte, 12);
     to.branch(If::Equal, 1, sctp);
     to.goto(sampled);

@@ -23,7 +23,7 @@ use crate::inspect::Condition;
 use crate::respond::Verdict;
 use crate::suspect::{Place, Suspect, Who};
 use crate::time::Timestamp;
-use crate::track::hosts::{ANY_WINDOWS, LATERAL_WINDOWS};
+use crate::track::host::{ANY_WINDOWS, LATERAL_WINDOWS};
 use crate::wire::smb::Dialect;
 use crate::wire::{Address, Link};
 

@@ -5,60 +5,15 @@
 //! a row here, and the two generated files anew: `firedoor reference`, and with `--defaults`.
 
 mod detection;
+mod key;
 mod machine;
 
-use std::time::Duration;
-
-use super::model::Config;
-use super::value_kind::Kind::{self, Date, Name, Networks, ServicesOrAny, Switch, Text};
+use super::value_kind::Kind::{Date, Name, Networks, ServicesOrAny, Switch, Text};
 use crate::detect::settings::Role;
 use detection::{BREAKER, DETECT, NETWORKS, RESPOND, SERVICES, WEIGHTS};
+use key::key;
+pub use key::{Key, Section};
 use machine::{CAPTURE, FUSE, GATEWAY, OBSERVE, PRIVILEGES, TABLES};
-
-/// One key.
-pub struct Key<T: 'static> {
-    /// Its name within the section.
-    pub name: &'static str,
-    /// Its notation, range and field.
-    pub kind: Kind<T>,
-    /// What it does and why its default is what it is, in whole sentences.
-    pub why: &'static str,
-}
-
-/// One table of the file.
-pub struct Section {
-    /// Its name, as in `[name]`.
-    pub name: &'static str,
-    /// What it is about.
-    pub why: &'static str,
-    /// Its keys, in the order shown.
-    pub keys: &'static [Key<Config>],
-}
-
-const fn key<T>(name: &'static str, kind: Kind<T>, why: &'static str) -> Key<T> {
-    Key { name, kind, why }
-}
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
-const fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-const fn hours(n: u64) -> Duration {
-    Duration::from_hours(n)
-}
-
-const fn days(n: u64) -> Duration {
-    Duration::from_hours(24 * n)
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "sizes of arrays within one host's state")]
-const fn fits(n: usize) -> u32 {
-    n as u32
-}
 
 /// Every section but `[[role]]`, in the order shown.
 pub static SECTIONS: &[Section] =

@@ -13,6 +13,7 @@
 mod eviction;
 mod link;
 mod messages;
+mod queue;
 
 use hashbrown::HashTable;
 
@@ -21,8 +22,8 @@ use crate::track::HashKey;
 use crate::track::follower::{Follower, HEAD, Piece, Side};
 use crate::track::hash_key::index_bytes;
 use crate::track::reorder_buffer::ReorderBuffer;
-use crate::track::streams::eviction::{NONE, Queue};
 use crate::track::streams::link::{End, Link, Place};
+use crate::track::streams::queue::{NONE, Queue};
 use crate::wire::Address;
 use crate::wire::frame::Segment;
 
