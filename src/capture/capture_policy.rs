@@ -1,6 +1,6 @@
 //! Which frames the core wants to see.
 
-use crate::inspect::protocol::{inspected_ports, is_inspected, openings, openings_anywhere};
+use crate::inspect::protocol::{begins_anywhere, inspected_ports, is_inspected, openings};
 use crate::wire::frame::{Datagram, Direction, Flags, Packet, Segment, Transport};
 use crate::wire::{Frame, Services};
 
@@ -69,7 +69,7 @@ impl CapturePolicy {
             if is_inspected(segment.destination_port) || is_inspected(segment.source_port) {
                 return small || openings().any(|opening| opening.begins(segment.payload));
             }
-            if openings_anywhere().any(|opening| opening.begins(segment.payload)) {
+            if begins_anywhere(segment.payload) {
                 return true;
             }
         }

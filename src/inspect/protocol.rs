@@ -80,9 +80,11 @@ pub(super) fn sender_of(segment: &Segment<'_>) -> Option<Side> {
     }
 }
 
-/// Whether a segment starts like a protocol that is known on any port.
-pub(super) fn begins_anywhere(payload: &[u8]) -> bool {
-    openings_anywhere().any(|opening| opening.begins(payload))
+/// Whether a payload begins like one of a protocol that is known on any port.
+#[must_use]
+pub fn begins_anywhere(payload: &[u8]) -> bool {
+    // Most segments end here: this is asked of every one.
+    !payload.is_empty() && PROTOCOLS.iter().any(|it| it.opening.anywhere && it.opening.begins(payload))
 }
 
 #[cfg(test)]
