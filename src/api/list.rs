@@ -135,7 +135,7 @@ fn cards(published: &Published) -> HashMap<Suspect, (Timestamp, Address)> {
 /// The hosts that a filter takes, best first; equals by address. A card is one host, however many addresses it had, and
 /// is called by the one that it is acted on under.
 pub(super) fn hosts(filter: &Filter, published: &Published) -> HostsView {
-    let (now, decay, state) = (published.status().at, published.config().detect.decay, published.state());
+    let (now, decay, state) = (published.status().at, published.site().detect.decay, published.state());
     let cards = cards(published);
     // Rank, what it is called, and where its entry is; or who it is where there is none.
     let mut found: Vec<(std::cmp::Reverse<u128>, Address, Link, Address, Option<Suspect>)> = Vec::new();

@@ -8,7 +8,7 @@ use super::readers;
 use super::sight::{Samples, Sight, count, each, float, floats, maybe, one, pairs, signed, truth};
 use crate::detect::Signal;
 use crate::detect::counters::{Outcome, Unverified};
-use crate::detect::smb::{Condition, Feature};
+use crate::inspect::{Condition, Feature};
 use crate::published::control_counters::OrderKind;
 use crate::published::status::DropCause;
 use crate::respond::inquiry::Finding;
