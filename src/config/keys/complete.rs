@@ -14,11 +14,11 @@ const _: fn(Config) = |config| {
     let Fuse { enabled: _, burst: _, per_second: _, contacts: _, contact_timeout: _, sources: _ } = fuse;
     let Observe { metrics: _, socket: _, group: _, history: _, history_keep: _, history_rows: _ } = observe;
     let Privileges { user: _, landlock: _, seccomp: _ } = privileges;
-    detection(detect);
-    response(respond);
+    detection(&detect);
+    response(&respond);
 };
 
-fn detection(settings: Settings) {
+fn detection(settings: &Settings) {
     let Settings {
         protected: _,
         lateral: _,
@@ -68,7 +68,7 @@ fn detection(settings: Settings) {
     let Capacities { hosts: _, contacts: _, addresses: _, attempts: _, streams: _ } = capacities;
 }
 
-fn response(settings: respond::Settings) {
+fn response(settings: &respond::Settings) {
     let respond::Settings {
         never_contain: _,
         ladder: _,
