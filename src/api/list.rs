@@ -149,7 +149,7 @@ struct Found {
 /// The hosts that a filter takes, best first; equals by address. A card is one host, however many addresses it had, and
 /// is called by the one that it is acted on under.
 pub(super) fn hosts(filter: &Filter, published: &Published) -> HostsView {
-    let (now, decay, state) = (published.status().at, published.config().detect.decay, published.state());
+    let (now, decay, state) = (published.status().at, published.site().detect.decay, published.state());
     let cards = cards(published);
     let mut found: Vec<Found> = Vec::new();
     let mut listed: HashSet<Suspect> = HashSet::new();

@@ -93,7 +93,7 @@ pub fn spawn(
     Ok(tokio::spawn(serve::serve(listener, LIMITS, stop, move |stream| peer::client(stream, group), app)))
 }
 
-/// Serves one connection that comes from anywhere, for tests and fuzzing: the peer is as told.
+/// Serves one connection that comes from anywhere, for tests and fuzzing: the peer is as given.
 pub async fn answer<S>(io: S, published: Arc<Published>, orders: Orders, peer: Peer)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
@@ -156,11 +156,11 @@ async fn held(State(api): State<Api>) -> Json<Vec<Held>> {
 }
 
 async fn never_contain(State(api): State<Api>) -> Json<NeverContainView> {
-    let config = api.published.config();
+    let site = api.published.site();
     let written = |networks: &crate::wire::Networks| networks.written().to_vec();
     Json(NeverContainView {
-        configured: written(&config.respond.never_contain),
-        own_addresses: written(&config.respond.own_addresses),
+        configured: written(&site.respond.never_contain),
+        own_addresses: written(&site.respond.own_addresses),
         added: api.published.state().exempted().to_vec(),
     })
 }

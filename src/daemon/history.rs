@@ -1,7 +1,7 @@
-//! The history's part in the daemon: what a start takes over, and what is written before the kernel is told.
+//! The history's part in the daemon: what a start takes over, and what is written before the kernel acts.
 //!
 //! The kernel is the truth for what is dropped, the history for why. A block that only the kernel knows is taken over;
-//! one that only the history knows (the gateway was rebooted) is put back; a release that the kernel never heard of is
+//! one that only the history knows (the gateway was rebooted) is put back; a release that the kernel never got is
 //! carried out. What monitor mode only counted is enforced once the mode says so, loudly.
 
 use std::collections::HashMap;
@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::daemon::machine::Machine;
 use crate::firewall::Acted;
 use crate::published::Published;
 use crate::respond::decision::NOT_SHUT;
 use crate::respond::{Action, Block, By, Decision, Effect, Held, Mode, Responder, Verdict};
+use crate::site::Machine;
 use crate::store::{Kept, Limits, Receipt, Store, StoreHandle};
 use crate::suspect::{Place, Suspect, Who};
 use crate::sys::clock::{Boot, Clock};
@@ -36,7 +36,7 @@ pub(super) fn limits(config: &Config) -> Limits {
     Limits { keep: config.observe.history_keep, most: config.observe.history_rows }
 }
 
-/// Opens the history, if one is to be kept; what is wrong is told and lived with.
+/// Opens the history, if one is to be kept; what is wrong is logged and lived with.
 pub(super) fn open(path: &Path) -> Option<Store> {
     match Store::open(path) {
         Ok(opened) => {
@@ -46,7 +46,7 @@ pub(super) fn open(path: &Path) -> Option<Store> {
             Some(opened.store)
         }
         Err(fault) => {
-            tracing::error!("the history cannot be opened, decisions go on without it: {fault}");
+            tracing::error!("the history cannot be opened, decisions continue without it: {fault}");
             None
         }
     }
@@ -215,7 +215,7 @@ pub(super) fn take_over(
     ended
 }
 
-/// Writes the decisions among `effects`, and waits a short while for those that the kernel is told of. `late` says
+/// Writes the decisions among `effects`, and waits a short while for those that the kernel is to act on. `late` says
 /// whether the disk was late the last time, and is kept true.
 pub(super) fn write_ahead(store: &StoreHandle, effects: &[Effect], late: &mut bool) {
     let kernel = effects.iter().any(|action| matches!(action, Effect::Enforce(_) | Effect::Lift { .. }));
@@ -231,7 +231,7 @@ pub(super) fn write_ahead(store: &StoreHandle, effects: &[Effect], late: &mut bo
         let begun = std::time::Instant::now();
         *late = false;
         for receipt in receipts {
-            // The kernel is told whatever became of it; what is lost is counted by the store.
+            // The kernel acts whatever became of it; what is lost is counted by the store.
             *late |= receipt.within_blocking(patience.saturating_sub(begun.elapsed())) == Kept::Waiting;
         }
     }
@@ -273,7 +273,7 @@ mod tests {
     /// What a start takes over from this store, at `now`.
     fn start(store: &Store, now: Timestamp) -> (Responder, Published, Vec<Effect>) {
         let mut responder = Responder::new(Settings::default());
-        let published = Published::new(Arc::new(Config::default()));
+        let published = Published::new(Arc::default());
         let mut effects = Vec::new();
         take_over(&[], &Machine::default(), Some(store), &mut responder, &published, now, &mut effects);
         (responder, published, effects)

@@ -1,6 +1,6 @@
 //! Keys of what the machine does: gateway, fuse, tables, capture, what is shown, privileges.
 
-use super::{Section, days, key, ms, secs};
+use super::key::{Section, days, key, ms, secs};
 use crate::config::value_kind::Kind::{
     Backend, Count, Entries, Interfaces, ListenOrOff, Mode, Name, Networks, Path, PathOrOff, Size, Switch, Time,
 };

@@ -13,13 +13,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::daemon::machine::Machine;
 use crate::detect::Event;
 use crate::detect::counters::Unverified;
 use crate::evidence::{Alarm, Attachment, Grade, Score, Signal};
 use crate::published::Published;
 use crate::respond::Responder;
 use crate::respond::inquiry::{Finding, Inquiries, Inquiry, Silence, Step, suspect_of};
+use crate::site::Machine;
 use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::track::Shared;
@@ -129,7 +129,7 @@ impl AddressProbes {
             grade: Grade::Watch,
             signal: Signal::FanoutAny,
             score: Score(0),
-            threshold: self.published.config().detect.threshold,
+            threshold: self.published.site().detect.threshold,
             destinations: 0,
             evidence: Vec::new(),
             reached: Vec::new(),
@@ -223,7 +223,7 @@ impl AddressProbes {
         machine: &Machine,
         now: Timestamp,
     ) -> Option<LinkProbe> {
-        LinkProbe::new(host, attachment, (&self.published.config(), machine, &self.shared), now)
+        LinkProbe::new(host, attachment, (&self.published.site(), machine, &self.shared), now)
     }
 }
 

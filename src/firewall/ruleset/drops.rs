@@ -13,7 +13,7 @@ const NEIGHBOUR_DISCOVERY_ANSWERS: &str =
 const GROUP_MEMBERSHIP: &str = "icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report }";
 
 impl Plan {
-    /// What the end of a dropping rule says: in monitor mode the packet goes on its way, past the table's other rules,
+    /// What the end of a dropping rule says: in monitor mode the packet passes, past the table's other rules,
     /// as a dropped one would not have met them.
     pub(super) fn verdict(&self, counter: &str) -> String {
         match self.mode {
@@ -34,7 +34,7 @@ impl Plan {
         }
         writeln!(
             out,
-            "\t\t# Inside a tunnel no lateral service can be told: IPIP, IPv6, GRE, IP within IP, EtherIP, SCTP;"
+            "\t\t# Inside a tunnel no lateral service can be recognised: IPIP, IPv6, GRE, IP within IP, EtherIP, SCTP;"
         )?;
         writeln!(out, "\t\t# VXLAN (two ports), Teredo, Geneve.")?;
         writeln!(out, "\t\tmeta l4proto {{ {} }} {}", listed(&tunnels::PROTOCOLS), self.verdict("tunnel"))?;

@@ -29,7 +29,7 @@
 //! others, and where there are no cards, to an address on an interface (and twice as much to its /64). So who forges
 //! addresses empties the bucket of his own card. Contacts are keyed by interface, source and destination: a forger can
 //! use what the forged address knows already, which shows him nothing new, and can add nothing to it beyond his bucket.
-//! Who forges the card of another on the same interface does empty its bucket: nothing at ingress tells them apart.
+//! Who forges the card of another on the same interface does empty its bucket: nothing at ingress distinguishes them.
 //!
 //! **The fuse under a flood.** A set that is full takes no more elements, and a rule whose `add` fails does not match:
 //! by itself that would open the fuse. So a source that found no place among the limited sources shares one bucket with
@@ -64,8 +64,8 @@ use super::networks::disjoint;
 use crate::config::model::{Config, Fuse};
 use crate::respond::Mode;
 use crate::time::Timestamp;
-use crate::wire::Services;
 use crate::wire::frame::Transport;
+use crate::wire::{Networks, Services};
 use places::{write_acted, write_destinations, write_places};
 
 /// The table's name, in family `inet`.
@@ -135,7 +135,7 @@ pub const COUNTERS: [&str; 16] = [
 ];
 
 /// Sets and maps whose elements come and go at run time, and outlive a reload; with the octets of a key, by which those
-/// of an earlier version are told apart.
+/// of an earlier version are recognised.
 pub const KEPT_SETS: [(&str, u32); 43] = [
     ("acted4", 8),
     ("isolated_raw4", 4),
@@ -248,12 +248,12 @@ struct Exemption {
 }
 
 impl Plan {
-    /// From the configuration. `present` are the interfaces that exist now: a chain can only be hooked at those. Roles
+    /// From the configuration; `own` are the gateway's own addresses. `present` are the interfaces that exist now: a chain can only be hooked at those. Roles
     /// that ended before `now` are left out.
     ///
     /// # Errors
     /// An interface whose name the ruleset's grammar cannot hold.
-    pub fn new(config: &Config, present: &[String], now: Timestamp) -> Result<Plan, Error> {
+    pub fn new(config: &Config, own: &Networks, present: &[String], now: Timestamp) -> Result<Plan, Error> {
         let mut interfaces: Vec<String> =
             config.gateway.interfaces.iter().filter(|name| present.contains(name)).cloned().collect();
         interfaces.sort_unstable();
@@ -261,7 +261,7 @@ impl Plan {
         if let Some(name) = interfaces.iter().find(|name| !speakable(name)) {
             return Err(Error::InterfaceName { name: name.clone() });
         }
-        let exempt = config.respond.never_contain.written().iter().chain(config.respond.own_addresses.written());
+        let exempt = config.respond.never_contain.written().iter().chain(own.written());
         Ok(Plan {
             mode: config.gateway.mode,
             interfaces,
