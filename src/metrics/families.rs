@@ -11,7 +11,7 @@ use crate::detect::counters::{Outcome, Unverified};
 use crate::inspect::{Condition, Feature};
 use crate::published::control_counters::OrderKind;
 use crate::published::status::DropCause;
-use crate::respond::inquiry::Finding;
+use crate::respond::address_probe::Finding;
 use crate::respond::{Action, Mode};
 use crate::time::Timestamp;
 use crate::wire::frame::{FragmentKind, Undecoded};

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnetwork::IpNetwork;
 
 use crate::evidence::Attachment;
-use crate::respond::inquiry::Silence;
+use crate::respond::address_probe::Silence;
 use crate::site::{Machine, Site};
 use crate::sys::inject::Injector;
 use crate::time::Timestamp;

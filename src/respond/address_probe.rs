@@ -1,6 +1,6 @@
 //! Before a host is cut off for what anybody could have sent in its name: is it there, and is it the sender?
 //!
-//! A bare SYN proves nothing about who sent it. Where the gateway can ask the sender's own segment, it does: who has this
+//! A bare SYN proves nothing about who sent it. Where the gateway can ask the sender's own link, it does: who has this
 //! address? If the card answers that the frames came from, the host is who it says. If only another one does, the frames
 //! were forged. A real worm's host answers within a millisecond, so this costs its containment nothing; what is certain
 //! already is not asked.
@@ -57,15 +57,15 @@ impl Finding {
 /// How certain an answer has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silence {
-    /// Whoever has the address must answer: the segment is attached.
+    /// Whoever has the address must answer: the link is attached.
     IsAbsence,
     /// It may sit behind a router that is not recognised as one.
     ProvesNothing,
 }
 
-/// Something said of a host that waits for its segment's word.
+/// Something said of a host that waits for its link's word.
 #[derive(Debug)]
-pub struct Inquiry {
+pub struct PendingEvent {
     /// What was said.
     pub event: Event,
     /// Of whom.
@@ -80,19 +80,19 @@ pub struct Inquiry {
     asked: Timestamp,
 }
 
-/// An inquiry's next step.
+/// A pending event's next step.
 #[derive(Debug)]
 pub enum Step {
-    /// The question is to be put to the segment, again.
+    /// The question is to be put to the link, again.
     Ask(Address, Attachment),
-    /// The inquiry has ended; the event may be believed or not.
-    Ended(Box<Inquiry>, Finding, bool),
+    /// The wait is over; the event may be believed or not.
+    Ended(Box<PendingEvent>, Finding, bool),
 }
 
-/// The open inquiries: one for each question that may be open, so their number is bounded.
+/// The pending events: one for each question that may be open, so their number is bounded.
 #[derive(Debug, Default)]
-pub struct Inquiries {
-    open: Vec<Inquiry>,
+pub struct PendingEvents {
+    open: Vec<PendingEvent>,
 }
 
 /// Whom an event accuses, by which address, and where the frames came from that it rests on; nothing where a completed
@@ -112,8 +112,8 @@ pub fn suspect_of(event: &Event) -> Option<(Suspect, Address, Attachment)> {
     }
 }
 
-impl Inquiries {
-    /// Begins to inquire: the caller asks the segment now. Gives the event back if no more can be asked.
+impl PendingEvents {
+    /// Begins to wait: the caller asks the link now. Gives the event back if no more can be asked.
     ///
     /// # Errors
     /// Too many questions are open.
@@ -126,7 +126,7 @@ impl Inquiries {
         now: Timestamp,
     ) -> Result<(), Event> {
         let Some(probe) = probes.open(host, attachment.mac) else { return Err(event) };
-        self.open.push(Inquiry { event, suspect, host, attachment, silence, probe, begun: now, asked: now });
+        self.open.push(PendingEvent { event, suspect, host, attachment, silence, probe, begun: now, asked: now });
         Ok(())
     }
 
@@ -136,29 +136,29 @@ impl Inquiries {
         self.open.is_empty()
     }
 
-    /// Whether the same is being inquired into already.
+    /// Whether an answer about the same is waited for already.
     #[must_use]
     pub fn is_open(&self, host: Address, attachment: Attachment) -> bool {
-        self.open.iter().any(|inquiry| inquiry.host == host && inquiry.attachment == attachment)
+        self.open.iter().any(|pending| pending.host == host && pending.attachment == attachment)
     }
 
     /// Lets time pass: who has answered, who is to be asked again, whose time is up.
     pub fn advance(&mut self, probes: &OpenProbes, now: Timestamp) -> Vec<Step> {
         let mut steps = Vec::new();
         let mut at = 0;
-        while let Some(inquiry) = self.open.get_mut(at) {
-            let answers = probes.answers(inquiry.probe);
-            let patience = match inquiry.silence {
+        while let Some(pending) = self.open.get_mut(at) {
+            let answers = probes.answers(pending.probe);
+            let patience = match pending.silence {
                 Silence::IsAbsence => PATIENCE,
                 Silence::ProvesNothing => PATIENCE_BEHIND,
             };
             let finding = if answers.expected {
                 Finding::There
-            } else if now.since(inquiry.begun) < patience {
+            } else if now.since(pending.begun) < patience {
                 // Another card's answer is not the last word: an accomplice must not speak a worm free.
-                if now.since(inquiry.asked) >= AGAIN {
-                    inquiry.asked = now;
-                    steps.push(Step::Ask(inquiry.host, inquiry.attachment));
+                if now.since(pending.asked) >= AGAIN {
+                    pending.asked = now;
+                    steps.push(Step::Ask(pending.host, pending.attachment));
                 }
                 at += 1;
                 continue;
@@ -167,12 +167,12 @@ impl Inquiries {
             };
             let believed = match finding {
                 Finding::There => true,
-                Finding::Nobody => inquiry.silence == Silence::ProvesNothing,
+                Finding::Nobody => pending.silence == Silence::ProvesNothing,
                 Finding::Elsewhere(_) | Finding::NotAsked => false,
             };
-            let inquiry = self.open.swap_remove(at);
-            probes.close(inquiry.probe);
-            steps.push(Step::Ended(Box::new(inquiry), finding, believed));
+            let pending = self.open.swap_remove(at);
+            probes.close(pending.probe);
+            steps.push(Step::Ended(Box::new(pending), finding, believed));
         }
         steps
     }
@@ -197,25 +197,25 @@ mod tests {
     }
 
     struct Scene {
-        inquiries: Inquiries,
+        pending: PendingEvents,
         probes: OpenProbes,
         asked: u32,
     }
 
     impl Scene {
         fn begun(silence: Silence) -> Self {
-            let mut scene = Scene { inquiries: Inquiries::default(), probes: OpenProbes::default(), asked: 0 };
-            scene.inquiries.begin(event(), (SUSPECT, HOST, PLACE), silence, &scene.probes, at(0)).unwrap();
+            let mut scene = Scene { pending: PendingEvents::default(), probes: OpenProbes::default(), asked: 0 };
+            scene.pending.begin(event(), (SUSPECT, HOST, PLACE), silence, &scene.probes, at(0)).unwrap();
             scene
         }
 
         fn by(&mut self, ms: u64) -> Option<(Finding, bool)> {
             let mut found = None;
-            for step in self.inquiries.advance(&self.probes, at(ms)) {
+            for step in self.pending.advance(&self.probes, at(ms)) {
                 match step {
                     Step::Ask(..) => self.asked += 1,
-                    Step::Ended(inquiry, finding, believed) => {
-                        assert_eq!(inquiry.event, event());
+                    Step::Ended(pending, finding, believed) => {
+                        assert_eq!(pending.event, event());
                         found = Some((finding, believed));
                     }
                 }
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(scene.by(1), None);
         scene.probes.answered(HOST, CARD);
         assert_eq!(scene.by(2), Some((Finding::There, true)));
-        assert!(scene.inquiries.is_empty());
+        assert!(scene.pending.is_empty());
     }
 
     #[test]
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_absence_only_where_the_segment_is_attached() {
+    fn silence_is_absence_only_where_the_link_is_attached() {
         let mut scene = Scene::begun(Silence::IsAbsence);
         for ms in (0..1000).step_by(10) {
             assert_eq!(scene.by(ms), None);
@@ -268,7 +268,7 @@ mod tests {
         let mut scene = Scene::begun(Silence::IsAbsence);
         let begin = |scene: &mut Scene, n: u8| {
             let host = Address::v4([10, 0, 2, n]);
-            scene.inquiries.begin(event(), (SUSPECT, host, PLACE), Silence::IsAbsence, &scene.probes, at(0))
+            scene.pending.begin(event(), (SUSPECT, host, PLACE), Silence::IsAbsence, &scene.probes, at(0))
         };
         let begun = (0..200).take_while(|n| begin(&mut scene, *n).is_ok()).count();
         assert_eq!(begun, 63);
