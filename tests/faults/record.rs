@@ -69,7 +69,7 @@ pub fn draw(samples: &[Sample], path: &Path) {
         let mut chart = ChartBuilder::on(panel)
             .caption(title, ("sans-serif", 16))
             .margin(8)
-            .x_label_area_size(24)
+            .x_label_area_size(44)
             .y_label_area_size(64)
             .build_cartesian_2d(0.0..last, 0.0..most)
             .unwrap();
