@@ -8,7 +8,13 @@ fact() { echo "$@"; }
 property() { systemctl show --value --property="$1" "$unit"; }
 state() { echo "$(property ActiveState)/$(property SubState)"; }
 milliseconds() { echo $(($(date +%s%N) / 1000000)); }
-is_acted_on() { nft get element inet firedoor acted4 "{ fd0 . $1 }" >/dev/null 2>&1; }
+# Whether the kernel acts on an address. Where the ruleset changed while nft read it, nft gives up: that was no look.
+is_acted_on() {
+    local said
+    until said=$(nft get element inet firedoor acted4 "{ fd0 . $1 }" 2>&1 >/dev/null); do
+        [[ $said = *"Interrupted system call"* ]] || return 1
+    done
+}
 
 # Waits until systemd has restarted the unit so many times; prints how long that took.
 restarted() {
