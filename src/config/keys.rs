@@ -13,7 +13,7 @@ use super::model::Config;
 use super::value_kind::Kind::{self, Date, Name, Networks, ServicesOrAny, Switch, Text};
 use crate::detect::settings::Role;
 use detection::{BREAKER, DETECT, NETWORKS, RESPOND, SERVICES, WEIGHTS};
-use machine::{CAPTURE, FUSE, GATEWAY, OBSERVE, PRIVILEGES, TABLES};
+use machine::{CAPTURE, FUSE, GATEWAY, GREYLIST, OBSERVE, PRIVILEGES, TABLES};
 
 /// One key.
 pub struct Key<T: 'static> {
@@ -61,8 +61,10 @@ const fn fits(n: usize) -> u32 {
 }
 
 /// Every section but `[[role]]`, in the order shown.
-pub static SECTIONS: &[Section] =
-    &[GATEWAY, NETWORKS, SERVICES, DETECT, WEIGHTS, RESPOND, BREAKER, FUSE, TABLES, CAPTURE, OBSERVE, PRIVILEGES];
+pub static SECTIONS: &[Section] = &[
+    GATEWAY, NETWORKS, SERVICES, DETECT, WEIGHTS, RESPOND, BREAKER, FUSE, GREYLIST, TABLES, CAPTURE, OBSERVE,
+    PRIVILEGES,
+];
 
 /// What `[[role]]` is about.
 pub const ROLE_WHY: &str = "A named exemption, one table each: hosts that by their work contact many others \

@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::detect::settings::Networks;
+use ipnetwork::IpNetwork;
+
+use crate::detect::settings::{Networks, Services};
 use crate::respond::Mode;
+use crate::wire::frame::Transport;
 
 /// Which way frames are taken off the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -58,6 +61,30 @@ pub struct Fuse {
     pub sources: u32,
 }
 
+/// `[greylist]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Greylist {
+    /// Whether a first contact with a host that is no known server has to ask twice. It takes the fuse.
+    pub enabled: bool,
+    /// The second asking passes so long after the first.
+    pub wait: Duration,
+    /// The services that wait; `None` is the lateral ones over TCP.
+    pub ports: Option<Services>,
+    /// Who is asked by many, and waits for nobody: besides those that were learnt.
+    pub servers: Vec<GivenServer>,
+}
+
+/// A server that the configuration names, or a network of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GivenServer {
+    /// Where it is.
+    pub network: IpNetwork,
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// What it serves on.
+    pub port: u16,
+}
+
 /// `[observe]`: metrics, API, history, log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observe {
@@ -99,6 +126,8 @@ pub struct Config {
     pub respond: crate::respond::Settings,
     /// `[fuse]`
     pub fuse: Fuse,
+    /// `[greylist]`
+    pub greylist: Greylist,
     /// `[observe]`
     pub observe: Observe,
     /// `[privileges]`
@@ -127,6 +156,8 @@ impl Default for Config {
                 contact_timeout: Duration::from_secs(86_400),
                 sources: 65_536,
             },
+            // True once the core knows what waits: docs/greylist.md.
+            greylist: Greylist { enabled: false, wait: Duration::from_millis(700), ports: None, servers: Vec::new() },
             observe: Observe {
                 metrics: Some(SocketAddr::from(([127, 0, 0, 1], 9477))),
                 socket: PathBuf::from("/run/firedoor/firedoor.sock"),

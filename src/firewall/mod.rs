@@ -20,6 +20,7 @@ mod networks;
 mod places;
 pub mod ruleset;
 mod script;
+mod servers;
 mod watch;
 
 use std::collections::{HashMap, HashSet};
@@ -34,6 +35,8 @@ use places::{Found, Hooks, Key, Row};
 use ruleset::Way;
 pub use ruleset::{Existing, Family, Frames, Plan, Variant};
 use script::Nft;
+pub use servers::KnownServer;
+use servers::Servers;
 pub use watch::{Drift, Watch, What};
 
 use crate::detect::settings::Networks;
@@ -119,6 +122,7 @@ pub struct Firewall {
     intents: Intents,
     /// Cards that forward for others; `None` until they are set, or read from the kernel.
     forwarders: Option<HashSet<(u32, Mac)>>,
+    servers: Servers,
     /// The kernel acts on places that are not intents: somebody put them there by hand.
     foreign: bool,
     /// Some of those are isolated.
@@ -145,6 +149,7 @@ impl Firewall {
             hooks: Hooks::default(),
             intents: Intents::default(),
             forwarders: None,
+            servers: Servers::default(),
             foreign: false,
             foreign_isolated: false,
             ports,
@@ -226,6 +231,7 @@ impl Firewall {
         self.intents.retain(|place| !is_exempt(place));
         let restored = self.restore(&found, &exempted, &before, now)?;
         self.restore_forwarders(first)?;
+        self.restore_servers(now)?;
         Ok(Reconciled { loaded, restored, exempted, acted: self.acted()? })
     }
 
@@ -617,6 +623,39 @@ impl Firewall {
         Ok(())
     }
 
+    /// Makes `servers` the ones that nobody waits for, each for so long; `None` is until it is withdrawn. Little is written
+    /// where little changed: what has at least half of its time left stays as it is. They hold while no daemon runs, over reloads,
+    /// and are put back after a deletion. Without a greylist in the plan they are only remembered.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn set_servers(&mut self, servers: &[(KnownServer, Option<Duration>)]) -> Result<(), Error> {
+        let (now, frames) = (Instant::now(), !self.hooks.frames.is_empty());
+        let keys = self.servers.set(servers, frames, now);
+        if keys.is_empty() || !self.skeleton.as_ref().is_some_and(|skeleton| skeleton.plan.has_greylist()) {
+            return Ok(());
+        }
+        self.tables.apply(keys, &self.servers.rows(frames, now), &[])?;
+        Ok(())
+    }
+
+    /// The learnt servers that the kernel holds, each with the time that is left to it.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    pub fn servers(&mut self) -> Result<Vec<(KnownServer, Option<Duration>)>, Error> {
+        let mut servers: Vec<_> = servers::read(&mut self.tables)?.into_iter().collect();
+        servers.sort_unstable();
+        Ok(servers)
+    }
+
+    fn restore_servers(&mut self, now: Instant) -> Result<(), Error> {
+        if self.skeleton.as_ref().is_some_and(|skeleton| skeleton.plan.has_greylist()) {
+            self.servers.restore(&mut self.tables, !self.hooks.frames.is_empty(), now)?;
+        }
+        Ok(())
+    }
+
     /// Replaces the hosts and networks that nothing may drop, and lifts those among them that are acted on now.
     ///
     /// # Errors
@@ -680,6 +719,7 @@ impl Firewall {
         self.tables.netdev.delete()?;
         self.skeleton = None;
         self.intents = Intents::default();
+        self.servers = Servers::default();
         Ok(there)
     }
 }
@@ -688,7 +728,7 @@ impl Firewall {
 pub const MOST_REASSERTED: usize = 4096;
 
 /// Sets whose size or timeout a changed setting changes.
-const RESIZED: [&str; 11] = [
+const RESIZED: [&str; 19] = [
     "contacts4",
     "fuse4",
     "throttled4",
@@ -700,4 +740,12 @@ const RESIZED: [&str; 11] = [
     "fuse_net6",
     "frame_fuse",
     "frame_throttled",
+    "young4",
+    "knocked4",
+    "young6",
+    "knocked6",
+    "frame_young4",
+    "frame_knocked4",
+    "frame_young6",
+    "frame_knocked6",
 ];

@@ -116,7 +116,7 @@ pub(super) fn sets() -> impl Iterator<Item = (&'static str, Family)> {
 
 pub(super) fn family(set: &str) -> Family {
     match set {
-        "frame_forwarders" => Family::Netdev,
+        "frame_forwarders" | "frame_servers4" | "frame_servers6" => Family::Netdev,
         set => sets().find(|(name, _)| *name == set).map_or(Family::Inet, |(_, family)| family),
     }
 }
@@ -301,7 +301,7 @@ fn address_octets(address: Address) -> Vec<u8> {
     }
 }
 
-fn port_key((transport, port): (Transport, u16)) -> Vec<u8> {
+pub(super) fn port_key((transport, port): (Transport, u16)) -> Vec<u8> {
     let [high, low] = port.to_be_bytes();
     vec![if transport == Transport::Udp { 17 } else { 6 }, 0, 0, 0, high, low, 0, 0]
 }

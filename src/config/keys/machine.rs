@@ -1,8 +1,9 @@
-//! Keys of what the machine does: gateway, fuse, tables, capture, what is shown, privileges.
+//! Keys of what the machine does: gateway, fuse, greylist, tables, capture, what is shown, privileges.
 
 use super::{Section, days, key, ms, secs};
 use crate::config::value_kind::Kind::{
-    Backend, Count, Entries, Interfaces, ListenOrOff, Mode, Name, Networks, Path, PathOrOff, Size, Switch, Time,
+    Backend, Count, Entries, Interfaces, ListenOrOff, Mode, Name, Networks, Path, PathOrOff, Servers,
+    ServicesOrLateral, Size, Switch, Time,
 };
 
 /// `[gateway]`.
@@ -67,6 +68,41 @@ pub(super) const FUSE: Section = Section {
             "sources",
             Count(|c| &mut c.fuse.sources, 256..=1_048_576, "elements"),
             "Size of the kernel's sets of limited sources, each family.",
+        ),
+    ],
+};
+
+/// `[greylist]`.
+pub(super) const GREYLIST: Section = Section {
+    name: "greylist",
+    why: "A first contact to a lateral service of a host that is no known server has to ask twice: the kernel drops its \
+          first SYN and lets the next one pass, a second later. A worm asks once. It works while the daemon is dead, \
+          behind the fuse, and takes it. In monitor mode it counts and drops nothing.",
+    keys: &[
+        key(
+            "enabled",
+            Switch(|c| &mut c.greylist.enabled),
+            "Have first contacts ask twice. A person waits a second, once a day for each host, and never for a server. \
+             Whoever has a role for the port or is on the never-contain list waits for nobody. Off as long as the \
+             detector takes what waits for what is silent.",
+        ),
+        key(
+            "wait",
+            Time(|c| &mut c.greylist.wait, ms(100)..=secs(5)),
+            "So long after the first SYN another one passes. TCP repeats it after one second, and next after three: \
+             above 900 ms people wait for the third.",
+        ),
+        key(
+            "ports",
+            ServicesOrLateral(|c| &mut c.greylist.ports),
+            "The lateral services that wait. Over UDP nothing repeats by itself: name such a port only if its clients \
+             do.",
+        ),
+        key(
+            "servers",
+            Servers(|c| &mut c.greylist.servers),
+            "Servers, by address or network and port: nobody waits for them. What is in gateway.care is one for every \
+             port.",
         ),
     ],
 };
