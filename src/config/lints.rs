@@ -125,6 +125,11 @@ impl Advice<'_> {
             let help = "write enabled = true in [fuse]: the greylist knows contacts by it, and is bounded by it";
             self.advise("greylist.enabled", "without the fuse there is no greylist", "not in force", help);
         }
+        if servers.is_empty() && config.gateway.care.is_empty() {
+            let help = "name those that many use: servers = [\"10.1.0.20:445\"]";
+            let message = "no server is named, so that each first contact with one waits a second, once a day";
+            self.advise("greylist.servers", message, "empty", help);
+        }
         if *wait > BEFORE_SECOND_SYN {
             let message = "TCP's second SYN comes before the wait is over, so that people wait three seconds";
             self.advise("greylist.wait", message, "longer than 900 ms", "write wait = \"700ms\"");

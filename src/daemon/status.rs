@@ -5,8 +5,8 @@ use crate::daemon::control::Control;
 use crate::daemon::interface_health::carried;
 use crate::daemon::memory::bound;
 use crate::published::status::{
-    BreakerView, DropCause, Drops, FirewallView, FuseView, HiddenView, HostCounts, InterfaceView, MemoryView,
-    Occupancy, OverlapView, OverlapsView, Status,
+    BreakerView, DropCause, Drops, FirewallView, FuseView, GreylistView, HiddenView, HostCounts, InterfaceView,
+    MemoryView, Occupancy, OverlapView, OverlapsView, Status,
 };
 use crate::respond::{Action, Block, Mode, Switched};
 use crate::suspect::{Link, Place};
@@ -147,6 +147,12 @@ impl Control {
                 drops: config.fuse.enabled && enforce,
                 limited: packets("fuse_dropped") + packets("fuse_shared_dropped"),
                 would_limit: packets("fuse_would_drop") + packets("fuse_shared_would_drop"),
+            },
+            greylist: GreylistView {
+                enabled: config.greylist.enabled && config.fuse.enabled,
+                drops: config.greylist.enabled && config.fuse.enabled && enforce,
+                delayed: packets("greylist_dropped"),
+                would_delay: packets("greylist_would_drop"),
             },
             tables: self.published.counters.tables(),
             sets: self

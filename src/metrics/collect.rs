@@ -290,6 +290,11 @@ fn decisions(scrape: &mut Scrape, published: &Published) {
         &families::FUSE,
         [(vec!["dropped"], float(status.fuse.limited)), (vec!["would_drop"], float(status.fuse.would_limit))],
     );
+    let greylist = &status.greylist;
+    scrape.put(
+        &families::GREYLIST,
+        [(vec!["dropped"], float(greylist.delayed)), (vec!["would_drop"], float(greylist.would_delay))],
+    );
     scrape.one(&families::RULESET_IN_PLACE, truth(firewall.in_place));
     scrape.one(&families::TABLE_DELETIONS, float(firewall.deletions.as_ref().map_or(0, |deletions| deletions.count)));
     let repairs = |kind| firewall.repairs.iter().find(|repairs| repairs.kind == kind).map_or(0, |found| found.count);

@@ -90,6 +90,8 @@ families! {
         "Packets that would have been dropped, in monitor mode.";
     FUSE: counter "firedoor_fuse_limited_packets_total" ["effect"]
         "First contacts beyond the fuse's limit: dropped, or in monitor mode let through.";
+    GREYLIST: counter "firedoor_greylist_delayed_packets_total" ["effect"]
+        "Packets of first contacts with hosts that are no known servers: dropped, to be sent again, or in monitor mode let through.";
     RULESET_IN_PLACE: gauge "firedoor_ruleset_in_place" [] "1 while the kernel holds the ruleset as it should be.";
     RULESET_REPAIRS: counter "firedoor_ruleset_repairs_total" ["kind"]
         "How often something that somebody else changed in the ruleset was put right.";

@@ -38,6 +38,9 @@ pub struct Status {
     pub breaker: BreakerView,
     /// The kernel's first-contact limiter.
     pub fuse: FuseView,
+    /// The kernel's rule that a first contact with a host that is no known server asks twice.
+    #[serde(default)]
+    pub greylist: GreylistView,
     /// The shards' tables, summed over shards.
     pub tables: Vec<Occupancy>,
     /// The kernel's sets and maps.
@@ -73,6 +76,7 @@ impl Default for Status {
             hosts: HostCounts::default(),
             breaker: BreakerView::default(),
             fuse: FuseView::default(),
+            greylist: GreylistView::default(),
             tables: Vec::new(),
             sets: Vec::new(),
             store: StoreView::default(),
@@ -373,6 +377,19 @@ pub struct FuseView {
     pub limited: u64,
     /// First contacts it would have dropped, in monitor mode.
     pub would_limit: u64,
+}
+
+/// The kernel's greylist.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GreylistView {
+    /// Whether it is in the ruleset.
+    pub enabled: bool,
+    /// Whether it drops (enforce) or only counts (monitor).
+    pub drops: bool,
+    /// Packets it dropped that have to be sent again: first ones, and those that came too soon.
+    pub delayed: u64,
+    /// First contacts that would have waited, in monitor mode.
+    pub would_delay: u64,
 }
 
 /// How full something of fixed capacity is.

@@ -411,7 +411,7 @@ fn frames_with_a_tag_wait_and_so_do_those_that_only_the_second_table_sees() {
     };
     for kind in 0..3 {
         let card = Mac([2, 0, 0, 6, 0, u8::try_from(kind).unwrap()]);
-        let mut passes = |to: IpAddr, port: u16| {
+        let passes = |to: IpAddr, port: u16| {
             let (watcher, mut gun) = (site.watch(), site.gun());
             let (_, ethertype, content) = &frames(&syn(to, port))[kind];
             gun.as_card(card).fire_raw(*ethertype, content);

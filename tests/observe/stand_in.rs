@@ -15,8 +15,9 @@ use firedoor::published::Published;
 use firedoor::published::counters::{Outcome, Table};
 use firedoor::published::host_report::{Class, HostReport, WindowFill};
 use firedoor::published::status::{
-    BlindView, Blindness, BreakerView, ConfigView, Drift, DropCause, Drops, FirewallView, FuseView, HiddenView,
-    HostCounts, InterfaceView, Occupancy, OverlapView, OverlapsView, Repairs, Status, StoreView, TunnelView,
+    BlindView, Blindness, BreakerView, ConfigView, Drift, DropCause, Drops, FirewallView, FuseView, GreylistView,
+    HiddenView, HostCounts, InterfaceView, Occupancy, OverlapView, OverlapsView, Repairs, Status, StoreView,
+    TunnelView,
 };
 use firedoor::respond::{Action, Decision, EvidenceRecord, Exempted, Held, Mode, Refused, Verdict};
 use firedoor::suspect::{Link, Suspect};
@@ -224,6 +225,7 @@ fn status(published: &Published, now: Timestamp) -> Status {
             zones: Vec::new(),
         },
         fuse: FuseView { enabled: true, drops: true, limited: 13_402, would_limit: 0 },
+        greylist: GreylistView { enabled: true, drops: true, delayed: 61, would_delay: 0 },
         tables: published.counters.tables(),
         sets: vec![set("contacts4", 950_000, 1_048_576), set("acted4", 1, 65_536)],
         store: StoreView { path: Some("/var/lib/firedoor/history.db".to_owned()), written: 42, ..StoreView::default() },

@@ -76,8 +76,8 @@ pub(super) const FUSE: Section = Section {
 pub(super) const GREYLIST: Section = Section {
     name: "greylist",
     why: "A first contact to a lateral service of a host that is no known server has to ask twice: the kernel drops its \
-          first SYN and lets the next one pass, a second later. A worm asks once. It works while the daemon is dead, \
-          behind the fuse, and takes it. In monitor mode it counts and drops nothing.",
+          first SYN and lets the next one pass, a second later. A worm asks once. It works while the daemon is dead. It \
+          stands behind the fuse, and needs it. In monitor mode it counts and drops nothing.",
     keys: &[
         key(
             "enabled",
