@@ -17,11 +17,11 @@ use etherparse::PacketBuilder;
 use firedoor::config::Config;
 use firedoor::firewall::{Firewall, Order, Plan};
 use firedoor::respond::{Action, Mode};
-use firedoor::suspect::{Link, Place};
+use firedoor::suspect::Place;
 use firedoor::sys::namespace::{self, Namespace};
 use firedoor::sys::route::Kernel;
 use firedoor::time::Timestamp;
-use firedoor::wire::{Address, Mac};
+use firedoor::wire::{Address, Link, Mac};
 use pnet::datalink::{self, Channel, DataLinkSender};
 
 /// A round is shorter than a time slice, so that the best of many is one that nothing else ran in.

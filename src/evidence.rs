@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::suspect::{Link, Suspect};
+use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::wire::frame::{Transport, TunnelKind};
-use crate::wire::{Address, Mac};
+use crate::wire::{Address, Link, Mac};
 
 /// Evidence in thousandths of a nat, so that sums are exact and the same on every machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,6 +98,8 @@ signals! {
     Decoy = "decoy", Scan;
     /// First contact answered by a server that others use.
     KnownServer = "answered.known_server", Scan;
+    /// First contact answered by anyone else, where the configuration gives that a weight.
+    Answered = "answered.other", Scan;
     /// Distinct first contacts on lateral services within a window.
     FanoutLateral = "fanout.lateral", Scan;
     /// Distinct first contacts on any port within a window.

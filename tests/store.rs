@@ -10,9 +10,9 @@ mod store {
     use firedoor::evidence::{Detail, Grade, Score, Signal};
     use firedoor::respond::{Decision, EvidenceRecord, Verdict};
     use firedoor::store::Limits;
-    use firedoor::suspect::{Link, Suspect};
+    use firedoor::suspect::Suspect;
     use firedoor::time::Timestamp;
-    use firedoor::wire::Address;
+    use firedoor::wire::{Address, Link};
 
     const LIMITS: Limits = Limits { keep: Duration::from_hours(24 * 90), most: 1_000_000 };
 

@@ -5,9 +5,8 @@
 use std::sync::LazyLock;
 
 use firedoor::capture::{CapturePolicy, busy, fanout};
-use firedoor::detect::settings::Services;
+use firedoor::wire::{FrameCounts, Services, decode};
 use firedoor::wire::frame::{LinkKind, Meta, Packet, Transport};
-use firedoor::wire::{FrameCounts, decode};
 use libfuzzer_sys::fuzz_target;
 
 const LINKS: [LinkKind; 6] = [

@@ -6,9 +6,10 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::host::{AttachmentView, Exemption, HostView, NextStep, SmbView, WhyView};
+use super::host::{AttachmentView, Exemption, HostView, NextStep, SmbCondition, SmbView, WhyView};
 use crate::config::model::Config;
 use crate::detect::settings::Role;
+use crate::detect::smb::Condition;
 use crate::evidence::{Grade, Score};
 use crate::published::Published;
 use crate::published::host_report::{HostReport, HostSmb};
@@ -175,7 +176,12 @@ fn smb(report: HostSmb) -> SmbView {
         client: names(report.client),
         server: names(report.server),
         signing: report.signing,
-        encrypted: report.encryption,
+        encryption: report.encryption,
+        conditions: Condition::ALL
+            .iter()
+            .zip(report.conditions)
+            .filter_map(|(condition, at)| Some(SmbCondition { condition: condition.label().to_owned(), at: at? }))
+            .collect(),
     }
 }
 
@@ -338,10 +344,9 @@ fn why_not(exemptions: &[Exemption], mode: Mode) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::settings::{Networks, Services};
     use crate::published::host_table::Standing;
-    use crate::suspect::Link;
     use crate::wire::smb::Dialect;
+    use crate::wire::{Link, Networks, Services};
     use std::sync::Arc;
 
     const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -508,6 +513,17 @@ mod tests {
         let shown = smb(report);
         assert!(!shown.smb1);
         assert_eq!(shown.client, ["smb3.1.1"]);
-        assert!(shown.server.is_empty());
+        assert!(shown.server.is_empty() && shown.conditions.is_empty());
+    }
+
+    #[test]
+    fn a_server_that_gave_away_its_condition_is_named() {
+        let server = "10.0.0.9".parse().unwrap();
+        let published = published(Mode::Enforce);
+        published.host_table.gave_away(server, Condition::Unpatched, Timestamp::from_secs(1_800_000_000));
+        let smb = why(server, &published).host.and_then(|host| host.smb).unwrap();
+        let given: Vec<&str> = smb.conditions.iter().map(|of| of.condition.as_str()).collect();
+        assert_eq!(given, ["unpatched"]);
+        assert!(!smb.smb1 && smb.server.is_empty());
     }
 }

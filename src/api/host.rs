@@ -54,8 +54,20 @@ pub struct SmbView {
     pub server: Vec<String>,
     /// A negotiation required signing.
     pub signing: bool,
-    /// It uses SMB3 encryption: nothing more can be seen of it.
-    pub encrypted: bool,
+    /// A negotiation agreed on SMB3 encryption; what is sent may be in the clear all the same.
+    pub encryption: bool,
+    /// What its answers gave away about it as a server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<SmbCondition>,
+}
+
+/// What a server's answers gave away about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SmbCondition {
+    /// `unpatched` (MS17-010) or `implanted` (DoublePulsar).
+    pub condition: String,
+    /// When it last answered so.
+    pub at: Timestamp,
 }
 
 /// A host as `hosts` lists it.

@@ -12,9 +12,9 @@ use crate::published::Published;
 use crate::published::host_report::HostReport;
 use crate::published::host_table::{HostEntry, Standing};
 use crate::respond::Verdict;
-use crate::suspect::{Link, Suspect};
+use crate::suspect::Suspect;
 use crate::time::Timestamp;
-use crate::wire::Address;
+use crate::wire::{Address, Link};
 
 /// Hosts listed where the client names no limit.
 const HOSTS: usize = 100;
@@ -65,6 +65,8 @@ pub struct Filter {
     pub suspicious: bool,
     /// Only hosts that agreed on SMB1.
     pub smb1: bool,
+    /// Only servers whose answers gave away that they are unpatched or implanted.
+    pub vulnerable: bool,
     /// Only hosts in this network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<IpNetwork>,
@@ -78,6 +80,7 @@ impl Filter {
         (!self.acted || acted)
             && (!self.suspicious || line.standing.is_some() || report.is_some_and(HostReport::suspicious))
             && (!self.smb1 || line.smb.smb1())
+            && (!self.vulnerable || line.smb.vulnerable())
             && self.network.is_none_or(|network| {
                 let mut others = report.into_iter().flat_map(|report| &report.addresses);
                 network.contains(address.ip()) || others.any(|other| network.contains(other.ip()))
@@ -157,7 +160,7 @@ pub(super) fn hosts(filter: &Filter, published: &Published) -> HostsView {
     let mut moved: Vec<(Address, Link)> = Vec::new();
     published.host_table.each(|address, line| {
         // Dialects are known by address.
-        let card = line.card().filter(|_| !filter.smb1).and_then(|card| cards.get(&card));
+        let card = line.card().filter(|_| !filter.smb1 && !filter.vulnerable).and_then(|card| cards.get(&card));
         if card.is_some_and(|card| card.called() != address) {
             return;
         }

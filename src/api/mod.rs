@@ -7,7 +7,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/status` | [`Status`](crate::published::status::Status) |
-//! | `GET /v1/hosts?sort=&limit=&acted=&suspicious=&smb1=&network=` | [`HostsView`] |
+//! | `GET /v1/hosts?sort=&limit=&acted=&suspicious=&smb1=&vulnerable=&network=` | [`HostsView`] |
 //! | `GET /v1/why/{address}` | [`WhyView`](crate::api::host::WhyView) |
 //! | `GET /v1/decisions?host=&limit=` | list of [`Decision`], latest first |
 //! | `GET /v1/held` | list of [`Held`] |
@@ -157,7 +157,7 @@ async fn held(State(api): State<Api>) -> Json<Vec<Held>> {
 
 async fn never_contain(State(api): State<Api>) -> Json<NeverContainView> {
     let config = api.published.config();
-    let written = |networks: &crate::detect::settings::Networks| networks.written().to_vec();
+    let written = |networks: &crate::wire::Networks| networks.written().to_vec();
     Json(NeverContainView {
         configured: written(&config.respond.never_contain),
         own_addresses: written(&config.respond.own_addresses),

@@ -3,13 +3,15 @@
 use super::*;
 use crate::api::orders::{QUEUE, Refusal, Target, Which};
 use crate::config::model::Config;
+use crate::detect::smb::Condition;
 use crate::evidence::Score;
 use crate::published::host_report::HostReport;
 use crate::published::host_table::Standing;
 use crate::respond::Refused;
 use crate::respond::Verdict;
-use crate::suspect::{Link, Suspect};
+use crate::suspect::Suspect;
 use crate::time::Timestamp;
+use crate::wire::Link;
 use crate::wire::smb::Dialect;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -265,12 +267,15 @@ async fn hosts_are_filtered_sorted_and_cut() {
             published.host_table.speaks(Address::v4([10, 0, 0, n]), true, Dialect::NtLm012, false, false);
         }
     }
+    let server = Address::v4([10, 0, 0, 3]);
+    published.host_table.gave_away(server, Condition::Implanted, Timestamp::from_secs(9));
     for (query, expected, total) in [
         ("", &["10.0.0.2", "10.0.0.3", "10.0.0.1", "10.0.0.4"][..], 4),
         ("?sort=address&limit=2", &["10.0.0.1", "10.0.0.2"], 4),
         ("?sort=destinations&limit=1", &["10.0.0.1"], 4),
         ("?sort=seen&limit=1", &["10.0.0.4"], 4),
         ("?smb1=true&sort=score", &["10.0.0.2", "10.0.0.4"], 2),
+        ("?vulnerable=true", &["10.0.0.3"], 1),
         ("?suspicious=true", &["10.0.0.2", "10.0.0.3", "10.0.0.1"], 3),
         ("?acted=true", &[], 0),
         ("?network=10.0.0.2/31", &["10.0.0.2", "10.0.0.3"], 2),

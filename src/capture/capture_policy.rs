@@ -1,8 +1,7 @@
 //! Which frames the core wants to see.
 
-use crate::detect::settings::Services;
-use crate::wire::Frame;
 use crate::wire::frame::{Datagram, Direction, Flags, Packet, Segment, Transport};
+use crate::wire::{Frame, Services};
 
 /// TCP ports whose streams are looked into, both ways: DCE/RPC endpoint mapper, SMB over NetBIOS, SMB.
 pub(super) const INSPECTED: [u16; 3] = [135, 139, 445];

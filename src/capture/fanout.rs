@@ -8,10 +8,9 @@
 use super::bpf::assembler::{Assembler, If, Label, Op, Size};
 use super::bpf::walk::{self, Exits, Start, cell};
 use super::capture_policy::{CapturePolicy, INSPECTED, dce_rpc, ports, rpc_type};
-use crate::detect::settings::Services;
 use crate::sys::packet::Instruction;
 use crate::wire::frame::{Flags, Packet, Transport};
-use crate::wire::{Address, Frame};
+use crate::wire::{Address, Frame, Services};
 
 /// 2^32 divided by the golden ratio: multiplying by it spreads neighbouring addresses (Knuth, TAOCP 3, §6.4).
 const SPREAD: u32 = 0x9e37_79b1;

@@ -8,7 +8,7 @@ use ipnetwork::IpNetwork;
 
 use super::client::{Client, query};
 use super::output::{BAD, DIM, GOOD, NOTE};
-use super::table::{Field, Table, ago, count};
+use super::table::{Field, Table, ago, count, moment};
 use super::{Global, Output};
 use crate::api::Sort;
 use crate::api::host::{HostView, HostsView};
@@ -34,6 +34,9 @@ pub struct Args {
     /// Only those that negotiated SMB1, with the dialects they speak
     #[arg(long)]
     smb1: bool,
+    /// Only servers whose answers gave away that they are unpatched (MS17-010) or implanted (DoublePulsar)
+    #[arg(long)]
+    vulnerable: bool,
     /// Only those in this network
     #[arg(long, value_name = "NETWORK")]
     network: Option<IpNetwork>,
@@ -49,6 +52,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         ("acted", flag(args.acted)),
         ("suspicious", flag(args.suspicious)),
         ("smb1", flag(args.smb1)),
+        ("vulnerable", flag(args.vulnerable)),
         ("network", args.network.map(|network| network.to_string())),
     ]);
     let view: HostsView = client.get(&format!("/v1/hosts{asked}"))?;
@@ -155,5 +159,7 @@ fn notes(host: &HostView) -> String {
     if host.smb.as_ref().is_some_and(|smb| smb.smb1) {
         notes.push("SMB1".to_owned());
     }
+    let conditions = host.smb.iter().flat_map(|smb| &smb.conditions);
+    notes.extend(conditions.map(|of| format!("{} at {}", of.condition, moment(of.at))));
     notes.join(", ")
 }

@@ -11,11 +11,10 @@ use super::output::{BAD, DIM, GOOD, HEADING, NOTE};
 use super::{Global, Output, captures};
 use crate::config::Config;
 use crate::detect;
-use crate::detect::settings::Networks;
 use crate::replay::{Lockstep, Seen, Summary};
 use crate::respond::{Decision, Verdict};
 use crate::wire::frame::{Packet, Undecoded};
-use crate::wire::{Frame, FrameCounts};
+use crate::wire::{Frame, FrameCounts, Networks};
 
 /// Options of `replay`.
 #[derive(clap::Args, Debug)]

@@ -10,10 +10,9 @@ use ipnetwork::IpNetwork;
 use super::output::{BAD, DIM, HEADING, NOTE};
 use super::table::{Field, Table, count, moment, span};
 use super::{Global, Output, captures};
-use crate::detect::settings::Networks;
 use crate::published::host_report::Class;
 use crate::tune::{Change, Line, Measure, Outlier, Proposal};
-use crate::wire::Address;
+use crate::wire::{Address, Networks};
 
 /// Hosts of each list that are shown; `--json` has them all.
 const SHOWN: usize = 20;

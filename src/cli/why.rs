@@ -139,6 +139,9 @@ fn facts(host: &HostView, now: Timestamp, out: &mut Output) -> io::Result<()> {
         let all = |names: &[String]| if names.is_empty() { "nothing seen".to_owned() } else { names.join(", ") };
         let smb1 = if smb.smb1 { ", SMB1" } else { "" };
         line("SMB", format!("as client {}; as server {}{smb1}", all(&smb.client), all(&smb.server)))?;
+        for of in &smb.conditions {
+            line("as a server", format!("answered at {} as one that is {}", moment(of.at), of.condition))?;
+        }
     }
     Ok(())
 }

@@ -14,11 +14,11 @@ use super::model::{Config, Greylist};
 use super::quantity::ShowDuration;
 use super::reader::{Places, suggestion};
 use super::value_kind::show_network;
-use crate::detect::settings::{Networks, Role, Window};
+use crate::detect::settings::{Role, Window};
 use crate::respond::Mode;
 use crate::time::Timestamp;
-use crate::wire::Address;
 use crate::wire::frame::Transport;
+use crate::wire::{Address, Networks};
 
 /// Most distinct lateral destinations of any of 86 benign hosts, in any window up to 600 s.
 const BENIGN_LATERAL: u32 = 2;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
-use crate::detect::settings::{Networks, Services};
 use crate::respond::Mode;
 use crate::wire::frame::Transport;
+use crate::wire::{Networks, Services};
 
 /// Which way frames are taken off the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

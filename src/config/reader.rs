@@ -13,7 +13,8 @@ use super::diagnostic::Problem;
 use super::keys::{Key, ROLE, ROLE_REQUIRED, SECTIONS, Section};
 use super::model::Config;
 use super::value::{Node, Reading};
-use crate::detect::settings::{Networks, Role, Services};
+use crate::detect::settings::Role;
+use crate::wire::{Networks, Services};
 
 /// Where each key's value stands: `fuse.burst`, `networks.never_contain[2]`, `role[0].until`.
 pub type Places = BTreeMap<String, Range<usize>>;

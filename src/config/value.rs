@@ -16,9 +16,10 @@ use super::quantity::{Malformed, ShowDuration, ShowSize, parse_duration, parse_s
 use super::reader::{Places, suggestion};
 use super::value_kind::{LONGEST_LIST, MOST_RUNGS, UNTIL_RELEASED, times};
 use crate::detect::Score;
-use crate::detect::settings::{Services, Window};
+use crate::detect::settings::Window;
 use crate::respond::settings::Rung;
 use crate::time::Timestamp;
+use crate::wire::Services;
 use crate::wire::frame::Transport;
 
 /// A value as the file has it.

@@ -13,11 +13,12 @@ use super::model::{Backend, GivenServer};
 use super::quantity::{ShowDuration, ShowSize};
 use super::value::{Node, Reading, Value, interface, network, server};
 use crate::detect::Score;
-use crate::detect::settings::{Networks, Services, Window};
+use crate::detect::settings::Window;
 use crate::respond::Mode;
 use crate::respond::settings::Rung;
 use crate::time::Timestamp;
 use crate::wire::frame::Transport;
+use crate::wire::{Networks, Services};
 
 /// Where in a `T` a value goes.
 pub type Field<T, V> = fn(&mut T) -> &mut V;

@@ -138,6 +138,7 @@ impl Control {
             Message::Event(Event::Forwards { link, card, does }) => self.enforcement.forwards(link, card, does),
             Message::Event(Event::SmbCondition { server, condition }) => {
                 tracing::warn!(%server, condition = condition.label(), "{server} {}", condition.meaning());
+                self.published.host_table.gave_away(server, condition, now);
             }
             Message::Event(event) => {
                 if let Event::Alarm(alarm) = &event {

@@ -10,11 +10,11 @@ use crate::published::Published;
 use crate::published::status::Drift;
 use crate::respond::decision::NOT_SHUT;
 use crate::respond::{Block, Effect, Responder, Verdict};
-use crate::suspect::{Link, Place, Who};
+use crate::suspect::{Place, Who};
 use crate::sys::clock::Clock;
 use crate::sys::netlink;
 use crate::time::Timestamp;
-use crate::wire::{Address, Mac};
+use crate::wire::{Address, Link, Mac};
 
 /// The kernel lets go of a host so long after the responder would have: it is the daemon's death that this is for.
 const SLACK: Duration = Duration::from_secs(5);

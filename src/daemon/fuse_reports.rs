@@ -9,9 +9,9 @@ use std::time::Duration;
 use crate::published::Published;
 use crate::published::host_report::HostReport;
 use crate::respond::{Block, Decision, Effect, Mode, Responder, Verdict};
-use crate::suspect::{Link, Place, Suspect};
+use crate::suspect::{Place, Suspect};
 use crate::time::Timestamp;
-use crate::wire::Address;
+use crate::wire::{Address, Link};
 
 /// The same host is reported again only after this.
 const REPEAT: Duration = Duration::from_secs(600);

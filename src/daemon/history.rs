@@ -16,10 +16,10 @@ use crate::published::Published;
 use crate::respond::decision::NOT_SHUT;
 use crate::respond::{Action, Block, By, Decision, Effect, Held, Mode, Responder, Verdict};
 use crate::store::{Kept, Limits, Receipt, Store, StoreHandle};
-use crate::suspect::{Link, Place, Suspect, Who};
+use crate::suspect::{Place, Suspect, Who};
 use crate::sys::clock::{Boot, Clock};
 use crate::time::Timestamp;
-use crate::wire::Address;
+use crate::wire::{Address, Link};
 
 /// How long the kernel may have to wait for a disk that keeps up: a busy machine's disk takes tens of milliseconds, and
 /// meanwhile the fuse holds the host. A decision is carried out then, whatever the disk does.

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use ipnetwork::IpNetwork;
 
 use crate::config::Config;
-use crate::detect::settings::{Fuse, Networks};
 use crate::detect::{self, ReversePaths};
 use crate::respond::{self, Mode};
-use crate::suspect;
 use crate::sys::route::{Kernel, Link};
-use crate::wire::{Address, Mac};
+use crate::track::buckets::Fuse;
+use crate::wire::{self, Address, Mac, Networks};
 
 /// The machine's interfaces and addresses at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -125,15 +124,15 @@ impl Machine {
     /// The links on which frames of somebody behind an interface show, as capture and door see them: the interface itself;
     /// for a bridge its ports; for a VLAN interface the one below, with a tag.
     #[must_use]
-    pub fn links_of(&self, interface: u32, watched: &[String]) -> Vec<suspect::Link> {
+    pub fn links_of(&self, interface: u32, watched: &[String]) -> Vec<wire::Link> {
         let is_watched = |index: &u32| self.names.get(index).is_some_and(|name| watched.contains(name));
         let (mut below, mut outer) = (interface, 0);
         loop {
             if is_watched(&below) {
-                return vec![suspect::Link { interface: below, outer, inner: 0 }];
+                return vec![wire::Link { interface: below, outer, inner: 0 }];
             }
             let ports = self.ports.iter().filter(|(port, bridge)| *bridge == below && is_watched(port));
-            let links: Vec<_> = ports.map(|(port, _)| suspect::Link { interface: *port, outer, inner: 0 }).collect();
+            let links: Vec<_> = ports.map(|(port, _)| wire::Link { interface: *port, outer, inner: 0 }).collect();
             if !links.is_empty() || outer != 0 {
                 return links;
             }
@@ -146,18 +145,18 @@ impl Machine {
 
     /// A link by name, as `respond::Settings::link_name` writes it.
     #[must_use]
-    pub fn link_named(&self, name: &str) -> Option<suspect::Link> {
+    pub fn link_named(&self, name: &str) -> Option<wire::Link> {
         let index = |name: &str| self.names.iter().find(|(_, known)| *known == name).map(|(index, _)| *index);
         if let Some(interface) = index(name) {
-            return Some(suspect::Link::untagged(interface));
+            return Some(wire::Link::untagged(interface));
         }
         let (rest, last) = name.rsplit_once('.')?;
         let tag: u16 = last.parse().ok()?;
         if let Some(interface) = index(rest) {
-            return Some(suspect::Link { interface, outer: tag, inner: 0 });
+            return Some(wire::Link { interface, outer: tag, inner: 0 });
         }
         let (rest, outer) = rest.rsplit_once('.')?;
-        Some(suspect::Link { interface: index(rest)?, outer: outer.parse().ok()?, inner: tag })
+        Some(wire::Link { interface: index(rest)?, outer: outer.parse().ok()?, inner: tag })
     }
 
     /// The configuration with what only the machine knows filled in.

@@ -56,8 +56,8 @@ impl RecordLimiter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::suspect::{Link, Suspect};
-    use crate::wire::Address;
+    use crate::suspect::Suspect;
+    use crate::wire::{Address, Link};
 
     fn decision(verdict: Verdict) -> Decision {
         let host = Address::v4([10, 0, 0, 1]);

@@ -256,15 +256,7 @@ impl Shard {
                 interface.last_packet.set(last.nanos());
             }
         }
-        let counts = self.detector.counters();
-        counters.first_contacts.set_all(&counts.outcomes);
-        counters.evidence.set_all(&counts.evidence);
-        counters.unverified.set_all(&counts.unverified);
-        counters.dialects.set_all(&counts.dialects);
-        counters.smb_features.set_all(&counts.features);
-        counters.smb_negotiated.set_all(&[counts.encrypted, counts.compressed]);
-        counters.smb_signed.set(counts.signed);
-        counters.smb_conditions.set_all(&counts.conditions);
+        counters.detected.store(Arc::new(self.detector.counters().clone()));
         let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let put = |table: Table, (used, capacity): (usize, usize), evicted: u64| {
             counters.used.set(table as usize, number(used));

@@ -9,11 +9,11 @@ use crate::published::status::{
     MemoryView, Occupancy, OverlapView, OverlapsView, Status,
 };
 use crate::respond::{Action, Block, Mode, Switched};
-use crate::suspect::{Link, Place};
+use crate::suspect::Place;
 use crate::sys::process::Usage;
 use crate::time::Timestamp;
 use crate::wire::frame::{Encapsulation, FragmentKind};
-use crate::wire::{Address, Mac};
+use crate::wire::{Address, Link, Mac};
 
 /// Addresses shown that are in use on several links.
 const OVERLAPS: usize = 16;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::evidence::{Alarm, Detail, Signal};
 use crate::published::status::TunnelView;
-use crate::suspect::Link;
+use crate::wire::Link;
 
 /// Tunnels shown.
 const SHOWN: usize = 16;

@@ -201,22 +201,41 @@ impl Counters {
 
     /// Adds another shard's counts.
     pub fn add(&mut self, other: &Counters) {
+        // Named one by one: a new count that is left out here does not compile.
+        let Counters {
+            frames,
+            tunnels,
+            first_contacts,
+            outcomes,
+            unverified,
+            evidence,
+            alarms,
+            watches,
+            retracted,
+            learnt,
+            dialects,
+            features,
+            conditions,
+            signed,
+            encrypted,
+            compressed,
+        } = other;
         let all = |mine: &mut [u64], theirs: &[u64]| mine.iter_mut().zip(theirs).for_each(|(a, b)| *a += b);
-        all(&mut self.outcomes, &other.outcomes);
-        all(&mut self.unverified, &other.unverified);
-        all(&mut self.evidence, &other.evidence);
-        all(&mut self.alarms, &other.alarms);
-        all(&mut self.dialects, &other.dialects);
-        all(&mut self.features, &other.features);
-        all(&mut self.conditions, &other.conditions);
-        self.signed += other.signed;
-        self.encrypted += other.encrypted;
-        self.compressed += other.compressed;
-        self.frames += other.frames;
-        self.tunnels += other.tunnels;
-        self.first_contacts += other.first_contacts;
-        self.watches += other.watches;
-        self.retracted += other.retracted;
-        self.learnt += other.learnt;
+        all(&mut self.outcomes, outcomes);
+        all(&mut self.unverified, unverified);
+        all(&mut self.evidence, evidence);
+        all(&mut self.alarms, alarms);
+        all(&mut self.dialects, dialects);
+        all(&mut self.features, features);
+        all(&mut self.conditions, conditions);
+        self.signed += signed;
+        self.encrypted += encrypted;
+        self.compressed += compressed;
+        self.frames += frames;
+        self.tunnels += tunnels;
+        self.first_contacts += first_contacts;
+        self.watches += watches;
+        self.retracted += retracted;
+        self.learnt += learnt;
     }
 }

@@ -3,10 +3,10 @@
 use crate::detect::counters::Unverified;
 use crate::detect::smb::Condition;
 use crate::evidence::{Alarm, Attachment, Reached};
-use crate::suspect::{Link, Suspect};
+use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::wire::smb::Dialect;
-use crate::wire::{Address, Mac};
+use crate::wire::{Address, Link, Mac};
 
 /// What a detector reports.
 #[derive(Clone, Debug, PartialEq, Eq)]

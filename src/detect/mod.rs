@@ -3,17 +3,30 @@
 //! No I/O, no clock, no threads: a [`Detector`] is one shard's core; it takes frames and the time, and gives [`Event`]s.
 //! The same frames in the same order give the same alarms, live and in replay.
 
-mod alarm;
+mod attempt;
+mod authenticity;
+mod concealment;
 mod contact;
 pub mod counters;
 mod detector;
+mod directives;
 mod event;
-mod inspect;
+mod fanout;
+mod findings;
+mod handshake;
+mod link_request;
 mod outcome;
+mod ownership;
+mod packets;
 pub mod remote_execution;
 pub mod reverse_path;
+mod role;
+mod scorer;
 pub mod settings;
 pub mod smb;
+mod smb_facts;
+mod still_scanning;
+mod threshold;
 pub mod verify;
 
 pub use crate::evidence;

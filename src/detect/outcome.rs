@@ -2,29 +2,24 @@
 
 use std::time::Duration;
 
-use crate::detect::alarm::{Context, REPEAT};
-use crate::detect::contact::{ContactAttempt, has_role, remember, role_allows};
+use crate::detect::attempt::ContactAttempt;
+use crate::detect::contact::remember;
 use crate::detect::counters::{Outcome, Unverified};
 use crate::detect::detector::Detector;
+use crate::detect::scorer::{REPEAT, Scorer};
 use crate::detect::settings::Settings;
 use crate::evidence::{Detail, Evidence, Score, Signal};
-use crate::suspect::{Link, Suspect};
+use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::track::attempts::{Due, Opening};
 use crate::track::contacts::Seen;
 use crate::track::recent_traffic::Sent;
-use crate::track::{Attempt, Class, Host, Proof, Shared};
-use crate::wire::frame::{Direction, Segment, Transport};
-use crate::wire::{Address, Frame, Mac};
-
-/// The gateway's own ARP request must have stood so long before silence makes an address dark.
-const PATIENCE: Duration = Duration::from_millis(20);
+use crate::track::{Attempt, Class, Host, Proof};
+use crate::wire::frame::{Segment, Transport};
+use crate::wire::{Address, Link, Mac};
 
 /// An answer that comes within this time takes its failure back.
 const LATE: Duration = Duration::from_secs(10);
-
-/// What the gateway forwards leaves it within this time.
-const FORWARDED: Duration = Duration::from_secs(1);
 
 /// What came back.
 #[derive(Clone, Copy)]
@@ -46,29 +41,26 @@ impl Detector {
         proof: Proof,
         answer: Answer,
     ) -> bool {
-        let now = self.now;
-        let cooperative = self.threshold;
-        let Detector { settings, shared, hosts, contacts, counters, events, .. } = self;
-        let settings = &**settings;
+        let Detector { scorer, hosts, contacts, .. } = self;
+        let now = scorer.now;
         let waits = |host: &Host| host.attempts.waits_for(peer, port, proof);
         let Some(host) = hosts.get_mut_where(host, waits) else { return false };
-        let mut ctx = Context { settings, shared, counters, events, now, threshold: cooperative };
         let attempt = if let Some(attempt) = host.attempts.settle(peer, port, classes, proof) {
             attempt
         } else {
-            // An answer after the verdict: what was said of this peer's silence is taken back.
+            // An answer after the verdict: what was recorded of this peer's silence is retracted.
             if host.evidence.is_empty() || !answered_late(host, peer, port, now, |_| true) {
                 let met = classes.iter().any(|class| contacts.knows(host.party(), peer, *class, now));
                 if met && matches!(answer, Answer::Open) && port != 0 {
                     // A server of the same few for longer than a contact is remembered is one still.
-                    shared.addresses.served(peer, port, host.address, now);
+                    scorer.shared.addresses.served(peer, port, host.address, now);
                 }
                 return met;
             }
-            ctx.counters.retracted += 1;
+            scorer.counters.retracted += 1;
             let first = classes.first().copied().unwrap_or(Class::Other);
             let class = match first {
-                Class::Lateral if port != 0 && !settings.lateral.has_tcp(port) => Class::Other,
+                Class::Lateral if port != 0 && !scorer.settings.lateral.has_tcp(port) => Class::Other,
                 first => first,
             };
             let (transport, openings) = (Transport::Tcp, [Opening::default(); 2]);
@@ -76,126 +68,64 @@ impl Detector {
         };
         match answer {
             Answer::Open => {
-                shared.saw_answer();
-                ctx.counters.outcome(Outcome::Answered);
                 contacts.answered(host.party(), peer, attempt.class);
-                if matches!(attempt.class, Class::Lateral | Class::Other | Class::LateralUdp) {
-                    let known = shared.addresses.is_known_server(peer, attempt.port, host.address, now);
-                    shared.addresses.served(peer, attempt.port, host.address, now);
-                    let weights = settings.weights;
-                    let weight = if known { weights.known_server } else { weights.answered };
-                    let weight = scaled(weight, attempt.class);
-                    if known && (host.score.0 > 0 || weight.0 > 0) {
-                        ctx.weigh(host, Signal::KnownServer, peer, attempt.port, weight, Detail::Answered);
-                    } else if weight.0 > 0 {
-                        ctx.weigh(host, Signal::FailureOther, peer, attempt.port, weight, Detail::Answered);
-                    } else if attempt.class == Class::Other && !host.evidence.is_empty() {
-                        offset_failures(settings, host, now);
-                    }
-                    let what = ContactAttempt {
-                        host: host.address,
-                        peer,
-                        port: attempt.port,
-                        class: attempt.class,
-                        transport: Transport::Tcp,
-                        opening: Opening::default(),
-                        running: false,
-                    };
-                    remember(host, what);
-                }
+                scorer.answered(host, attempt);
             }
             Answer::Refused => {
-                shared.saw_answer();
-                ctx.counters.outcome(Outcome::Refused);
-                ctx.failed(host, attempt, Detail::Refused, false);
+                scorer.shared.saw_answer();
+                scorer.counters.outcome(Outcome::Refused);
+                scorer.failed(host, attempt, Detail::Refused, false);
             }
             Answer::Unreachable { kind, code } => {
-                ctx.counters.outcome(Outcome::Unreachable);
-                let dark = is_dark(settings, shared, peer, now);
-                ctx.failed(host, attempt, Detail::Unreachable { kind, code }, dark);
+                scorer.counters.outcome(Outcome::Unreachable);
+                let dark = scorer.is_dark(peer);
+                scorer.failed(host, attempt, Detail::Unreachable { kind, code }, dark);
             }
         }
         true
     }
 
-    /// Whether what comes in as an answer from `peer` to `host` is not from there: by its path, by the card that sent it,
-    /// or by what the link layer says of `peer` on the host's own link. Counted, and worth nothing; nor is its copy that
-    /// the gateway forwards. Only who knows what the host sent can so spoil an answer: the host itself.
-    pub(super) fn is_forged(
-        &mut self,
-        frame: &Frame<'_>,
-        host: Address,
-        peer: Address,
-        port: u16,
-        proof: Proof,
-    ) -> bool {
-        let traffic = &self.shared.recent_traffic;
-        if self.misplaced(frame, peer) || self.answers_itself(frame, host, peer) {
-            let speaks_for = |known: &Host| {
-                known.attempts.waits_for(peer, port, proof) || known.evidence.iter().any(|said| said.peer == peer)
-            };
-            if self.hosts.get(host).is_some_and(speaks_for) {
-                traffic.note(Sent::Forgery, peer, host, self.now);
-            }
-            self.counters.unverified(Unverified::Answer);
-            return true;
+    /// The client continues as if answered, though no answer was seen.
+    pub(super) fn inferred(&mut self, what: ContactAttempt) {
+        // A dark address cannot have answered: payload is easily sent after a SYN that nobody answered.
+        if self.scorer.is_dark(what.peer) {
+            return;
         }
-        traffic.within(Sent::Forgery, peer, host, FORWARDED, self.now)
-    }
-
-    /// Whether a frame came in where its source does not live.
-    pub(super) fn misplaced(&self, frame: &Frame<'_>, source: Address) -> bool {
-        let meta = &frame.meta;
-        if meta.direction == Direction::Out || meta.vlan.is_some() {
-            return false;
+        let Detector { scorer, hosts, contacts, hash_key, .. } = self;
+        let awaits = |host: &Host| host.attempts.awaits(what.peer, what.port);
+        let Some(host) = hosts.get_mut_where(what.host, awaits) else { return };
+        // A dark address stays one: payload is easily sent to it, however late.
+        if host.attempts.settle(what.peer, what.port, &[what.class], Proof::Port(what.opening.port)).is_none()
+            && !answered_late(host, what.peer, what.port, scorer.now, |signal| signal != Signal::Dark)
+        {
+            return;
         }
-        let settings = &self.settings;
-        let elsewhere =
-            settings.attached.iter().any(|(interface, of)| *interface != meta.interface && of.contains(source))
-                && !settings.attached.iter().any(|(interface, of)| *interface == meta.interface && of.contains(source));
-        elsewhere
-            || (settings.check_reverse_path && settings.reverse_paths.permits(source, meta.interface) == Some(false))
-    }
-
-    fn answers_itself(&self, frame: &Frame<'_>, host: Address, peer: Address) -> bool {
-        let Some(card) = frame.mac_source.filter(|card| *card != Mac::default()) else { return false };
-        if frame.meta.direction == Direction::Out {
-            return false;
-        }
-        let Some(host) = self.hosts.get(host).filter(|host| host.attached_at != Timestamp::ZERO) else { return false };
-        let (addresses, now) = (&self.shared.addresses, self.now);
-        let home = &host.attachment;
-        if (home.interface, home.vlan) != (frame.meta.interface, frame.meta.vlan.unwrap_or(0)) {
-            return false;
-        }
-        if addresses.is_router(frame.link(), card, now) {
-            return false;
-        }
-        // On the host's own link its own card speaks for nobody else. What comes back there from another card passed no
-        // gateway on its way, and needs the link layer's word: peers across a bridge answer by another port, and where
-        // routes lead, `misplaced` has decided. A capture file shows one link for all.
-        let settings = &self.settings;
-        let across =
-            !settings.attached.is_empty() && settings.reverse_paths.permits(peer, frame.meta.interface).is_none();
-        let attached = settings.attached.iter().any(|(on, of)| *on == frame.meta.interface && of.contains(peer));
-        card == home.mac || (across && !attached && addresses.answered_from(frame.link(), peer, now) != Some(card))
+        // Many addresses of one card are one client, unless it is a router.
+        let (card, addresses) = (host.attachment.mac, &scorer.shared.addresses);
+        let client = if card == Mac::default() || addresses.is_router(host.suspect.link, card, scorer.now) {
+            hash_key.address(what.host)
+        } else {
+            hash_key.mac(card)
+        };
+        scorer.shared.inferred_answer(client, hash_key.address(what.peer));
+        scorer.counters.outcome(Outcome::Answered);
+        contacts.answered(host.party(), what.peer, what.class);
+        remember(host, what.class, what.peer, what.port);
     }
 
     /// A RST, or an ICMP error of `peer` itself, that answers nothing `host` is known to have sent: `host` sent something
     /// that opens nothing, and knows now that `peer` is there. Others can send in its name, so it is hearsay.
     pub(super) fn found_out(&mut self, host: Address, own_port: u16, peer: Address, port: u16, detail: Detail) {
-        let (now, threshold, generation) = (self.now, self.threshold, self.generation);
-        let Detector { settings, shared, hosts, contacts, counters, events, started, .. } = self;
-        let settings = &**settings;
-        let inside = |address| settings.protected.contains(address) && !settings.own.contains(address);
+        let Detector { scorer, hosts, contacts, started, .. } = self;
+        let (settings, now) = (&*scorer.settings, scorer.now);
         if host == peer
-            || !inside(host)
-            || !inside(peer)
+            || !scorer.is_watched(host)
+            || !scorer.is_watched(peer)
             // What ends soon after the start may have begun before it, if the host is its server.
             || (now.since(started.unwrap_or(now)) < settings.start_up_grace
                 && (own_port < 1024 || settings.lateral.has_tcp(own_port)))
             // Who serves is refused by its own clients' late ends.
-            || shared.addresses.has_served(host, own_port, peer, now)
+            || scorer.shared.addresses.has_served(host, own_port, peer, now)
         {
             return;
         }
@@ -211,24 +141,13 @@ impl Detector {
         if met || contacts.meet(host.party(), peer, Class::Probe, now) == Seen::Before {
             return;
         }
-        let lateral = settings.lateral.has_tcp(port);
-        let (class, transport) = (if lateral { Class::Lateral } else { Class::Other }, Transport::Tcp);
-        let what = ContactAttempt {
-            host: host.address,
-            peer,
-            port,
-            class,
-            transport,
-            opening: Opening::default(),
-            running: false,
-        };
-        if has_role(settings, host, generation, now, |role| role_allows(role, what)) {
-            counters.unverified(Unverified::Role);
+        let class = if settings.lateral.has_tcp(port) { Class::Lateral } else { Class::Other };
+        if scorer.is_allowed(host, ContactAttempt::new(host.address, peer, (Transport::Tcp, port), class)) {
+            scorer.counters.unverified(Unverified::Role);
             return;
         }
-        let mut ctx = Context { settings, shared, counters, events, now, threshold };
-        let weight = scaled(settings.weights.failure, class);
-        if ctx.hearsay(host, Evidence { signal: Signal::Probe, at: now, peer, port, weight, detail }, false) {
+        let weight = scaled(scorer.settings.weights.failure, class);
+        if scorer.hearsay(host, Evidence { signal: Signal::Probe, at: now, peer, port, weight, detail }, false) {
             host.swept = Some(now);
         }
     }
@@ -245,19 +164,21 @@ impl Detector {
 
     /// A deadline has come: the host's attempts that old have failed.
     pub(super) fn judge(&mut self, due: Due) {
-        let cooperative = self.threshold;
-        let Detector { settings, shared, hosts, counters, events, now, .. } = self;
-        let mut ctx = Context { settings, shared, counters, events, now: due.at.min(*now), threshold: cooperative };
+        let Detector { scorer, hosts, .. } = self;
+        // It failed at its deadline, however late that is looked at.
+        let now = scorer.now;
+        scorer.now = due.at.min(now);
         for slot in hosts.slots_of(due.host).into_iter().flatten() {
             let Some(host) = hosts.slot_mut(slot) else { continue };
             while let Some(attempt) = host.attempts.overdue(due.began) {
-                ctx.silent(host, attempt, false);
+                scorer.silent(host, attempt, false);
             }
         }
+        scorer.now = now;
     }
 }
 
-/// Takes back what was lately said of a peer's silence on `port` (0 is any), if it was `which` signal.
+/// Retracts what was lately recorded of a peer's silence on `port` (0 is any), if it was `which` signal.
 pub(super) fn answered_late(
     host: &mut Host,
     peer: Address,
@@ -304,17 +225,29 @@ fn scaled(weight: Score, class: Class) -> Score {
     }
 }
 
-/// Whether nobody is at this address, as far as can be known.
-pub(super) fn is_dark(settings: &Settings, shared: &Shared, address: Address, now: Timestamp) -> bool {
-    let addresses = &shared.addresses;
-    settings.protected.contains(address)
-        && !settings.own.contains(address)
-        && !addresses.is_alive(address, now)
-        && (addresses.unanswered(address, PATIENCE, now)
-            || (!addresses.under_pressure(now) && addresses.is_subnet_known(address, settings.dark_learning, now)))
-}
+impl Scorer {
+    /// The answer that was waited for came.
+    fn answered(&mut self, host: &mut Host, attempt: Attempt) {
+        let Attempt { peer, port, class, .. } = attempt;
+        let (now, weights) = (self.now, self.settings.weights);
+        self.shared.saw_answer();
+        self.counters.outcome(Outcome::Answered);
+        if !matches!(class, Class::Lateral | Class::Other | Class::LateralUdp) {
+            return;
+        }
+        let known = self.shared.addresses.is_known_server(peer, port, host.address, now);
+        self.shared.addresses.served(peer, port, host.address, now);
+        let weight = scaled(if known { weights.known_server } else { weights.answered }, class);
+        if known && (host.score.0 > 0 || weight.0 > 0) {
+            self.weigh(host, Signal::KnownServer, peer, port, weight, Detail::Answered);
+        } else if weight.0 > 0 {
+            self.weigh(host, Signal::Answered, peer, port, weight, Detail::Answered);
+        } else if class == Class::Other && !host.evidence.is_empty() {
+            offset_failures(&self.settings, host, now);
+        }
+        remember(host, class, peer, port);
+    }
 
-impl Context<'_> {
     /// No answer came.
     pub fn silent(&mut self, host: &mut Host, attempt: Attempt, overrun: bool) {
         if attempt.class == Class::LateralUdp {
@@ -340,7 +273,7 @@ impl Context<'_> {
         } else {
             Detail::Silent { after_ms: u32::try_from(after).unwrap_or(u32::MAX) }
         };
-        let dark = is_dark(self.settings, self.shared, attempt.peer, self.now);
+        let dark = self.is_dark(attempt.peer);
         self.failed(host, attempt, detail, dark);
     }
 
@@ -371,8 +304,6 @@ impl Context<'_> {
             // Who is asked for may have answered past this gateway.
             Class::Arp
             | Class::Decoy
-            | Class::Spoken
-            | Class::Again
             | Class::Execution
             | Class::OtherUdp
             | Class::Probe

@@ -2,113 +2,12 @@
 
 use std::time::Duration;
 
-use ipnetwork::IpNetwork;
-
 use crate::detect::reverse_path::ReversePaths;
-use crate::evidence::Score;
+use crate::evidence::{Detail, Score};
 use crate::time::Timestamp;
-use crate::wire::Address;
+use crate::track::buckets::Fuse;
 use crate::wire::frame::Transport;
-
-/// A list of networks, matched without allocation.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Networks {
-    entries: Vec<(u128, u128)>,
-    written: Vec<IpNetwork>,
-}
-
-impl Networks {
-    /// Builds the matcher; the order is kept for display.
-    #[must_use]
-    pub fn new(networks: Vec<IpNetwork>) -> Self {
-        let entries = networks
-            .iter()
-            .map(|network| {
-                let width =
-                    if network.is_ipv4() { 96 + u32::from(network.prefix()) } else { u32::from(network.prefix()) };
-                let mask = if width == 0 { 0 } else { u128::MAX << (128 - width) };
-                (Address::from(network.ip()).bits() & mask, mask)
-            })
-            .collect();
-        Networks { entries, written: networks }
-    }
-
-    /// Whether `address` lies in one of them.
-    #[must_use]
-    pub fn contains(&self, address: Address) -> bool {
-        self.entries.iter().any(|&(value, mask)| address.bits() & mask == value)
-    }
-
-    /// The first entry that holds `address`, as it was written.
-    #[must_use]
-    pub fn entry(&self, address: Address) -> Option<IpNetwork> {
-        let at = self.entries.iter().position(|&(value, mask)| address.bits() & mask == value)?;
-        self.written.get(at).copied()
-    }
-
-    /// As they were written.
-    #[must_use]
-    pub fn written(&self) -> &[IpNetwork] {
-        &self.written
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-}
-
-/// A set of services: a transport and a port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Services {
-    tcp: Box<[u64; 1024]>,
-    udp: Box<[u64; 1024]>,
-    written: Vec<(Transport, u16)>,
-}
-
-impl Services {
-    /// From a list of (TCP or UDP, port); other transports are passed over.
-    #[must_use]
-    pub fn new(list: &[(Transport, u16)]) -> Self {
-        let mut services = Services { tcp: Box::new([0; 1024]), udp: Box::new([0; 1024]), written: list.to_vec() };
-        for &(transport, port) in list {
-            let map = match transport {
-                Transport::Tcp => &mut services.tcp,
-                Transport::Udp => &mut services.udp,
-                Transport::Icmp | Transport::Other => continue,
-            };
-            if let Some(word) = map.get_mut(usize::from(port >> 6)) {
-                *word |= 1 << (port & 63);
-            }
-        }
-        services
-    }
-
-    /// Whether it holds this TCP port.
-    #[must_use]
-    pub fn has_tcp(&self, port: u16) -> bool {
-        self.tcp.get(usize::from(port >> 6)).is_some_and(|word| word >> (port & 63) & 1 == 1)
-    }
-
-    /// Whether it holds this UDP port.
-    #[must_use]
-    pub fn has_udp(&self, port: u16) -> bool {
-        self.udp.get(usize::from(port >> 6)).is_some_and(|word| word >> (port & 63) & 1 == 1)
-    }
-
-    /// As they were written.
-    #[must_use]
-    pub fn written(&self) -> &[(Transport, u16)] {
-        &self.written
-    }
-}
-
-impl Default for Services {
-    fn default() -> Self {
-        Services::new(&[])
-    }
-}
+use crate::wire::{Address, Networks, Services};
 
 /// A named exemption: which hosts may do which services' fan-out, why, whose, until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +37,14 @@ pub struct Window {
     pub length: Duration,
     /// Its threshold.
     pub limit: u32,
+}
+
+impl Window {
+    /// The figures of `count` first contacts within it, against `limit`.
+    #[must_use]
+    pub fn filled(&self, count: u32, limit: u32) -> Detail {
+        Detail::Window { count, limit, seconds: u32::try_from(self.length.as_secs()).unwrap_or(u32::MAX) }
+    }
 }
 
 /// The weights of evidence, in nats; DESIGN.md's table.
@@ -271,15 +178,6 @@ pub struct Settings {
     pub fuse: Option<Fuse>,
 }
 
-/// The kernel's first-contact limiter: what it drops is fan-out and not failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fuse {
-    /// First contacts let through before the rate applies.
-    pub burst: u32,
-    /// First contacts let through a second after that.
-    pub per_second: u32,
-}
-
 /// The services worms spread over: DESIGN.md's table of words.
 pub const LATERAL_TCP: [u16; 11] = [22, 23, 135, 139, 445, 1433, 3389, 5900, 5985, 5986, 2323];
 
@@ -343,41 +241,5 @@ impl Default for Settings {
             believe_claims: false,
             fuse: None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn networks_match_both_families() {
-        let networks = Settings::default().protected;
-        for (text, inside) in [
-            ("10.255.1.2", true),
-            ("172.15.255.255", false),
-            ("172.31.0.1", true),
-            ("8.8.8.8", false),
-            ("fd00::1", true),
-            ("2001:db8::1", false),
-            ("::10.0.0.1", false),
-        ] {
-            assert_eq!(networks.contains(text.parse().unwrap()), inside, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_zero_prefix_of_one_family_does_not_hold_the_other() {
-        let v4 = Networks::new(vec!["0.0.0.0/0".parse().unwrap()]);
-        assert!(v4.contains("1.2.3.4".parse().unwrap()));
-        assert!(!v4.contains("2001:db8::1".parse().unwrap()));
-    }
-
-    #[test]
-    fn services_tell_transports_apart() {
-        let services = Services::new(&[(Transport::Tcp, 445), (Transport::Udp, 1434), (Transport::Tcp, 65535)]);
-        assert!(services.has_tcp(445) && !services.has_udp(445));
-        assert!(services.has_udp(1434) && !services.has_tcp(1434));
-        assert!(services.has_tcp(65535) && !services.has_tcp(0));
     }
 }

@@ -216,10 +216,10 @@ pub fn is_one_of_many(settings: &Settings, shared: &Shared, host: &Host, now: Ti
 mod tests {
     use super::*;
     use crate::detect::reverse_path::ReversePaths;
-    use crate::detect::settings::Networks;
-    use crate::suspect::{Link, Who};
+    use crate::suspect::Who;
     use crate::track::HashKey;
     use crate::wire::frame::{Meta, Packet};
+    use crate::wire::{Link, Networks};
 
     const HOST: Address = Address::v4([10, 0, 1, 5]);
     const LINK: Link = Link::untagged(1);

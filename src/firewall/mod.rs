@@ -39,13 +39,12 @@ pub use servers::KnownServer;
 use servers::Servers;
 pub use watch::{Drift, Watch, What};
 
-use crate::detect::settings::Networks;
 use crate::respond::Action;
-use crate::suspect::{Link, Place, Who};
+use crate::suspect::{Place, Who};
 use crate::sys::nftables::{self, Change, Set, Table};
 use crate::sys::route::Kernel;
-use crate::wire::Mac;
 use crate::wire::frame::Transport;
+use crate::wire::{Link, Mac, Networks};
 
 /// A place that the kernel acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,10 +15,10 @@ use std::time::Duration;
 use super::intents::Intent;
 use super::ruleset::TABLE;
 use crate::respond::Action;
-use crate::suspect::{Link, Place, Who};
+use crate::suspect::{Place, Who};
 use crate::sys::nftables::Family;
 use crate::wire::frame::Transport;
-use crate::wire::{Address, Mac};
+use crate::wire::{Address, Link, Mac};
 
 /// The same key's octets in one set.
 pub(super) type Key = (&'static str, Vec<u8>);

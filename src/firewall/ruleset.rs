@@ -60,9 +60,9 @@ pub use transaction::{Existing, Frames};
 use super::Error;
 use super::networks::disjoint;
 use crate::config::model::{Config, Fuse};
-use crate::detect::settings::Services;
 use crate::respond::Mode;
 use crate::time::Timestamp;
+use crate::wire::Services;
 use crate::wire::frame::Transport;
 
 /// The table's name, in family `inet`.

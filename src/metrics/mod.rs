@@ -2,20 +2,23 @@
 //!
 //! Names follow Prometheus' conventions (base units, `_total` for counters), prefix `firedoor_`. Every label is a
 //! closed enum or a protected interface's name, so the number of series is bounded: no address ever becomes a label.
-//! The control task counts its [`ControlCounters`](crate::published::control_counters::ControlCounters); all else is read at the scrape from [`Published`]: the
+//! All of it is read at the scrape from [`Published`]: the control task's counters, the
 //! shards' counters, the host table and the latest [`Status`](crate::published::status::Status). Every series exists from the start, at zero,
 //! so that `rate()` and alerts see the first event.
 
 mod collect;
 pub mod exporter;
 mod families;
+mod near;
+mod readers;
+mod sight;
 
 use std::sync::Arc;
 
 use prometheus::{Registry, TextEncoder};
 
 use crate::published::Published;
-pub use families::{FAMILIES, Family};
+pub use families::{FAMILIES, Family, Kind};
 
 /// The registry of one daemon.
 #[derive(Clone, Debug)]
@@ -30,7 +33,6 @@ impl Metrics {
     /// Two metrics of one name: a mistake in this file.
     pub fn new(published: &Arc<Published>) -> prometheus::Result<Self> {
         let registry = Registry::new();
-        published.control_counters.register(&registry)?;
         registry.register(Box::new(collect::Exported::new(Arc::clone(published))?))?;
         Ok(Metrics { registry })
     }
@@ -54,8 +56,9 @@ impl Metrics {
 mod tests {
     use super::*;
     use crate::config::model::Config;
+    use crate::detect::counters::Counters as Detected;
+    use crate::detect::smb::{Condition, Feature};
     use crate::evidence::Score;
-    use crate::published::counters::{Condition, Feature};
     use crate::published::host_report::HostReport;
     use crate::published::host_report::{Class, WindowFill};
     use crate::wire::Address;
@@ -74,7 +77,7 @@ mod tests {
     fn names_follow_the_conventions() {
         for family in FAMILIES {
             assert!(family.name.starts_with("firedoor_") || family.name.starts_with("process_"), "{}", family.name);
-            assert_eq!(family.counter, family.name.ends_with("_total"), "{}", family.name);
+            assert_eq!(family.kind == Kind::Counter, family.name.ends_with("_total"), "{}", family.name);
             assert!(family.help.ends_with('.'), "{}", family.name);
         }
     }
@@ -138,7 +141,9 @@ mod tests {
     fn shards_and_interfaces_are_summed_into_their_series() {
         let published = published();
         published.counters.interface("eth0").packets_in.add(41);
-        published.counters.shard(0).unwrap().first_contacts.add(3, 7);
+        let mut detected = Detected::default();
+        detected.outcomes[3] = 7;
+        published.counters.shard(0).unwrap().detected.store(Arc::new(detected));
         let text = Metrics::new(&published).unwrap().text().unwrap();
         let packets = sample(&text, "firedoor_packets_total{direction=\"in\",interface=\"eth0\"}");
         assert!((packets - 41.0).abs() < f64::EPSILON);
@@ -167,9 +172,10 @@ mod tests {
     fn what_smb_servers_give_away_and_use_and_agree_on_are_told_apart() {
         let published = published();
         let shard = published.counters.shard(0).unwrap();
-        shard.smb_features.add(Feature::Compression as usize, 3);
-        shard.smb_negotiated.add(Feature::Encryption as usize, 5);
-        shard.smb_conditions.add(Condition::Implanted as usize, 2);
+        let mut detected = Detected { encrypted: 5, ..Detected::default() };
+        detected.features[Feature::Compression as usize] = 3;
+        detected.conditions[Condition::Implanted as usize] = 2;
+        shard.detected.store(Arc::new(detected));
         let text = Metrics::new(&published).unwrap().text().unwrap();
         for (name, wanted) in [
             ("firedoor_smb_compressed_total", 3.0),

@@ -7,13 +7,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
+
 use super::status::{Occupancy, ShardView};
-use crate::detect::Signal;
-pub use crate::detect::counters::{Outcome, Unverified};
-pub use crate::detect::smb::{Condition, Feature};
+use crate::detect::counters::Counters as Detected;
 use crate::time::Timestamp;
 use crate::wire::frame::{Encapsulation, FragmentKind, TunnelKind, Undecoded};
-use crate::wire::smb::Dialect;
 
 /// Most interfaces that are counted apart; further ones share the last one's counters.
 pub const MOST_INTERFACES: usize = 64;
@@ -117,22 +116,8 @@ pub struct ShardCounters {
     pub encapsulated: Cells<{ Encapsulation::ALL.len() }>,
     /// Buckets of flows that are only sampled now, of [`BUCKETS`](crate::capture::busy::BUCKETS).
     pub sampled: Cell,
-    /// First contacts, by [`Outcome`].
-    pub first_contacts: Cells<{ Outcome::ALL.len() }>,
-    /// Evidence, by [`Signal`].
-    pub evidence: Cells<{ Signal::ALL.len() }>,
-    /// Evidence that weighed nothing, by [`Unverified`].
-    pub unverified: Cells<{ Unverified::ALL.len() }>,
-    /// Negotiations seen, by [`Dialect`].
-    pub dialects: Cells<{ Dialect::ALL.len() }>,
-    /// SMB connections in which encrypted or compressed messages were seen, by [`Feature`].
-    pub smb_features: Cells<{ Feature::ALL.len() }>,
-    /// SMB connections that agreed on a cipher or a compression, by [`Feature`].
-    pub smb_negotiated: Cells<{ Feature::ALL.len() }>,
-    /// SMB connections seen that require signing.
-    pub smb_signed: Cell,
-    /// Answers that gave away a server's condition, by [`Condition`].
-    pub smb_conditions: Cells<{ Condition::ALL.len() }>,
+    /// What the shard's detector counts, as last put up.
+    pub detected: ArcSwap<Detected>,
     /// Alarms and reports that the control queue had no room for.
     pub queue_drops: Cell,
     /// Entries in use, by [`Table`].
@@ -237,7 +222,17 @@ impl Counters {
         self.shards.iter().map(|shard| of(shard)).sum()
     }
 
-    /// The shards, for the snapshot.
+    /// What the shards' detectors count, together.
+    #[must_use]
+    pub fn detected(&self) -> Detected {
+        let mut all = Detected::default();
+        for shard in &self.shards {
+            all.add(&shard.detected.load());
+        }
+        all
+    }
+
+    /// The shards, for the status.
     #[must_use]
     pub fn shard_views(&self) -> Vec<ShardView> {
         let hosts = Table::Hosts as usize;
@@ -253,7 +248,7 @@ impl Counters {
             .collect()
     }
 
-    /// The shards' tables summed, for the snapshot.
+    /// The shards' tables summed, for the status.
     #[must_use]
     pub fn tables(&self) -> Vec<Occupancy> {
         let table = |table: &Table| {
@@ -275,13 +270,13 @@ mod tests {
 
     #[test]
     fn a_value_is_counted_at_its_position() {
-        for (position, signal) in Signal::ALL.iter().enumerate() {
+        for (position, signal) in crate::detect::Signal::ALL.iter().enumerate() {
             assert_eq!(*signal as usize, position);
         }
         for (position, reason) in Undecoded::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, position);
         }
-        for (position, outcome) in Outcome::ALL.iter().enumerate() {
+        for (position, outcome) in crate::detect::counters::Outcome::ALL.iter().enumerate() {
             assert_eq!(*outcome as usize, position);
         }
     }
@@ -293,9 +288,9 @@ mod tests {
             let shard = counters.shard(shard).unwrap();
             shard.used.set(Table::Hosts as usize, 5);
             shard.capacity.set(Table::Hosts as usize, 10);
-            shard.evidence.add(Signal::Dark as usize, 2);
+            shard.detected.store(Arc::new(Detected { signed: 2, ..Detected::default() }));
         }
-        assert_eq!(counters.sum(|shard| shard.evidence.get(Signal::Dark as usize)), 6);
+        assert_eq!(counters.detected().signed, 6);
         let hosts = counters.tables().remove(0);
         assert_eq!((hosts.name.as_str(), hosts.used, hosts.capacity), ("hosts", 15, 30));
         assert!(counters.shard(3).is_none());

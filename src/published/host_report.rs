@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::detect::Settings;
+use crate::detect::smb::Condition;
 use crate::evidence::{Attachment, Evidence, Score};
 use crate::suspect::Suspect;
 use crate::time::Timestamp;
@@ -71,8 +72,10 @@ pub struct HostSmb {
     pub server: u16,
     /// A negotiation required signing.
     pub signing: bool,
-    /// A negotiation agreed on encryption.
+    /// A negotiation agreed on encryption, used or not.
     pub encryption: bool,
+    /// When an answer of its last gave away each [`Condition`], in the order of its list.
+    pub conditions: [Option<Timestamp>; Condition::ALL.len()],
 }
 
 impl HostSmb {
@@ -81,8 +84,21 @@ impl HostSmb {
 
     /// Whether it speaks SMB at all.
     #[must_use]
-    pub const fn any(self) -> bool {
-        self.client | self.server != 0
+    pub fn any(self) -> bool {
+        self.client | self.server != 0 || self.vulnerable()
+    }
+
+    /// Whether its answers gave away that it is unpatched or implanted.
+    #[must_use]
+    pub fn vulnerable(self) -> bool {
+        self.conditions.iter().any(Option::is_some)
+    }
+
+    /// Its answer gave away a condition.
+    pub fn gave_away(&mut self, condition: Condition, at: Timestamp) {
+        if let Some(last) = self.conditions.get_mut(condition as usize) {
+            *last = Some(at);
+        }
     }
 
     /// Whether it agreed on SMB1, on either side.
@@ -100,7 +116,10 @@ impl HostSmb {
     }
 
     /// Takes in what else was seen of the same host.
-    pub const fn join(&mut self, other: HostSmb) {
+    pub fn join(&mut self, other: HostSmb) {
+        for (mine, theirs) in self.conditions.iter_mut().zip(other.conditions) {
+            *mine = (*mine).max(theirs);
+        }
         self.client |= other.client;
         self.server |= other.server;
         self.signing |= other.signing;

@@ -18,13 +18,14 @@ use dashmap::mapref::entry::Entry;
 
 use super::host_report::{HostReport, HostSmb, NearMiss, WindowFill};
 use super::status::{HostCounts, Occupancy};
+use crate::detect::smb::Condition;
 use crate::evidence::{Alarm, Evidence};
 use crate::respond::Verdict;
-use crate::suspect::{Link, Place, Suspect, Who};
+use crate::suspect::{Place, Suspect, Who};
 use crate::time::Timestamp;
 use crate::track::hosts::{ANY_WINDOWS, LATERAL_WINDOWS};
-use crate::wire::Address;
 use crate::wire::smb::Dialect;
+use crate::wire::{Address, Link};
 
 /// Most links that one address is shown on.
 const MOST_LINKS: usize = 64;
@@ -246,6 +247,13 @@ impl HostTable {
         let room = self.capacity - self.capacity / 8;
         let speak = |line: &mut HostEntry| line.smb.spoke(as_server, dialect, signing, encryption);
         self.with_line(self.lines.entry(host), Link::default(), room, speak);
+    }
+
+    /// Puts up that an answer of a server gave away its condition, on whichever link. For the control task: may wait for a
+    /// reader. Takes the room that is kept for suspects, too.
+    pub fn gave_away(&self, server: Address, condition: Condition, at: Timestamp) {
+        let change = |entry: &mut HostEntry| entry.smb.gave_away(condition, at);
+        self.with_line(self.lines.entry(server), Link::default(), self.capacity, change);
     }
 
     /// Puts up what is decided about a host on a link, or that nothing is any more. For the control task: may wait for a

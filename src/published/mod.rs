@@ -24,9 +24,8 @@ use self::host_table::{HostTable, Standing};
 use self::status::Status;
 use crate::config::model::Config;
 use crate::respond::{Block, Decision, Exempted, Held, Verdict};
-use crate::suspect::Link;
 use crate::time::Timestamp;
-use crate::wire::Address;
+use crate::wire::{Address, Link};
 
 /// Decisions kept in memory, those that cut nobody off and others each, for `why` and `/v1/decisions`; the history database has them all.
 pub const RECENT: usize = 1024;
@@ -59,7 +58,7 @@ impl Published {
         Published {
             host_table: HostTable::new(config.detect.capacities.hosts),
             counters: Counters::new(config.capture.shards),
-            control_counters: ControlCounters::new(),
+            control_counters: ControlCounters::default(),
             status: ArcSwap::from_pointee(Status { mode: config.gateway.mode, ..Status::default() }),
             reported: ArcSwapOption::empty(),
             config: ArcSwap::new(config),

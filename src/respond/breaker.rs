@@ -243,8 +243,7 @@ fn number(n: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::suspect::Link;
-    use crate::wire::Mac;
+    use crate::wire::{Link, Mac};
 
     fn limits() -> Limits {
         Limits {

@@ -420,7 +420,7 @@ pub enum Effect {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::suspect::Link;
+    use crate::wire::Link;
     use proptest::prelude::*;
 
     /// Times as JSON has them.

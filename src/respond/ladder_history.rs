@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 
 use crate::respond::Settings;
-use crate::suspect::{Link, Suspect};
+use crate::suspect::Suspect;
 use crate::time::Timestamp;
-use crate::wire::Address;
+use crate::wire::{Address, Link};
 
 #[derive(Clone, Copy, Debug)]
 struct Step {

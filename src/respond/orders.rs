@@ -12,9 +12,9 @@ use crate::respond::breaker;
 use crate::respond::decision::several;
 use crate::respond::held::Held;
 use crate::respond::{Action, By, Decision, Effect, Exemption, Responder, Verdict};
-use crate::suspect::{Link, Suspect};
+use crate::suspect::Suspect;
 use crate::time::Timestamp;
-use crate::wire::Address;
+use crate::wire::{Address, Link};
 
 /// Most entries on the never-contain list by command.
 pub const MOST_BY_COMMAND: usize = 1024;

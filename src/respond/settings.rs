@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use crate::detect::settings::Networks;
 use crate::evidence::Grade;
 use crate::respond::decision::{Action, Mode};
-use crate::suspect::Link;
+use crate::wire::{Link, Networks};
 
 /// One rung of the ladder: how long a decision lasts. `None` is until released by hand.
 pub type Rung = Option<Duration>;

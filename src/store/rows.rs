@@ -9,9 +9,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::respond::{Decision, Exempted, Held};
-use crate::suspect::{Link, Suspect, Who, read_key};
+use crate::suspect::{Suspect, Who, read_key};
 use crate::time::Timestamp;
-use crate::wire::Address;
+use crate::wire::{Address, Link};
 
 /// An order by an engineer, carried out or refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use super::{Fault, Kept, Limits, OrderRow, Store, StoreHandle};
 use crate::evidence::{Detail, Grade, Score, Signal};
 use crate::respond::{Action, By, Decision, EvidenceRecord, Exempted, Held, Verdict};
-use crate::suspect::{Link, Suspect, Who, key};
+use crate::suspect::{Suspect, Who, key};
 use crate::sys::clock::Boot;
 use crate::time::Timestamp;
-use crate::wire::Mac;
 use crate::wire::frame::Transport;
+use crate::wire::{Link, Mac};
 
 const LIMITS: Limits = Limits { keep: Duration::from_hours(24 * 90), most: 100_000 };
 

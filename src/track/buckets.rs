@@ -5,11 +5,18 @@
 
 use hashbrown::HashMap;
 
-use crate::detect::settings::Fuse;
-use crate::suspect::Link;
 use crate::time::Timestamp;
 use crate::track::HashKey;
-use crate::wire::Mac;
+use crate::wire::{Link, Mac};
+
+/// The kernel's first-contact limiter: what it drops is fan-out and not failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fuse {
+    /// First contacts let through before the rate applies.
+    pub burst: u32,
+    /// First contacts let through a second after that.
+    pub per_second: u32,
+}
 
 /// A bucket: tokens left, in thousandths, and as of when.
 #[derive(Clone, Copy, Debug, Default)]

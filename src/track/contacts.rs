@@ -24,10 +24,6 @@ pub enum Class {
     Echo,
     /// A completed handshake with a decoy.
     Decoy,
-    /// An SMB dialect, in the place of a destination: reported once.
-    Spoken,
-    /// On a lateral service by a host that is acted on, within a few minutes.
-    Again,
     /// One made the other run something.
     Execution,
     /// A datagram to a lateral service.

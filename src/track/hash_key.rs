@@ -1,7 +1,7 @@
 //! Keyed hashing: table positions that an attacker who chooses the addresses cannot choose.
 
-use crate::suspect::{Link, Suspect, Who};
-use crate::wire::{Address, Mac};
+use crate::suspect::{Suspect, Who};
+use crate::wire::{Address, Link, Mac};
 
 /// A hash key. Live it is random for each start; in a replay it is fixed, so that runs can be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use hashbrown::HashTable;
 
 use crate::evidence::{Alarm, Attachment, Evidence, Reached, Score};
-use crate::suspect::{Link, Suspect, Who};
+use crate::suspect::{Suspect, Who};
 use crate::time::Timestamp;
 use crate::track::buckets::Bucket;
 use crate::track::contacts::Party;
@@ -19,7 +19,7 @@ use crate::track::hash_key::index_bytes;
 use crate::track::ports::Ports;
 use crate::track::windows::{Bins, Recent};
 use crate::track::{Attempts, HashKey};
-use crate::wire::{Address, Mac};
+use crate::wire::{Address, Link, Mac};
 
 /// How many any-port windows there may be.
 pub const ANY_WINDOWS: usize = 4;

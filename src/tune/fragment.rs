@@ -7,8 +7,9 @@ use ipnetwork::IpNetwork;
 
 use super::proposal::{Line, Outlier, Proposal};
 use crate::config::{Config, reference};
-use crate::detect::settings::{Networks, Role, Services, Window};
+use crate::detect::settings::{Role, Window};
 use crate::published::host_report::Class;
+use crate::wire::{Networks, Services};
 
 const ROLES: &str = "\
 # These stand out. If that is their work, give them a role instead of raising everybody's thresholds: fill in owner,

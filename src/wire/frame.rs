@@ -3,9 +3,8 @@
 //! The types here are the contract between decoding (`wire::decode`) and everything behind it. Building a frame
 //! allocates nothing and never panics, whatever the bytes.
 
-use crate::suspect::Link;
 use crate::time::Timestamp;
-use crate::wire::{Address, Mac};
+use crate::wire::{Address, Link, Mac};
 
 /// Which way a frame crossed the interface it was captured on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

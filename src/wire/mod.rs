@@ -7,9 +7,15 @@ pub mod dcerpc;
 pub mod decode;
 mod field;
 pub mod frame;
+mod link;
+mod networks;
+mod services;
 pub mod smb;
 
 pub use address::{Address, BadMac, Mac};
 pub use counts::FrameCounts;
 pub use decode::decode;
 pub use frame::Frame;
+pub use link::Link;
+pub use networks::Networks;
+pub use services::Services;

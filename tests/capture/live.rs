@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 use etherparse::{PacketBuilder, PacketBuilderStep, VlanId};
 use firedoor::capture::{CapturePolicy, Pnet, Read, Ring, Source, fanout};
 use firedoor::config::model::{Capture, Config, Gateway};
-use firedoor::detect::settings::Services;
 use firedoor::sys::clock::Clock;
 use firedoor::sys::namespace::{self, Namespace};
 use firedoor::wire::frame::{Direction, LinkKind, Meta, Packet, Transport};
-use firedoor::wire::{Frame, decode};
+use firedoor::wire::{Frame, Services, decode};
 use pnet::datalink::{self, Channel, DataLinkSender};
 
 /// A gateway with two interfaces, `left` and `right`, each with a wire to another machine.

@@ -1,11 +1,10 @@
 //! Dark addresses: what must be known before "nobody is there" is evidence.
 
 use firedoor::detect::Signal;
-use firedoor::detect::settings::Networks;
 use firedoor::respond::Verdict;
 use firedoor::suspect::Suspect;
-use firedoor::wire::Address;
 use firedoor::wire::frame::Flags;
+use firedoor::wire::{Address, Networks};
 
 use crate::scene::{CLIENTS, FAMILIES, Family, HOST, Outcome, Scene, VACANT, VERDICT, ms, secs, settings};
 

@@ -160,7 +160,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn play(steps: &[Step], shards: usize, odd_times: bool) -> Scene {
     let tight = settings(|settings| {
         settings.capacities = Capacities { hosts: 64, contacts: 256, addresses: 256, attempts: 64, streams: 64 };
-        settings.decoys = firedoor::detect::settings::Networks::new(vec![Family::V4.address(2, 77).ip().into()]);
+        settings.decoys = firedoor::wire::Networks::new(vec![Family::V4.address(2, 77).ip().into()]);
     });
     let mut scene = Scene::driven(tight, respond::Settings::default(), shards);
     let port = |index: u8| [445, 22, 3389, 80, 0, 65_535][usize::from(index)];

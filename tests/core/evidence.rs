@@ -127,7 +127,7 @@ const ROWS: [Row; 13] = [
 fn baited() -> Settings {
     settings(|settings| {
         let decoys = (201..=240).flat_map(|n| FAMILIES.map(|family| family.server(n).ip().into()));
-        settings.decoys = firedoor::detect::settings::Networks::new(decoys.collect());
+        settings.decoys = firedoor::wire::Networks::new(decoys.collect());
         // Decay has its own tests; here sums shall be exact.
         settings.decay = secs(1_000_000_000);
     })
@@ -201,6 +201,20 @@ fn an_answer_of_a_known_server_speaks_for_the_host_and_buys_no_credit() {
     // Nobody else uses this one.
     scene.connect(HOST, server(50), 445);
     assert_eq!(before - scene.score(HOST).0, 1390);
+}
+
+#[test]
+fn an_answer_that_is_given_a_weight_is_recorded_as_an_answer_and_not_as_a_failure() {
+    let mut scene =
+        Scene::with(settings(|settings| settings.weights.answered = firedoor::detect::Score(3000))).settle();
+    for (n, port) in (1..=6).zip([445, 8080, 445, 8080, 445, 8080]) {
+        scene.connect(HOST, Family::V4.server(n), port);
+    }
+    let decision = scene.about(HOST).next_back().unwrap();
+    let labels: Vec<_> =
+        decision.evidence.iter().map(|evidence| (evidence.signal.label(), evidence.weight.0)).collect();
+    assert!(!labels.is_empty() && labels.iter().all(|(label, _)| *label == "answered.other"), "{labels:?}");
+    assert_eq!((labels[0].1, labels[1].1), (3000, 1000), "a third off the lateral services");
 }
 
 #[test]

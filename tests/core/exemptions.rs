@@ -1,10 +1,10 @@
 //! Roles, decoys, the never-contain list: who may do what, and who can never be dropped.
 
 use firedoor::detect::counters::Unverified;
-use firedoor::detect::settings::{Networks, Role, Services};
+use firedoor::detect::settings::Role;
 use firedoor::respond::{self, By, Verdict};
-use firedoor::wire::Address;
 use firedoor::wire::frame::{Flags, Packet, Segment, Transport};
+use firedoor::wire::{Address, Networks, Services};
 
 use crate::scene::{FAMILIES, Family, HOST, Outcome, Scene, ms, secs, settings};
 

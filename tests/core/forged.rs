@@ -1,10 +1,10 @@
 //! Packets in somebody else's name, and more of them than any table holds.
 
 use firedoor::detect::counters::Unverified;
-use firedoor::detect::settings::{Capacities, Networks};
+use firedoor::detect::settings::Capacities;
 use firedoor::detect::{Directive, ReversePaths};
 use firedoor::respond::{Effect, Verdict};
-use firedoor::wire::{Address, Mac};
+use firedoor::wire::{Address, Mac, Networks};
 
 use crate::scene::{CLIENTS, FAMILIES, Family, HOST, Outcome, SERVERS, Scene, VACANT, ms, secs, settings};
 

@@ -321,7 +321,7 @@ fn a_host_that_answers_itself_is_judged_as_if_nobody_did() {
 #[test]
 fn nor_do_answers_from_a_made_up_card_on_its_own_link_help() {
     // A bridge: networks are attached elsewhere, and no route leads to its ports.
-    use firedoor::detect::settings::Networks;
+    use firedoor::wire::Networks;
     let bridge = || {
         let management = Networks::new(vec!["192.168.99.0/24".parse().unwrap()]);
         Scene::with(settings(|settings| settings.attached = vec![(99, management)])).settle()
@@ -354,7 +354,7 @@ fn any_of_the_first_and_the_last_of_several_connections_may_be_answered() {
 
 #[test]
 fn what_the_fuse_dropped_is_fan_out_and_not_failure() {
-    use firedoor::detect::settings::Fuse;
+    use firedoor::track::buckets::Fuse;
     let mut scene = Scene::with(settings(|settings| settings.fuse = Some(Fuse { burst: 4, per_second: 1 }))).settle();
     for n in 1..=9 {
         scene.contact(HOST, Family::V4.server(n), 445, if n <= 4 { Outcome::Answered } else { Outcome::Silent });

@@ -6,11 +6,11 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use firedoor::detect::settings::{Networks, Role, Services};
+use firedoor::detect::settings::Role;
 use firedoor::respond::{self, Mode, Verdict};
 use firedoor::time::Timestamp;
-use firedoor::wire::Address;
 use firedoor::wire::frame::{Flags, Transport};
+use firedoor::wire::{Address, Networks, Services};
 
 use crate::scene::{Scene, ms, settings};
 

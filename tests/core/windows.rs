@@ -153,7 +153,7 @@ fn lateral_services_are_what_the_configuration_says() {
 
 #[test]
 fn a_worm_over_udp_is_counted_where_the_port_is_a_lateral_service() {
-    use firedoor::detect::settings::Services;
+    use firedoor::wire::Services;
     use firedoor::wire::frame::Transport;
     for (configured, expected) in [(true, 3), (false, 2001)] {
         let mut scene = Scene::with(crate::scene::settings(|settings| {
@@ -173,7 +173,7 @@ fn a_worm_over_udp_is_counted_where_the_port_is_a_lateral_service() {
 
 #[test]
 fn an_answered_datagram_is_an_answered_contact() {
-    use firedoor::detect::settings::Services;
+    use firedoor::wire::Services;
     use firedoor::wire::frame::Transport;
     let lateral = Services::new(&[(Transport::Udp, 1434), (Transport::Udp, 137)]);
     let mut scene = Scene::with(crate::scene::settings(|settings| settings.lateral = lateral)).settle();

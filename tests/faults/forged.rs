@@ -212,8 +212,8 @@ fn a_neighbour_who_was_never_seen_is_safe(shape: Shape) {
     told(&site, other, "answers for the address, and the frames came from 02:07:07:07:07:07");
     forge(&site, 1, absent, Some(Mac([2, 7, 7, 7, 7, 8])), 20);
     told(&site, absent, "nobody on its link answers");
-    assert!(site.metric("firedoor_inquiries_total", "finding=\"elsewhere\"") >= 2);
-    assert!(site.metric("firedoor_inquiries_total", "finding=\"nobody\"") >= 1);
+    assert!(site.metric("firedoor_address_probes_total", "finding=\"elsewhere\"") >= 2);
+    assert!(site.metric("firedoor_address_probes_total", "finding=\"nobody\"") >= 1);
     only_what_it_did_itself_contains(&site, 3);
 }
 
@@ -255,7 +255,9 @@ fn a_contained_host_does_not_take_a_neighbour_with_it() {
     site.contain_by_worm(0);
     // From the contained card, in the name of a neighbour who was never seen: the decision must not follow it there.
     forge(&site, 0, site.infected(3), None, 20);
-    site::until("the neighbour was asked for", || site.metric("firedoor_inquiries_total", "finding=\"elsewhere\"") > 0);
+    site::until("the neighbour was asked for", || {
+        site.metric("firedoor_address_probes_total", "finding=\"elsewhere\"") > 0
+    });
     std::thread::sleep(Duration::from_millis(500));
     let innocent: Vec<_> = site.acted_on().into_iter().filter(|act| act.host != Address::from(worm)).collect();
     assert!(innocent.is_empty(), "{innocent:#?}");

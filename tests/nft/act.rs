@@ -47,7 +47,7 @@ fn an_isolated_host_keeps_its_care_network_both_ways_and_nothing_else() {
     for shape in [Shape::Routed, Shape::Bridged] {
         let Some(mut site) = Site::build(shape) else { return };
         let mut config = config(Mode::Enforce);
-        config.gateway.care = firedoor::detect::settings::Networks::new(vec!["10.78.9.0/24".parse().unwrap()]);
+        config.gateway.care = firedoor::wire::Networks::new(vec!["10.78.9.0/24".parse().unwrap()]);
         site.load(&plan(&config));
         site.firewall(|firewall| firewall.act(scanner(), Action::Isolate, None).unwrap());
         let (care, other) = (victim(0x0901), victim(7));

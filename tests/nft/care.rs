@@ -3,8 +3,8 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use firedoor::detect::settings::Networks;
 use firedoor::respond::{Action, Mode};
+use firedoor::wire::Networks;
 
 use crate::site::{Shape, Site, config, plan};
 

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use firedoor::firewall::{Acted, Drift, Order, Plan, Reconciled, Watch, What};
 use firedoor::respond::{Action, Mode};
-use firedoor::suspect::{Link, Place, Who};
+use firedoor::suspect::{Place, Who};
 use firedoor::time::Timestamp;
 use firedoor::wire::frame::Transport;
-use firedoor::wire::{Address, Mac};
+use firedoor::wire::{Address, Link, Mac};
 
 use crate::site::{Kind, SCANNER, Shape, Site, config, host, plan, victim};
 

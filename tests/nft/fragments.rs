@@ -115,7 +115,7 @@ fn monitor_mode_and_exempt_sources_let_them_pass() {
     assert_eq!(would, hostile().len() as u64);
     let mut config = config(Mode::Enforce);
     config.respond.never_contain =
-        firedoor::detect::settings::Networks::new(["10.77.1.2", "fd77:1::2"].map(|a| a.parse().unwrap()).to_vec());
+        firedoor::wire::Networks::new(["10.77.1.2", "fd77:1::2"].map(|a| a.parse().unwrap()).to_vec());
     site.load(&plan(&config));
     for (what, packet) in hostile() {
         assert_eq!(arrives(&site, &packet), 1, "{what}");

@@ -5,11 +5,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use firedoor::config::model::Config;
-use firedoor::detect::settings::{Networks, Role, Services};
+use firedoor::detect::settings::Role;
 use firedoor::respond::Mode;
 use firedoor::suspect::Place;
-use firedoor::wire::Mac;
 use firedoor::wire::frame::Transport;
+use firedoor::wire::{Mac, Networks, Services};
 
 use crate::site::{Gun, Kind, SCANNER, SCANNER6, Shape, Site, config, plan, reached, victim, victim6};
 

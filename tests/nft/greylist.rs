@@ -8,11 +8,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use firedoor::config::model::{Config, GivenServer};
-use firedoor::detect::settings::{Networks, Role, Services};
+use firedoor::detect::settings::Role;
 use firedoor::firewall::KnownServer;
 use firedoor::respond::Mode;
-use firedoor::wire::Mac;
 use firedoor::wire::frame::Transport;
+use firedoor::wire::{Mac, Networks, Services};
 
 use crate::packets::{SYN, TCP, ipv4, ipv6, tcp};
 use crate::site::{Gun, Kind, SCANNER, SCANNER6, Shape, Site, config, plan, reached, victim, victim6};

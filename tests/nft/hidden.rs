@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use firedoor::respond::{Action, Mode};
-use firedoor::suspect::{Link, Place};
-use firedoor::wire::Mac;
+use firedoor::suspect::Place;
+use firedoor::wire::{Link, Mac};
 
 use crate::packets::{ACK, SYN, TCP, UDP, ethernet, ipv4, ipv6, tcp, udp};
 use crate::site::{Gun, SCANNER, SCANNER6, Shape, Site, config, plan, victim, victim6};
@@ -100,13 +100,13 @@ fn an_exempt_host_runs_tunnels_and_a_contained_one_none() {
     let Some(mut site) = Site::build(Shape::Routed) else { return };
     let mut config = config(Mode::Enforce);
     config.respond.never_contain =
-        firedoor::detect::settings::Networks::new(["10.77.1.2", "fd77:1::2"].map(|a| a.parse().unwrap()).to_vec());
+        firedoor::wire::Networks::new(["10.77.1.2", "fd77:1::2"].map(|a| a.parse().unwrap()).to_vec());
     site.load(&plan(&config));
     for (kind, (name, _)) in tunnels(0, 445, SYN).into_iter().enumerate() {
         let all = (0..40).map(|n| tunnels(n, 445, SYN).swap_remove(kind).1);
         assert_eq!(passed(&site, card(kind), all), 40, "{name}");
     }
-    config.respond.never_contain = firedoor::detect::settings::Networks::new(Vec::new());
+    config.respond.never_contain = firedoor::wire::Networks::new(Vec::new());
     site.load(&plan(&config));
     let place = Place::card(site.link("lan"), card(1));
     site.firewall(|firewall| firewall.act(place, Action::Contain, None).unwrap());
@@ -229,7 +229,7 @@ fn what_is_behind_two_tags_or_in_pppoe_is_limited_and_shut_for_a_card_that_is_ac
     }
 
     // Exempt sources pass, inside too, whoever's card it is.
-    config.respond.never_contain = firedoor::detect::settings::Networks::new(vec!["10.60.0.0/24".parse().unwrap()]);
+    config.respond.never_contain = firedoor::wire::Networks::new(vec!["10.60.0.0/24".parse().unwrap()]);
     site.load(&plan(&config));
     assert_eq!(framed(&site, card(90), 5, two(20)), 5);
     // And a bridge without them has no second table.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use firedoor::firewall::Order;
 use firedoor::respond::{Action, Mode};
-use firedoor::suspect::{Link, Place, Who};
+use firedoor::suspect::{Place, Who};
 use firedoor::wire::frame::Transport;
-use firedoor::wire::{Address, Mac};
+use firedoor::wire::{Address, Link, Mac};
 
 use crate::packets::{self, ACK, ipv4};
 use crate::site::{Gun, Kind, SCANNER, SCANNER6, Shape, Site, config, plan, reached, victim, victim6};
@@ -113,7 +113,7 @@ fn a_card_is_acted_on_whatever_it_calls_itself() {
 fn an_exempt_address_passes_though_its_card_is_acted_on() {
     let Some(mut site) = Site::build(Shape::Routed) else { return };
     let mut config = config(Mode::Enforce);
-    config.respond.never_contain = firedoor::detect::settings::Networks::new(vec!["10.77.1.50".parse().unwrap()]);
+    config.respond.never_contain = firedoor::wire::Networks::new(vec!["10.77.1.50".parse().unwrap()]);
     site.load(&plan(&config));
     let card = Place::card(site.link("lan"), site.scanner_card());
     for action in [Action::Contain, Action::Isolate] {

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use firedoor::detect::settings::{Networks, Services};
 use firedoor::firewall::Order;
 use firedoor::respond::{Action, Mode};
 use firedoor::suspect::Place;
-use firedoor::wire::Address;
 use firedoor::wire::frame::Transport;
+use firedoor::wire::{Address, Networks, Services};
 
 use crate::site::{Kind, SCANNER, Shape, Site, config, host, plan, victim};
 

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use firedoor::firewall::Order;
 use firedoor::respond::{Action, Mode};
-use firedoor::suspect::{Link, Place};
-use firedoor::wire::Address;
+use firedoor::suspect::Place;
+use firedoor::wire::{Address, Link};
 
 use crate::site::{Kind, Shape, Site, config, plan, victim};
 

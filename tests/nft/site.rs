@@ -11,12 +11,12 @@ use etherparse::{IpHeaders, NetSlice, PacketBuilder, PacketBuilderStep, SlicedPa
 use firedoor::config::model::Config;
 use firedoor::firewall::{Firewall, Plan};
 use firedoor::respond::Mode;
-use firedoor::suspect::{Link, Place};
+use firedoor::suspect::Place;
 use firedoor::sys::namespace::{self, Namespace};
 use firedoor::sys::packet::{Geometry, Ring, Socket};
 use firedoor::sys::route::Kernel;
 use firedoor::time::Timestamp;
-use firedoor::wire::Mac;
+use firedoor::wire::{Link, Mac};
 use pnet::datalink::{self, Channel, DataLinkSender, NetworkInterface};
 
 /// The worm's address, and its gateway's.

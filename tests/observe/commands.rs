@@ -120,6 +120,7 @@ fn hosts_are_chosen_sorted_and_cut() {
     };
     assert_eq!(listed(&["hosts"]), ["10.0.0.7", "10.0.0.9", "10.0.0.8", "10.0.0.201"]);
     assert_eq!(listed(&["hosts", "--smb1"]), ["10.0.0.8"]);
+    assert_eq!(listed(&["hosts", "--vulnerable"]), ["10.0.0.8"]);
     assert_eq!(listed(&["hosts", "--acted"]), ["10.0.0.7", "10.0.0.9"]);
     assert_eq!(listed(&["hosts", "--sort", "address", "--limit", "2"]), ["10.0.0.7", "10.0.0.8"]);
     assert_eq!(listed(&["hosts", "--network", "10.0.0.128/25"]), ["10.0.0.201"]);

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use firedoor::{metrics::Metrics, published::Published};
+use firedoor::metrics::{FAMILIES, Metrics};
+use firedoor::published::Published;
 use serde_json::Value;
 
 use super::rules::promtool;
@@ -21,7 +22,12 @@ pub fn expressions() -> Vec<(String, String)> {
     let dashboard = dashboard();
     let mut found = Vec::new();
     let mut take = |title: &Value, expr: &Value| {
-        let text = expr.as_str().unwrap().replace("$__rate_interval", "10s").replace("$instance", ".*");
+        let text = expr
+            .as_str()
+            .unwrap()
+            .replace("$__rate_interval", "10s")
+            .replace("$__interval", "10s")
+            .replace("$instance", ".*");
         assert!(!text.contains('$'), "a variable nobody fills in: {text}");
         found.push((title.as_str().unwrap().to_owned(), text));
     };
@@ -91,6 +97,69 @@ fn every_exported_metric_is_shown_or_alerted_on() {
     for name in exported().iter().filter(|name| !spare.contains(&name.as_str())) {
         assert!(named.contains(name), "nobody looks at {name}");
     }
+}
+
+/// What a panel shows of its intervals adds up to what happened: 256 decisions are shown as 256, not as 287.
+#[test]
+fn counts_of_intervals_add_up_to_what_happened() {
+    let totals = [0, 0, 3, 3, 10, 256, 256, 256];
+    let values = totals.map(|total| total.to_string()).join(" ");
+    let mut tests = String::new();
+    let mut shown = 0;
+    let dashboard = dashboard();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let expr = target["expr"].as_str().unwrap();
+            assert!(!expr.contains("increase("), "{}: it extrapolates, and its ranges overlap", panel["title"]);
+            let counters: Vec<String> = metrics_in(expr)
+                .into_iter()
+                .filter(|name| expr.contains(&format!("{name}{{")) && !expr.contains("rate("))
+                .filter(|name| name.ends_with("_total"))
+                .collect();
+            let [counter] = &counters[..] else { continue };
+            assert_eq!(panel["interval"], "15s", "{}: no interval is shorter than a scrape's", panel["title"]);
+            let family = FAMILIES.iter().find(|family| family.name == counter).unwrap();
+            let value = |label: &str| if label == "decision" { "contain" } else { "x" };
+            let mut series = vec!["instance=\"gw1\"".to_owned()];
+            series.extend(family.labels.iter().map(|label| format!("{label}=\"{}\"", value(label))));
+            let by = expr.strip_prefix("sum by (").and_then(|rest| rest.split(')').next()).unwrap_or_default();
+            let kept: Vec<&String> = series
+                .iter()
+                .filter(|pair| by.split(", ").any(|label| pair.starts_with(&format!("{label}="))))
+                .collect();
+            let labels = kept.iter().map(|pair| pair.as_str()).collect::<Vec<_>>().join(", ");
+            let expr = expr.replace("$__interval", "15s").replace("$instance", ".*");
+            write!(tests, "  - interval: 15s\n    input_series:\n").unwrap();
+            write!(tests, "      - series: '{counter}{{{}}}'\n        values: '{values}'\n", series.join(", "))
+                .unwrap();
+            writeln!(tests, "    promql_expr_test:").unwrap();
+            for (at, pair) in totals.windows(2).enumerate() {
+                let quoted = serde_json::to_string(&expr).unwrap();
+                write!(tests, "      - expr: {quoted}\n        eval_time: {}s\n", (at + 1) * 15).unwrap();
+                write!(tests, "        exp_samples:\n          - labels: '{{{labels}}}'\n").unwrap();
+                writeln!(tests, "            value: {}", pair[1] - pair[0]).unwrap();
+            }
+            shown += 1;
+        }
+    }
+    assert!(shown >= 8, "{shown} panels count");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("evaluation_interval: 15s\ntests:\n{tests}")).unwrap();
+    promtool(&["test", "rules", file.path().to_str().unwrap()]);
+}
+
+/// A host that monitor mode only counts is not shown as one that is shut off.
+#[test]
+fn hosts_that_are_only_counted_are_shown_apart() {
+    let acted = ["firedoor_contained_hosts", "firedoor_isolated_hosts"];
+    let mut shown = 0;
+    for (title, expr) in expressions() {
+        if metrics_in(&expr).iter().any(|name| acted.contains(&name.as_str())) {
+            assert!(expr.contains("enforced"), "{title}: {expr}");
+            shown += 1;
+        }
+    }
+    assert!(shown >= 6, "{shown}");
 }
 
 #[test]

@@ -9,10 +9,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use firedoor::api::orders::{Done, Order, Refusal, Request};
 use firedoor::api::{self, socket};
 use firedoor::config::model::Config;
+use firedoor::detect::counters::{Counters as Detected, Outcome};
+use firedoor::detect::smb::Condition;
 use firedoor::evidence::{Attachment, Detail, Evidence, Grade, Score, Signal};
 use firedoor::metrics::{Metrics, exporter};
 use firedoor::published::Published;
-use firedoor::published::counters::{Outcome, Table};
+use firedoor::published::counters::Table;
 use firedoor::published::host_report::{Class, HostReport, WindowFill};
 use firedoor::published::status::{
     BlindView, Blindness, BreakerView, ConfigView, Drift, DropCause, Drops, FirewallView, FuseView, GreylistView,
@@ -20,10 +22,10 @@ use firedoor::published::status::{
     TunnelView,
 };
 use firedoor::respond::{Action, Decision, EvidenceRecord, Exempted, Held, Mode, Refused, Verdict};
-use firedoor::suspect::{Link, Suspect};
+use firedoor::suspect::Suspect;
 use firedoor::time::Timestamp;
 use firedoor::wire::smb::Dialect;
-use firedoor::wire::{Address, Mac};
+use firedoor::wire::{Address, Link, Mac};
 use tokio::sync::watch;
 
 /// A running stand-in; stops when dropped.
@@ -104,7 +106,7 @@ fn config() -> Config {
     let mut config = Config::default();
     config.gateway.mode = Mode::Enforce;
     config.respond.mode = Mode::Enforce;
-    config.respond.never_contain = firedoor::detect::settings::Networks::new(vec!["10.0.0.200/29".parse().unwrap()]);
+    config.respond.never_contain = firedoor::wire::Networks::new(vec!["10.0.0.200/29".parse().unwrap()]);
     config
 }
 
@@ -138,9 +140,11 @@ pub fn outbreak(published: &Published) {
     let now = now();
     let shard = published.counters.shard(0).unwrap();
     shard.packets.add(123_456);
-    shard.first_contacts.add(Outcome::Silent as usize, 40);
-    shard.first_contacts.add(Outcome::Answered as usize, 400);
-    shard.evidence.add(Signal::Dark as usize, 12);
+    let mut detected = Detected::default();
+    detected.outcomes[Outcome::Silent as usize] = 40;
+    detected.outcomes[Outcome::Answered as usize] = 400;
+    detected.evidence[Signal::Dark as usize] = 12;
+    shard.detected.store(Arc::new(detected));
     shard.undecoded.add(0, 3);
     shard.alive.set(now.nanos());
     for (table, used, capacity) in [(Table::Hosts, 1204, 65_536), (Table::Contacts, 900_000, 1_048_576)] {
@@ -160,6 +164,7 @@ pub fn outbreak(published: &Published) {
         .try_publish(address(201), HostReport { exposed_by: Some(address(7)), ..report(now, 1100, 201) });
     published.host_table.speaks(address(8), true, Dialect::NtLm012, false, false);
     published.host_table.speaks(address(8), false, Dialect::Smb311, true, false);
+    published.host_table.gave_away(address(8), Condition::Unpatched, now);
     let decision = |host, decision, enforced, reason: &str| {
         let suspect = Suspect::address(Link::default(), host);
         Arc::new(Decision {

@@ -8,9 +8,9 @@ use super::interpreter::{Skb, run};
 use super::walk::OUTGOING;
 use crate::capture::busy::{self, Busy};
 use crate::capture::{CapturePolicy, fanout, filter};
-use crate::detect::settings::{LATERAL_TCP, Services};
+use crate::detect::settings::LATERAL_TCP;
 use crate::wire::frame::{Direction, LinkKind, Meta, Packet, Transport};
-use crate::wire::{Frame, decode};
+use crate::wire::{Frame, Services, decode};
 
 const INTERFACE: u32 = 7;
 

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::evidence::Attachment;
-use crate::suspect::Link;
 use crate::time::Timestamp;
-use crate::wire::{Address, Mac};
+use crate::wire::{Address, Link, Mac};
 
 /// A card's destinations are counted together within this time.
 const WITHIN: Duration = Duration::from_secs(600);

@@ -138,7 +138,7 @@ impl AddressProbes {
         let finding = Finding::Elsewhere(owner);
         let record = self.record_of(&alarm, None, finding, now);
         if record.is_some() {
-            self.published.control_counters.inquired(finding);
+            self.published.control_counters.probed(finding);
         }
         record
     }
@@ -179,7 +179,7 @@ impl AddressProbes {
                     }
                 }
                 Step::Ended(inquiry, finding, true) => {
-                    self.published.control_counters.inquired(finding);
+                    self.published.control_counters.probed(finding);
                     ended.push(Probed::Confirmed(confirmed(*inquiry, finding)));
                 }
                 Step::Ended(inquiry, finding, false) => {
@@ -191,7 +191,7 @@ impl AddressProbes {
     }
 
     fn spoofed(&mut self, event: &Event, suspect: Suspect, finding: Finding, now: Timestamp) -> Probed {
-        self.published.control_counters.inquired(finding);
+        self.published.control_counters.probed(finding);
         let reason = if matches!(finding, Finding::Elsewhere(_)) { Unverified::Mac } else { Unverified::NobodyThere };
         let record = match event {
             Event::Alarm(alarm) => self.record_of(alarm, Some(alarm.signal), finding, now),

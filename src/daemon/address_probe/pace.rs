@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::evidence::Attachment;
-use crate::suspect::Link;
 use crate::time::Timestamp;
-use crate::wire::{Address, Mac};
+use crate::wire::{Address, Link, Mac};
 
 /// Links asked early, before anything is reported of an address: a bounded number a second, each card about each address
 /// once in a while.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::model::GivenServer;
-use crate::detect::settings::{Networks, Role};
+use crate::detect::settings::Role;
+use crate::wire::Networks;
 
 fn networks(list: &[&str]) -> Networks {
     Networks::new(list.iter().map(|text| text.parse().unwrap()).collect())

@@ -1,14 +1,13 @@
 use std::time::Duration;
 
 use super::*;
-use crate::detect::settings::Networks;
 use crate::evidence::Attachment;
 use crate::evidence::Score;
 use crate::evidence::Signal;
 use crate::respond::{Known, Ordered, Refused};
-use crate::suspect::{Link, key};
-use crate::wire::Mac;
+use crate::suspect::key;
 use crate::wire::frame::Transport;
+use crate::wire::{Link, Mac, Networks};
 
 const HOST: Address = Address::v4([10, 0, 0, 7]);
 

@@ -1,31 +1,30 @@
-//! What the SMB and DCE/RPC inspection finds, weighed.
+//! What the inspection of SMB and DCE/RPC finds, weighed.
 
-use crate::detect::alarm::Context;
-use crate::detect::contact::has_role;
 use crate::detect::counters::Unverified;
 use crate::detect::detector::Detector;
 use crate::detect::event::Event;
 use crate::detect::smb::{Condition, Finding, Negotiated, Report};
+use crate::detect::smb_facts::Fact;
 use crate::detect::verify::attachment;
 use crate::evidence::{Grade, Score, Signal};
-use crate::suspect::{Link, Suspect};
+use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::track::Class;
-use crate::track::contacts::{Party, Seen};
+use crate::track::contacts::Seen;
 use crate::wire::frame::{Direction, Segment};
 use crate::wire::smb::dialect::Signing;
-use crate::wire::{Address, Frame};
+use crate::wire::{Address, Frame, Link};
 
 impl Detector {
     /// Looks into a segment, and weighs what it shows.
     pub(super) fn inspect(&mut self, frame: &Frame<'_>, segment: &Segment<'_>) {
         // A connection is followed from its server's answer on; most of what a scan sends ends here.
-        if segment.flags.is_syn() || !self.settings.inspect_smb || !self.inspector.wants(segment) {
+        if segment.flags.is_syn() || !self.scorer.settings.inspect_smb || !self.inspector.wants(segment) {
             return;
         }
         let mut reports = std::mem::take(&mut self.reports);
         // The buffer keeps its room from segment to segment; one segment gives a handful of reports at most.
-        self.inspector.segment(segment, self.now, &mut |report| {
+        self.inspector.segment(segment, self.scorer.now, &mut |report| {
             if reports.len() < reports.capacity() {
                 reports.push(report);
             }
@@ -34,7 +33,7 @@ impl Detector {
             match report {
                 Report::Finding(finding) => self.found(frame, segment, &finding),
                 Report::Negotiated(negotiated) => self.negotiated(&negotiated),
-                Report::Used { feature, .. } => self.counters.used(feature),
+                Report::Used { feature, .. } => self.scorer.counters.used(feature),
                 Report::Condition { server, condition } => self.smb_condition(server, condition),
                 // The capture knows DCE/RPC by how it begins, and the inspection remembers the port.
                 Report::Named { .. } => {}
@@ -45,16 +44,15 @@ impl Detector {
 
     fn found(&mut self, frame: &Frame<'_>, segment: &Segment<'_>, finding: &Finding) {
         let Finding { host: source, peer, port, signal, detail, verified, new_peer } = *finding;
-        if !self.settings.protected.contains(source) || self.settings.own.contains(source) {
+        let Detector { scorer, hosts, contacts, .. } = self;
+        if !scorer.is_watched(source) {
             return;
         }
         if !verified {
-            self.counters.unverified(Unverified::Handshake);
+            scorer.counters.unverified(Unverified::Handshake);
             return;
         }
-        let (now, generation, threshold) = (self.now, self.generation, self.threshold);
-        let Detector { settings, shared, hosts, contacts, counters, events, .. } = self;
-        let settings = &**settings;
+        let now = scorer.now;
         // A completed handshake proves who it is; by which card it is, the frame shows where it is the host's own.
         let own = segment.source == source && frame.meta.direction == Direction::In;
         let slot = if own { hosts.sender(source, frame.link(), frame.mac_source.unwrap_or_default()) } else { None };
@@ -72,16 +70,16 @@ impl Detector {
             host.attachment = attachment(frame);
             host.attached_at = now;
         }
-        let exempt = has_role(settings, host, generation, now, |role| match signal {
+        let exempt = scorer.has_role(host, |role| match signal {
             Signal::Smb1 => role.smb1,
             Signal::RemoteExecution => role.remote_execution,
             _ => false,
         });
         if exempt {
-            counters.unverified(Unverified::Role);
+            scorer.counters.unverified(Unverified::Role);
             return;
         }
-        let weights = settings.weights;
+        let weights = scorer.settings.weights;
         let weight = match signal {
             _ if signal.grade() == Grade::Exploit => weights.exploit,
             Signal::Smb1 if new_peer => weights.smb1,
@@ -96,42 +94,29 @@ impl Detector {
         {
             return;
         }
-        let mut ctx = Context { settings, shared, counters, events, now, threshold };
-        if ctx.is_reported(host, signal.grade()) {
-            return;
+        if !scorer.is_reported(host, signal.grade()) {
+            scorer.weigh(host, signal, peer, port, weight, detail);
         }
-        ctx.weigh(host, signal, peer, port, weight, detail);
     }
 
     fn smb_condition(&mut self, server: Address, condition: Condition) {
-        self.counters.condition(condition);
-        // As for what is spoken: reported once within the contact memory.
-        let mark = Address::from_bits((1 << 64) | condition as u128);
-        let party = Party { identity: self.contacts.identity(Suspect::address(Link::default(), server)), epoch: 0 };
-        if self.settings.protected.contains(server)
-            && self.contacts.meet(party, mark, Class::Spoken, self.now) == Seen::First
-        {
-            self.contacts.answered(party, mark, Class::Spoken);
-            self.events.push(Event::SmbCondition { server, condition });
+        self.scorer.counters.condition(condition);
+        if self.is_news(server, Fact::Condition(condition)) {
+            self.scorer.events.push(Event::SmbCondition { server, condition });
         }
     }
 
     fn negotiated(&mut self, negotiated: &Negotiated) {
         let Negotiated { client, server, dialect, signing, encryption, compression } = *negotiated;
-        self.counters.negotiated(dialect);
-        self.counters.signed += u64::from(signing == Signing::Required);
-        self.counters.encrypted += u64::from(encryption);
-        self.counters.compressed += u64::from(compression);
+        let counters = &mut self.scorer.counters;
+        counters.negotiated(dialect);
+        counters.signed += u64::from(signing == Signing::Required);
+        counters.encrypted += u64::from(encryption);
+        counters.compressed += u64::from(compression);
+        let signing = signing == Signing::Required;
         for (host, as_server) in [(client, false), (server, true)] {
-            // The contact memory also remembers what was reported of whom, so that it is reported once.
-            let mark = Address::from_bits(((dialect as u128) << 2) | u128::from(as_server));
-            let party = Party { identity: self.contacts.identity(Suspect::address(Link::default(), host)), epoch: 0 };
-            if self.settings.protected.contains(host)
-                && self.contacts.meet(party, mark, Class::Spoken, self.now) == Seen::First
-            {
-                self.contacts.answered(party, mark, Class::Spoken);
-                let signing = signing == Signing::Required;
-                self.events.push(Event::SmbNegotiated { host, as_server, dialect, signing, encryption });
+            if self.is_news(host, Fact::Dialect { dialect, as_server }) {
+                self.scorer.events.push(Event::SmbNegotiated { host, as_server, dialect, signing, encryption });
             }
         }
         if dialect.is_smb1()
@@ -140,5 +125,10 @@ impl Detector {
             host.smb1 = true;
             host.dirty = true;
         }
+    }
+
+    /// Whether something about a protected host was not reported within the contact memory.
+    fn is_news(&mut self, host: Address, fact: Fact) -> bool {
+        self.scorer.settings.protected.contains(host) && self.smb_facts.is_news(host, fact, self.scorer.now)
     }
 }
