@@ -15,6 +15,7 @@ use crate::suspect::{Suspect, Who};
 use crate::time::Timestamp;
 use crate::track::buckets::Buckets;
 use crate::track::contacts::Seen;
+use crate::track::waits::Again;
 use crate::track::{Attempt, Class, Contacts, Host, Hosts, Shared};
 use crate::wire::frame::{Transport, Tunnel};
 use crate::wire::{Address, Frame};
@@ -65,7 +66,7 @@ impl Detector {
         if !self.scorer.is_watched(source) || source == peer {
             return;
         }
-        let Detector { scorer, hosts, contacts, deadlines, buckets, repeats, beyond, probes, .. } = self;
+        let Detector { scorer, hosts, contacts, deadlines, waits, buckets, repeats, beyond, probes, .. } = self;
         let Some(host) = sender(scorer, hosts, probes, frame, (source, peer)) else { return };
         let now = scorer.now;
         if now.since(host.reported) >= ALIVE_EVERY || host.reported == Timestamp::ZERO {
@@ -109,8 +110,16 @@ impl Detector {
         if meet(host, contacts, peer, class, now) == Seen::Before {
             if running && !(host.attempts.is_empty() && host.evidence.is_empty()) {
                 self.inferred(what);
-            } else if !running && !host.attempts.is_empty() {
-                host.attempts.opened_again(peer, port, class, opening);
+            } else if !running {
+                if !host.attempts.is_empty() {
+                    host.attempts.opened_again(peer, port, class, opening);
+                }
+                if let Again::Passes(attempt) = scorer.asked_again(host, waits, what) {
+                    scorer.pend(host, attempt);
+                    if let Some(due) = deadlines.start(source, now, self.order) {
+                        self.judge(due);
+                    }
+                }
             }
             return;
         }
@@ -131,7 +140,17 @@ impl Detector {
             scorer.counters.outcome(Outcome::Answered);
             remember(host, class, peer, port);
         } else if scorer.awaits_answer(host, buckets, what) {
-            scorer.pend(host, what);
+            if scorer.must_wait(what) {
+                if self.reports_of_waits.may(now) {
+                    let (transport, destination) = (what.transport, peer);
+                    scorer.events.push(Event::Waits { source, destination, transport, port, at: now });
+                }
+                if scorer.drops_first() {
+                    scorer.waits(host, waits, source, what);
+                    return;
+                }
+            }
+            scorer.pend(host, pending(what, now));
             if let Some(due) = deadlines.start(source, now, self.order) {
                 self.judge(due);
             }
@@ -284,6 +303,7 @@ impl Scorer {
         };
         if weighs && what.is_lateral() && is_fused(settings, &self.shared, buckets, host, self.now) {
             self.counters.outcome(Outcome::Limited);
+            host.held_back = self.now;
             return false;
         }
         weighs
@@ -291,9 +311,9 @@ impl Scorer {
 
     /// Lets an attempt wait for its answer. More than a few that wait have failed; while that lasts, each new one fails the
     /// one before.
-    fn pend(&mut self, host: &mut Host, what: ContactAttempt) {
+    fn pend(&mut self, host: &mut Host, attempt: Attempt) {
         let now = self.now;
-        if let Some(oldest) = host.attempts.push(pending(what, now)) {
+        if let Some(oldest) = host.attempts.push(attempt) {
             self.silent(host, oldest, true);
         }
         let overruns = host.overrun.is_some_and(|at| now.since(at) < self.settings.answer_timeout * 10);

@@ -17,6 +17,7 @@ use crate::track::buckets::Bucket;
 use crate::track::contacts::Party;
 use crate::track::hash_key::index_bytes;
 use crate::track::ports::Ports;
+use crate::track::waits::AtOnce;
 use crate::track::windows::{Bins, Recent};
 use crate::track::{Attempts, HashKey};
 use crate::wire::{Address, Link, Mac};
@@ -98,6 +99,10 @@ pub struct Host {
     pub exposed: Option<(Address, u16, Timestamp)>,
     /// Attempts that wait for an answer.
     pub attempts: Attempts,
+    /// First contacts that the greylist has dropped once, and that nobody has answered since.
+    pub waiting: AtOnce,
+    /// When the fuse last dropped a first contact of its, or its second askings were held back.
+    pub held_back: Timestamp,
     /// First contacts on lateral services.
     pub lateral: Recent,
     /// First contacts on any port, one per configured window.
@@ -163,6 +168,8 @@ impl Host {
             dirty: false,
             smb1: false,
             attempts: Attempts::default(),
+            waiting: AtOnce::default(),
+            held_back: Timestamp::ZERO,
             lateral: Recent::default(),
             any: [Bins::default(); ANY_WINDOWS],
             any_inside: [Bins::default(); ANY_WINDOWS],
@@ -257,6 +264,7 @@ impl Host {
         self.chained = false;
         self.offered = None;
         self.attempts.clear();
+        self.waiting = AtOnce::default();
         self.lateral.clear();
         self.any = [Bins::default(); ANY_WINDOWS];
         self.ports = Ports::default();

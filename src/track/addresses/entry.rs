@@ -59,6 +59,10 @@ pub(super) struct Service {
     pub failing_at: AtomicU32,
     /// When it last answered.
     pub served: AtomicU32,
+    /// A sketch of those that it answered on the day `day`.
+    pub today: AtomicU64,
+    /// The number of that day.
+    pub day: AtomicU32,
 }
 
 impl Entry for Service {
@@ -71,9 +75,9 @@ impl Entry for Service {
     }
 
     fn clear(&self) {
-        let Service { key: _, clients, failing, failing_at, served } = self;
-        [clients, failing].iter().for_each(|word| word.store(0, Relaxed));
-        [failing_at, served].iter().for_each(|word| word.store(0, Relaxed));
+        let Service { key: _, clients, failing, failing_at, served, today, day } = self;
+        [clients, failing, today].iter().for_each(|word| word.store(0, Relaxed));
+        [failing_at, served, day].iter().for_each(|word| word.store(0, Relaxed));
     }
 }
 

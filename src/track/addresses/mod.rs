@@ -36,6 +36,9 @@ fn seconds(at: Timestamp) -> u32 {
 
 const FAILING_FOR: u32 = 600;
 
+/// A day, in seconds.
+const DAY: u32 = 86_400;
+
 /// From so many distinct IPv4 source addresses on that a card does not own, within [`PERIOD`] to twice that, it belongs to
 /// a router (or to a forger).
 pub const ROUTER_ADDRESSES: u32 = 4;
@@ -95,6 +98,12 @@ impl Addresses {
         addresses / 4
     }
 
+    /// The hash by which an address is known here.
+    #[must_use]
+    pub const fn hash(&self, address: Address) -> u64 {
+        self.hash_key.address(address)
+    }
+
     fn key(&self, address: Address) -> u64 {
         self.hash_key.address(address) | 1
     }
@@ -134,6 +143,28 @@ impl Addresses {
             entry.clients.fetch_or(bit, Relaxed);
             entry.served.store(now, Relaxed);
             entry.failing.store(0, Relaxed);
+        }
+    }
+
+    /// Whether `server` has not answered this client on `port` today, as far as a sketch shows, and notes that it has. The
+    /// sketch's hashes are others on each day: who is taken for another today is not tomorrow.
+    #[must_use]
+    pub fn is_news(&self, server: Address, port: u16, client: u64, now: Timestamp) -> bool {
+        let today = seconds(now) / DAY;
+        let Some(entry) = self.services.find_or_insert(self.service_key(server, port), seconds(now)) else {
+            return false;
+        };
+        if entry.day.swap(today, Relaxed) != today {
+            entry.today.store(0, Relaxed);
+        }
+        let bit = 1 << (client.wrapping_mul(u64::from(today) << 1 | 1) >> 58);
+        entry.today.fetch_or(bit, Relaxed) & bit == 0
+    }
+
+    /// What `server` answers next is news again.
+    pub fn forget_news(&self, server: Address, port: u16) {
+        if let Some(entry) = self.services.find(self.service_key(server, port)) {
+            entry.day.store(0, Relaxed);
         }
     }
 
