@@ -250,7 +250,7 @@ impl fmt::Display for Detail {
                 write!(f, "{count} distinct destinations within {seconds} s, threshold {limit}")
             }
             Detail::Waiting { count } => {
-                write!(f, "{count} first contacts within 2 s, with nobody who is a known server, wait for an answer")
+                write!(f, "{count} first contacts within 3 s, all with hosts that are no known servers, wait for an answer")
             }
             Detail::Once { seconds } => {
                 write!(f, "its first SYN was dropped, and not repeated within {seconds} s, as TCP does")

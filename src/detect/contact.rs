@@ -115,7 +115,10 @@ impl Detector {
                     host.attempts.opened_again(peer, port, class, opening);
                 }
                 if let Again::Passes(attempt) = scorer.asked_again(host, waits, what) {
-                    scorer.pend(host, attempt);
+                    // Several that waited pass at the same moment, by their client's timers: no overrun.
+                    if let Some(oldest) = host.attempts.push(attempt) {
+                        scorer.silent(host, oldest, true);
+                    }
                     if let Some(due) = deadlines.start(source, now, self.order) {
                         self.judge(due);
                     }
@@ -150,7 +153,7 @@ impl Detector {
                     return;
                 }
             }
-            scorer.pend(host, pending(what, now));
+            scorer.pend(host, what);
             if let Some(due) = deadlines.start(source, now, self.order) {
                 self.judge(due);
             }
@@ -311,9 +314,9 @@ impl Scorer {
 
     /// Lets an attempt wait for its answer. More than a few that wait have failed; while that lasts, each new one fails the
     /// one before.
-    fn pend(&mut self, host: &mut Host, attempt: Attempt) {
+    fn pend(&mut self, host: &mut Host, what: ContactAttempt) {
         let now = self.now;
-        if let Some(oldest) = host.attempts.push(attempt) {
+        if let Some(oldest) = host.attempts.push(pending(what, now)) {
             self.silent(host, oldest, true);
         }
         let overruns = host.overrun.is_some_and(|at| now.since(at) < self.settings.answer_timeout * 10);

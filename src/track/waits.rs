@@ -151,7 +151,7 @@ impl AtOnce {
     /// So many are kept.
     pub const MOST: usize = 8;
     /// For so long each counts, unless it is answered.
-    pub const FOR: Duration = Duration::from_secs(2);
+    pub const FOR: Duration = Duration::from_secs(3);
 
     #[expect(clippy::cast_possible_truncation, reason = "a fingerprint")]
     const fn print(peer: u64) -> u32 {
@@ -244,15 +244,15 @@ mod tests {
     }
 
     #[test]
-    fn those_that_wait_at_once_are_the_unanswered_of_two_seconds() {
+    fn those_that_wait_at_once_are_the_unanswered_of_three_seconds() {
         let mut waiting = AtOnce::default();
         let hash = |n: u64| n << 20;
         assert_eq!(waiting.begin(hash(1), ms(0)), 1);
         assert_eq!(waiting.begin(hash(2), ms(900)), 2);
         waiting.end(hash(1));
         assert_eq!(waiting.begin(hash(3), ms(1000)), 2);
-        assert_eq!(waiting.begin(hash(4), ms(2950)), 2, "the second is over");
-        (0..50).for_each(|n| drop(waiting.begin(hash(10 + n), ms(3000))));
-        assert_eq!(waiting.begin(hash(99), ms(3000)), 8);
+        assert_eq!(waiting.begin(hash(4), ms(3950)), 2, "the second is over");
+        (0..50).for_each(|n| drop(waiting.begin(hash(10 + n), ms(4000))));
+        assert_eq!(waiting.begin(hash(99), ms(4000)), 8);
     }
 }

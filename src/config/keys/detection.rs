@@ -224,7 +224,7 @@ pub(super) const WEIGHTS: Section = Section {
         key(
             "waiting",
             Nats(|c| &mut c.detect.weights.waiting, 0.0..=100.0),
-            "A first contact waits in the greylist at once with two others or more (within two seconds). Taken back when it \
+            "A first contact waits in the greylist at once with two others or more (within three seconds). Taken back when it \
              is answered. Alone it contains at the seventh; from the third on, second askings of the host are held back.",
         ),
         key(
