@@ -2,7 +2,7 @@
 //!
 //! `FIREDOOR_LOG` filters as `RUST_LOG` does elsewhere: `debug`, `info,firedoor::firewall=debug`; without it, `info`.
 //! In the journal each field is one of its own (`journalctl FIREDOOR_HOST=10.1.2.3`). One place in the code writes at
-//! most 50 lines in 10 seconds; what goes beyond is counted, and told by [`report_suppressed`]: an outbreak or a broken
+//! most 50 lines in 10 seconds; what goes beyond is counted, and reported by [`report_suppressed`]: an outbreak or a broken
 //! disk must not fill the log. Decisions lose nothing by it: history and API have them all.
 
 use std::collections::HashMap;
@@ -29,8 +29,8 @@ const PERIOD: Duration = Duration::from_secs(10);
 
 /// Lines left out, in all.
 static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
-/// Lines left out that were told of.
-static TOLD: AtomicU64 = AtomicU64::new(0);
+/// Lines left out that were reported.
+static REPORTED: AtomicU64 = AtomicU64::new(0);
 
 /// The log could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +81,7 @@ pub fn suppressed() -> u64 {
 /// seconds.
 pub fn report_suppressed() {
     let total = suppressed();
-    let before = TOLD.swap(total, Ordering::Relaxed);
+    let before = REPORTED.swap(total, Ordering::Relaxed);
     if total > before {
         tracing::warn!(lines = total - before, "log lines were left out because they repeated too fast");
     }

@@ -87,6 +87,9 @@ pub struct HostView {
     pub score: Score,
     /// The threshold that applies to it now.
     pub threshold: Score,
+    /// Why that is lower than the configured threshold, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold_because: Option<String>,
     /// How much more evidence it would take.
     pub headroom: Score,
     /// Distinct destinations of first contact within the contact memory.
@@ -232,7 +235,7 @@ pub struct WhyView {
     pub next: Option<NextStep>,
     /// Until then an alarm only leads to a watch, because an engineer released it.
     pub pardoned_until: Option<Timestamp>,
-    /// The evidence that counts now, oldest first.
+    /// The evidence, oldest first: what the decision in force rests on, or without one what counts now.
     pub evidence: Vec<EvidenceRecord>,
     /// The decision that waits, if one does.
     pub held: Option<Held>,

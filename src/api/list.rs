@@ -1,17 +1,17 @@
 //! Lists: which hosts, in which order, how many.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-use crate::api::explain;
+use crate::api::explain::{self, Standing};
 use crate::api::host::HostsView;
 use crate::published::Published;
 use crate::published::host_report::HostReport;
-use crate::published::host_table::{HostEntry, Standing};
-use crate::respond::Verdict;
+use crate::published::host_table::HostEntry;
+use crate::respond::{Block, Verdict};
 use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::wire::{Address, Link};
@@ -73,14 +73,13 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn takes(&self, address: Address, line: &HostEntry) -> bool {
-        let throttled = |standing: Standing| standing.verdict == Verdict::Throttle;
-        let acted = line.standing.is_some_and(|standing| standing.acted() || throttled(standing));
-        let report = line.report.as_ref();
+    fn takes(&self, address: Address, entry: &HostEntry, standing: Standing<'_>) -> bool {
+        let acted = standing.is_acted_on() || standing.verdict() == Some(Verdict::Throttle);
+        let report = entry.report.as_ref();
         (!self.acted || acted)
-            && (!self.suspicious || line.standing.is_some() || report.is_some_and(HostReport::suspicious))
-            && (!self.smb1 || line.smb.smb1())
-            && (!self.vulnerable || line.smb.vulnerable())
+            && (!self.suspicious || standing.verdict().is_some() || report.is_some_and(HostReport::suspicious))
+            && (!self.smb1 || entry.smb.smb1())
+            && (!self.vulnerable || entry.smb.vulnerable())
             && self.network.is_none_or(|network| {
                 let mut others = report.into_iter().flat_map(|report| &report.addresses);
                 network.contains(address.ip()) || others.any(|other| network.contains(other.ip()))
@@ -88,11 +87,11 @@ impl Filter {
     }
 
     /// Greatest first.
-    fn rank(&self, line: &HostEntry, now: Timestamp, decay: Duration) -> u128 {
-        let report = line.report.as_ref();
+    fn rank(&self, entry: &HostEntry, standing: Standing<'_>, now: Timestamp, decay: Duration) -> u128 {
+        let report = entry.report.as_ref();
         match self.sort {
             Sort::Near => {
-                let acted: u128 = match line.standing.map(|standing| standing.verdict) {
+                let acted: u128 = match standing.verdict() {
                     Some(Verdict::Isolate) => 5,
                     Some(Verdict::Contain) => 4,
                     Some(Verdict::Hold) => 3,
@@ -122,66 +121,49 @@ pub(super) struct Decisions {
     pub limit: Option<usize>,
 }
 
-/// What the host table says of a card under its addresses.
-#[derive(Clone, Copy, Debug)]
-struct Card {
-    /// The address under which it is acted on.
-    acted: Option<Address>,
-    /// The address it was last heard of under, and when.
-    latest: (Timestamp, Address),
-}
-
-impl Card {
-    /// The address it is listed by.
-    fn called(self) -> Address {
-        self.acted.unwrap_or(self.latest.1)
-    }
-}
-
-/// Every card that the host table has a line of.
-fn cards(published: &Published) -> HashMap<Suspect, Card> {
-    let mut cards: HashMap<Suspect, Card> = HashMap::new();
-    published.host_table.each(|address, line| {
-        let (Some(card), Some(report)) = (line.card(), &line.report) else { return };
-        let known = cards.entry(card).or_insert(Card { acted: None, latest: (report.at, address) });
-        known.latest = known.latest.max((report.at, address));
-        if line.standing.is_some_and(Standing::acted) {
-            known.acted = Some(address);
-        }
+/// When every card that the host table has a line of was last heard of, and under which address.
+fn cards(published: &Published) -> HashMap<Suspect, (Timestamp, Address)> {
+    let mut cards: HashMap<Suspect, (Timestamp, Address)> = HashMap::new();
+    published.host_table.each(|address, entry| {
+        let (Some(card), Some(report)) = (entry.card(), &entry.report) else { return };
+        let latest = cards.entry(card).or_insert((report.at, address));
+        *latest = (*latest).max((report.at, address));
     });
     cards
 }
 
-/// The hosts that a filter takes, best first; equals by address. A card is one host, however many addresses it had.
+/// The hosts that a filter takes, best first; equals by address. A card is one host, however many addresses it had, and
+/// is called by the one that it is acted on under.
 pub(super) fn hosts(filter: &Filter, published: &Published) -> HostsView {
-    let (now, decay) = (published.status().at, published.config().detect.decay);
+    let (now, decay, state) = (published.status().at, published.config().detect.decay, published.state());
     let cards = cards(published);
-    let mut found: Vec<(std::cmp::Reverse<u128>, Address, Link)> = Vec::new();
-    let mut moved: Vec<(Address, Link)> = Vec::new();
-    published.host_table.each(|address, line| {
+    // Rank, what it is called, and where its entry is; or who it is where there is none.
+    let mut found: Vec<(std::cmp::Reverse<u128>, Address, Link, Address, Option<Suspect>)> = Vec::new();
+    let mut listed: HashSet<Suspect> = HashSet::new();
+    let take =
+        |called: Address, address: Address, entry: &HostEntry, suspect: Option<Suspect>, standing: Standing<'_>| {
+            let rank = std::cmp::Reverse(filter.rank(entry, standing, now, decay));
+            filter.takes(called, entry, standing).then_some((rank, called, entry.link, address, suspect))
+        };
+    published.host_table.each(|address, entry| {
         // Dialects are known by address.
-        let card = line.card().filter(|_| !filter.smb1 && !filter.vulnerable).and_then(|card| cards.get(&card));
-        if card.is_some_and(|card| card.called() != address) {
+        let latest = entry.card().filter(|_| !filter.smb1 && !filter.vulnerable).and_then(|card| cards.get(&card));
+        if latest.is_some_and(|(_, latest)| *latest != address) {
             return;
         }
-        if card.is_some_and(|card| card.latest.1 != address) {
-            moved.push((address, line.link));
-        } else if filter.takes(address, line) {
-            found.push((std::cmp::Reverse(filter.rank(line, now, decay)), address, line.link));
-        }
+        let standing = Standing::of(&state, address, Some(entry), None);
+        listed.extend(standing.block.map(Block::suspect));
+        listed.extend(standing.held.map(|held| held.decision.suspect));
+        let called = standing.block.filter(|_| latest.is_some()).map_or(address, Block::host);
+        found.extend(take(called, address, entry, None, standing));
     });
-    // What is known of a card is what was last heard of it, under whichever address.
-    let whole = |address: Address, link: Link| {
-        let mut line = published.host_table.on(address, link)?;
-        if let Some(card) = line.card().and_then(|card| cards.get(&card)).filter(|card| card.latest.1 != address) {
-            line.report = published.host_table.on(card.latest.1, link).and_then(|latest| latest.report).or(line.report);
-        }
-        Some(line)
-    };
-    for (address, link) in moved {
-        if let Some(line) = whole(address, link).filter(|line| filter.takes(address, line)) {
-            found.push((std::cmp::Reverse(filter.rank(&line, now, decay)), address, link));
-        }
+    // Whom nobody has seen since the start.
+    let held = state.held();
+    let unseen = state.blocks().map(|block| &block.decision).chain(held.iter().map(|held| &held.decision));
+    for decision in unseen.filter(|decision| !listed.contains(&decision.suspect)) {
+        let entry = HostEntry { link: decision.suspect.link, ..HostEntry::default() };
+        let standing = Standing::of(&state, decision.host, Some(&entry), Some(decision.suspect));
+        found.extend(take(decision.host, decision.host, &entry, Some(decision.suspect), standing));
     }
     let total = found.len();
     let limit = filter.limit.unwrap_or(HOSTS);
@@ -190,8 +172,11 @@ pub(super) fn hosts(filter: &Filter, published: &Published) -> HostsView {
         found.truncate(limit);
     }
     found.sort_unstable();
-    let view = |(_, address, link): (_, Address, Link)| {
-        whole(address, link).map(|line| explain::host(address, &line, published))
+    let view = |(_, called, link, address, suspect): (_, Address, Link, Address, Option<Suspect>)| {
+        let entry = if suspect.is_none() { published.host_table.on(address, link) } else { None };
+        let entry = entry.unwrap_or(HostEntry { link, ..HostEntry::default() });
+        let standing = Standing::of(&state, address, Some(&entry), suspect);
+        explain::host(called, &entry, standing, published)
     };
-    HostsView { total, hosts: found.into_iter().filter_map(view).collect() }
+    HostsView { total, hosts: found.into_iter().map(view).collect() }
 }

@@ -93,7 +93,7 @@ pub fn spawn(
     Ok(tokio::spawn(serve::serve(listener, LIMITS, stop, move |stream| peer::client(stream, group), app)))
 }
 
-/// Serves one connection that comes from anywhere, for tests and fuzzing: the peer is as told.
+/// Serves one connection that comes from anywhere, for tests and fuzzing: the peer is as given.
 pub async fn answer<S>(io: S, published: Arc<Published>, orders: Orders, peer: Peer)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
@@ -152,7 +152,7 @@ async fn decisions(State(api): State<Api>, uri: Uri) -> Answer<Vec<Arc<Decision>
 }
 
 async fn held(State(api): State<Api>) -> Json<Vec<Held>> {
-    Json(api.published.held().as_ref().clone())
+    Json(api.published.state().held().into_iter().cloned().collect())
 }
 
 async fn never_contain(State(api): State<Api>) -> Json<NeverContainView> {
@@ -161,7 +161,7 @@ async fn never_contain(State(api): State<Api>) -> Json<NeverContainView> {
     Json(NeverContainView {
         configured: written(&config.respond.never_contain),
         own_addresses: written(&config.respond.own_addresses),
-        added: api.published.exempted().as_ref().clone(),
+        added: api.published.state().exempted().to_vec(),
     })
 }
 

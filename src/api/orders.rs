@@ -2,7 +2,7 @@
 //!
 //! The API checks form and permission, turns each request that changes something into a [`Request`], and waits a
 //! bounded time for the answer; the control task alone decides and acts. The queue between them is bounded: when it is
-//! full the engineer is told so, rather than made to wait.
+//! full the engineer gets an error at once, rather than having to wait.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,9 +6,7 @@ use crate::config::model::Config;
 use crate::detect::smb::Condition;
 use crate::evidence::Score;
 use crate::published::host_report::HostReport;
-use crate::published::host_table::Standing;
-use crate::respond::Refused;
-use crate::respond::Verdict;
+use crate::respond::{Block, Refused, Responder, Verdict};
 use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::wire::Link;
@@ -236,9 +234,10 @@ async fn a_card_is_listed_once_by_the_address_that_it_is_acted_on_under() {
         let report = HostReport { at, seen: at, suspect, addresses, score: Score(score), ..HostReport::default() };
         published.host_table.try_publish(address(n), report);
         if n == 1 {
-            let (verdict, since) = (Verdict::Contain, at);
-            let standing = Standing { verdict, enforced: true, since, until: None, step: 1 };
-            published.host_table.stand(address(1), suspect.link, Some(standing));
+            let decision = Decision::without_alarm(at, suspect, address(1), Verdict::Contain, String::new());
+            let mut responder = Responder::new(published.config().respond.clone());
+            responder.restore(Block::new(Arc::new(decision)).unwrap(), &mut Vec::new());
+            published.set_state(responder.state());
         }
     }
     for query in ["", "?acted=true", "?network=10.0.0.2/32"] {

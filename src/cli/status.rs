@@ -29,7 +29,7 @@ const SHOWN_OVERLAPS: usize = 5;
 /// From this share on, a table is shown as filling up.
 const FULL: f64 = 0.8;
 
-/// From so many milliseconds on, the machine's clock is told to differ from the daemon's.
+/// From so many milliseconds on, the machine's clock is shown to differ from the daemon's.
 const CLOCK_DIFFERS: u64 = 2000;
 
 /// Shows the daemon's state.
@@ -56,11 +56,16 @@ fn print(status: &Status, out: &mut Output) -> io::Result<()> {
     let alarming = |n: u64, what: &str, style: Style| {
         if n == 0 { format!("{n} {what}") } else { format!("{style}{} {what}{style:#}", count(n)) }
     };
+    let only_counted = match hosts.only_counted {
+        0 => String::new(),
+        n if n == hosts.contained + hosts.isolated => " (only counted)".to_owned(),
+        n => format!(" ({} of both only counted)", count(n)),
+    };
     let counts = [
         format!("{} tracked", count(hosts.tracked)),
         alarming(hosts.watched, "watched", NOTE),
         alarming(hosts.contained, "contained", BAD),
-        alarming(hosts.isolated, "isolated", BAD),
+        alarming(hosts.isolated, "isolated", BAD) + &only_counted,
         alarming(hosts.held, "held", BAD),
     ];
     line(out, "Hosts", &counts.join(", "))?;
@@ -311,7 +316,7 @@ fn clock(status: &Status, out: &mut Output) -> io::Result<()> {
     line(
         out,
         "",
-        "times are told by the old one, and terms are kept; `systemctl restart firedoor` takes up the new one",
+        "times are dated by the old one, and terms are kept; `systemctl restart firedoor` takes up the new one",
     )
 }
 

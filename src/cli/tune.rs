@@ -138,6 +138,7 @@ fn row(line: &Line) -> [Field; 7] {
     let class = match line.class {
         Class::Lateral => "lateral",
         Class::Any => "any port",
+        Class::Udp => "lateral over UDP",
     };
     let style = match line.change {
         Change::Raise | Change::Ceiling => NOTE,

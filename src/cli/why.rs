@@ -49,7 +49,8 @@ fn print(view: &WhyView, out: &mut Output) -> io::Result<()> {
 /// Whoever uses the address on one link.
 fn part(view: &WhyView, out: &mut Output) -> io::Result<()> {
     writeln!(out, "{HEADING}{}{HEADING:#}", local(&view.summary))?;
-    if let Some(host) = view.host.as_ref().filter(|host| host.last_seen > Timestamp::ZERO) {
+    let acted = |host: &HostView| matches!(host.verdict, Some(Verdict::Contain | Verdict::Isolate | Verdict::Hold));
+    if let Some(host) = view.host.as_ref().filter(|host| host.last_seen > Timestamp::ZERO || acted(host)) {
         writeln!(out)?;
         facts(host, view.at, out)?;
     }
@@ -110,8 +111,14 @@ fn part(view: &WhyView, out: &mut Output) -> io::Result<()> {
 
 fn facts(host: &HostView, now: Timestamp, out: &mut Output) -> io::Result<()> {
     let mut line = |what: &str, text: String| writeln!(out, "  {what:<13} {text}");
-    line("score", format!("{} of {}, {} to go", host.score, host.threshold, host.headroom))?;
-    line("destinations", format!("{} first contacts", host.destinations))?;
+    let because = host.threshold_because.as_ref().map_or_else(String::new, |because| format!(" ({because})"));
+    line("score", format!("{} of {}, {} to go{because}", host.score, host.threshold, host.headroom))?;
+    let until = match host.verdict {
+        Some(Verdict::Contain) => " until it was contained; what it tries since is not counted",
+        Some(Verdict::Isolate) => " until it was isolated; what it tries since is not counted",
+        _ => "",
+    };
+    line("destinations", format!("{} first contacts{until}", host.destinations))?;
     for window in &host.windows {
         let long = span(Duration::from_secs(window.seconds));
         line(
@@ -128,7 +135,12 @@ fn facts(host: &HostView, now: Timestamp, out: &mut Output) -> io::Result<()> {
         line("shut", host.shut.join(", "))?;
     }
     line("sits on", place(host))?;
-    line("seen", ago(host.last_seen, now))?;
+    let seen = if host.last_seen == Timestamp::ZERO {
+        "not since the daemon's start".to_owned()
+    } else {
+        ago(host.last_seen, now)
+    };
+    line("seen", seen)?;
     if let Some(by) = host.exposed_by {
         line("reached by", format!("{by}, which is alarmed"))?;
     }

@@ -18,7 +18,7 @@ use crate::detect::settings::{Role, Window};
 use crate::respond::Mode;
 use crate::time::Timestamp;
 use crate::wire::frame::Transport;
-use crate::wire::{Address, Networks};
+use crate::wire::{Address, Networks, Services};
 
 /// Most distinct lateral destinations of any of 86 benign hosts, in any window up to 600 s.
 const BENIGN_LATERAL: u32 = 2;
@@ -139,7 +139,7 @@ impl Advice<'_> {
             Transport::Udp => lateral.has_udp(port),
             _ => lateral.has_tcp(port),
         };
-        for (at, (transport, port)) in ports.iter().flat_map(|ports| ports.written()).enumerate() {
+        for (at, (transport, port)) in ports.iter().flat_map(Services::written).enumerate() {
             if !is_lateral(*transport, *port) {
                 let message = format!("port {port} is not lateral, so that nobody waits for it");
                 let help = "add it to services.lateral";

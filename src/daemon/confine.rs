@@ -20,7 +20,7 @@ fn user(name: &str) -> Option<User> {
     Some(User { id: fields.next()?.parse().ok()?, group: fields.next()?.parse().ok()? })
 }
 
-/// Gives up what is not needed any more; what cannot be given up is told and lived with, for a gateway that watches
+/// Gives up what is not needed any more; what cannot be given up is logged and lived with, for a gateway that watches
 /// with a privilege too many is better than one that does not watch.
 pub(super) fn confine(config: &Config, path: &Path, api_group: Option<u32>) {
     let wanted = &config.privileges;
@@ -29,15 +29,15 @@ pub(super) fn confine(config: &Config, path: &Path, api_group: Option<u32>) {
             Some(user) => {
                 own(config, &user);
                 let groups: Vec<u32> = api_group.into_iter().collect();
-                told("the user", privileges::become_user(user.id, user.group, &groups));
+                gave_up("the user", privileges::become_user(user.id, user.group, &groups));
             }
             None => {
                 tracing::warn!(user = wanted.user, "no such user: running on as root, with network privileges only");
             }
         }
     }
-    told("capabilities", privileges::keep_network_capabilities());
-    told("new privileges", privileges::no_new_privileges());
+    gave_up("capabilities", privileges::keep_network_capabilities());
+    gave_up("new privileges", privileges::no_new_privileges());
     if wanted.landlock {
         match privileges::confine_files(&readable(path), &writable(config)) {
             Ok(Confined::Fully) => {}
@@ -47,11 +47,11 @@ pub(super) fn confine(config: &Config, path: &Path, api_group: Option<u32>) {
         }
     }
     if wanted.seccomp {
-        told("system calls", privileges::confine_system_calls());
+        gave_up("system calls", privileges::confine_system_calls());
     }
 }
 
-fn told(what: &str, outcome: Result<(), privileges::Error>) {
+fn gave_up(what: &str, outcome: Result<(), privileges::Error>) {
     if let Err(error) = outcome {
         tracing::warn!("privileges not given up ({what}): {error}");
     }

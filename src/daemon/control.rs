@@ -117,7 +117,7 @@ impl Control {
             }
         }
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-        self.recorder.publish_held(&self.responder);
+        self.recorder.keep_held(&self.responder);
         tracing::info!("stopping; what is contained stays contained");
         Ok(End::Signal)
     }
@@ -197,7 +197,7 @@ impl Control {
 
     /// Carries out what the responder wants, in its order: the kernel before the record, the record before the shards.
     pub(super) fn carry_out(&mut self, mut effects: Vec<Effect>) {
-        self.enforcement.mark_unreachable(&mut effects);
+        self.enforcement.mark_unmatched(&mut effects, &mut self.responder);
         self.recorder.write_ahead(&mut effects);
         let mut done = self.enforcement.act_together(&effects, &self.responder);
         for effect in effects {
@@ -209,7 +209,13 @@ impl Control {
                 Effect::Direct(directive) => self.capture.direct(&directive),
             }
         }
-        self.recorder.publish_held_soon(&self.responder);
+        self.publish();
+        self.recorder.keep_held_soon(&self.responder);
+    }
+
+    /// Publishes who is blocked, held, pardoned and exempt now.
+    pub(super) fn publish(&self) {
+        self.published.set_state(self.responder.state());
     }
 
     fn tick(&mut self) {
@@ -230,7 +236,8 @@ impl Control {
             self.survey();
         }
         self.report_fuse();
-        self.published.host_table.trim(now, self.published.config().detect.decay);
+        let state = self.published.state();
+        self.published.host_table.trim(now, self.published.config().detect.decay, &state);
         self.refresh();
         crate::log::report_suppressed();
     }
@@ -246,7 +253,8 @@ impl Control {
 
     /// Puts the kernel's table right.
     pub(super) fn reconcile(&mut self) {
-        let plan = self.gateway.plan(self.responder.by_command(), self.clock.now());
+        let exempted: Vec<_> = self.responder.exempted().iter().map(|entry| entry.network).collect();
+        let plan = self.gateway.plan(&exempted, self.clock.now());
         self.enforcement.reconcile(plan, &self.published);
     }
 

@@ -8,8 +8,7 @@ use crate::daemon::repair_log::RepairLog;
 use crate::firewall::{self, Firewall, Plan, Watch, What};
 use crate::published::Published;
 use crate::published::status::Drift;
-use crate::respond::decision::NOT_SHUT;
-use crate::respond::{Block, Effect, Responder, Verdict};
+use crate::respond::{Block, Effect, Responder};
 use crate::suspect::{Place, Who};
 use crate::sys::clock::Clock;
 use crate::sys::netlink;
@@ -165,28 +164,20 @@ impl Enforcement {
         block.decision.places().iter().filter(may).filter(|place| self.firewall.reaches(**place)).map(order).collect()
     }
 
-    /// No block on paper: of what the kernel cannot match, the record says that it is not shut, and why.
-    pub fn mark_unreachable(&self, effects: &mut [Effect]) {
-        let mut unreachable: Vec<Address> = Vec::new();
+    /// No block on paper: of whom the kernel cannot match, the record says that he is not shut, and why.
+    pub fn mark_unmatched(&self, effects: &mut [Effect], responder: &mut Responder) {
         for effect in effects {
-            match effect {
-                Effect::Enforce(block)
-                    if !block.decision.places().iter().any(|place| self.firewall.reaches(*place)) =>
-                {
-                    unreachable.push(block.host());
+            if let Effect::Record(decision) = effect
+                && decision.action().is_some()
+            {
+                let unmatched = !decision.places().iter().any(|place| self.firewall.reaches(*place));
+                responder.set_unmatched(decision.suspect, unmatched);
+                if unmatched {
+                    Arc::make_mut(decision).set_unmatched();
                 }
-                Effect::Record(decision)
-                    if unreachable.contains(&decision.host)
-                        && matches!(decision.decision, Verdict::Contain | Verdict::Isolate) =>
-                {
-                    let decision = Arc::make_mut(decision);
-                    decision.enforced = false;
-                    decision.reason.push_str(NOT_SHUT);
-                    decision.reason.push_str(
-                        "its packets cannot be matched here (behind a second VLAN tag or in PPPoE, and behind a router)",
-                    );
-                }
-                _ => {}
+            } else if let Effect::Enforce(block) = effect {
+                let unmatched = !block.decision.places().iter().any(|place| self.firewall.reaches(*place));
+                responder.set_unmatched(block.suspect(), unmatched);
             }
         }
     }

@@ -1,7 +1,7 @@
-//! The history's part in the daemon: what a start takes over, and what is written before the kernel is told.
+//! The history's part in the daemon: what a start takes over, and what is written before the kernel acts.
 //!
 //! The kernel is the truth for what is dropped, the history for why. A block that only the kernel knows is taken over;
-//! one that only the history knows (the gateway was rebooted) is put back; a release that the kernel never heard of is
+//! one that only the history knows (the gateway was rebooted) is put back; a release that the kernel never got is
 //! carried out. What monitor mode only counted is enforced once the mode says so, loudly.
 
 use std::collections::HashMap;
@@ -36,7 +36,7 @@ pub(super) fn limits(config: &Config) -> Limits {
     Limits { keep: config.observe.history_keep, most: config.observe.history_rows }
 }
 
-/// Opens the history, if one is to be kept; what is wrong is told and lived with.
+/// Opens the history, if one is to be kept; what is wrong is logged and lived with.
 pub(super) fn open(path: &Path) -> Option<Store> {
     match Store::open(path) {
         Ok(opened) => {
@@ -46,7 +46,7 @@ pub(super) fn open(path: &Path) -> Option<Store> {
             Some(opened.store)
         }
         Err(fault) => {
-            tracing::error!("the history cannot be opened, decisions go on without it: {fault}");
+            tracing::error!("the history cannot be opened, decisions continue without it: {fault}");
             None
         }
     }
@@ -112,12 +112,12 @@ pub(super) fn take_over(
         }
         match store.exempted() {
             Ok(exempted) => {
-                for entry in &exempted {
-                    if let Err(refused) = responder.order_exempt(entry.network, &By::Firedoor, now, effects) {
-                        tracing::error!("{} is not on the never-contain list any more: {refused}", entry.network);
+                for entry in exempted {
+                    let network = entry.network;
+                    if let Err(refused) = responder.order_exempt(entry, &By::Firedoor, now, effects) {
+                        tracing::error!("{network} is not on the never-contain list any more: {refused}");
                     }
                 }
-                published.set_exempted(exempted);
             }
             Err(error) => read("never-contain entries", error),
         }
@@ -127,13 +127,12 @@ pub(super) fn take_over(
                     let Some(until) = release.pardoned_until.filter(|until| now < *until) else { continue };
                     let suspect = placed(release.suspect, &release.link, machine);
                     responder.restore_pardon(suspect, release.host, release.key(), until);
-                    published.pardon(release.host, suspect.link, until, now);
                 }
             }
             Err(error) => read("pardons", error),
         }
         match store.recent(RECENT) {
-            Ok(acts) => acts.into_iter().rev().for_each(|act| published.remember(Arc::new(act))),
+            Ok(acts) => acts.into_iter().rev().for_each(|act| published.remember(Arc::new(again(act, machine)))),
             Err(error) => read("decisions", error),
         }
     }
@@ -172,7 +171,7 @@ pub(super) fn take_over(
             let found = Decision::without_alarm(now, suspect, host, acted.action.verdict(), reason);
             let decision = Arc::new(Decision { link, until, enforced: enforce, ..found });
             effects.push(Effect::Record(decision.clone()));
-            responder.restore(Block { decision, action: acted.action, last_active: now }, effects);
+            responder.restore(Block { decision, action: acted.action, last_active: now, unmatched: false }, effects);
         }
     }
     let mut rest: Vec<Block> = remembered.into_values().collect();
@@ -209,7 +208,6 @@ pub(super) fn take_over(
                     let decision = Arc::new(again(Arc::unwrap_or_clone(decision), machine));
                     responder.restore_held(Held { id, action, decision });
                 }
-                published.set_held(responder.held().cloned().collect());
             }
             Err(error) => read("held decisions", error),
         }
@@ -217,7 +215,7 @@ pub(super) fn take_over(
     ended
 }
 
-/// Writes the decisions among `effects`, and waits a short while for those that the kernel is told of. `late` says
+/// Writes the decisions among `effects`, and waits a short while for those that the kernel is to act on. `late` says
 /// whether the disk was late the last time, and is kept true.
 pub(super) fn write_ahead(store: &StoreHandle, effects: &[Effect], late: &mut bool) {
     let kernel = effects.iter().any(|action| matches!(action, Effect::Enforce(_) | Effect::Lift { .. }));
@@ -233,7 +231,7 @@ pub(super) fn write_ahead(store: &StoreHandle, effects: &[Effect], late: &mut bo
         let begun = std::time::Instant::now();
         *late = false;
         for receipt in receipts {
-            // The kernel is told whatever became of it; what is lost is counted by the store.
+            // The kernel acts whatever became of it; what is lost is counted by the store.
             *late |= receipt.within_blocking(patience.saturating_sub(begun.elapsed())) == Kept::Waiting;
         }
     }
@@ -289,7 +287,8 @@ mod tests {
         store.set_held(std::slice::from_ref(&held)).unwrap();
         let (mut responder, published, _) = start(&store, NOW);
         assert_eq!(responder.held().collect::<Vec<_>>(), [&held]);
-        assert_eq!(*published.held(), [held]);
+        published.set_state(responder.state());
+        assert_eq!(published.state().held(), [&held]);
         let mut effects = Vec::new();
         responder.order_confirm(7, By::Operator("anna".to_owned()), NOW, &mut effects).unwrap();
         let block = responder.block(Address::v4([10, 1, 0, 5])).unwrap();
@@ -306,11 +305,13 @@ mod tests {
             let until = Some(NOW + Duration::from_mins(minutes));
             store.record(&Decision { decision: Verdict::Release, pardoned_until: until, ..hold(host) }).unwrap();
         }
-        let (responder, published, _) = start(&store, NOW + Duration::from_mins(60));
+        let (responder, _, _) = start(&store, NOW + Duration::from_mins(60));
         assert_eq!(
             [over, lasting].map(|host| responder.pardon(Suspect::address(Link::default(), host)).is_some()),
             [false, true]
         );
-        assert_eq!([over, lasting].map(|host| published.pardoned(host, Link::default()).is_some()), [false, true]);
+        let state = responder.state();
+        let pardon = |host| state.pardon_on(host, Link::untagged(3), None).is_some();
+        assert_eq!([over, lasting].map(pardon), [false, true]);
     }
 }

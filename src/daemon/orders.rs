@@ -110,11 +110,9 @@ impl Control {
                 format!("{what} {}", if was_tripped { "is armed again" } else { "was armed" })
             }
             Order::Exempt { network, reason } => {
-                self.responder.order_exempt(network, &who, now, &mut effects)?;
-                let mut exempted = (*self.published.exempted()).clone();
-                exempted.retain(|entry| entry.network != network);
-                exempted.push(Exempted { network, by: by.to_owned(), at: now, reason });
-                self.recorder.set_exempted(exempted);
+                let entry = Exempted { network, by: by.to_owned(), at: now, reason };
+                self.responder.order_exempt(entry, &who, now, &mut effects)?;
+                self.recorder.keep_exempted(self.responder.exempted());
                 self.carry_out(std::mem::take(&mut effects));
                 self.reconcile();
                 format!(
@@ -125,9 +123,8 @@ impl Control {
                 if !self.responder.order_unexempt(network) {
                     return Err(Refusal::NotAdded(network));
                 }
-                let mut exempted = (*self.published.exempted()).clone();
-                exempted.retain(|entry| entry.network != network);
-                self.recorder.set_exempted(exempted);
+                self.recorder.keep_exempted(self.responder.exempted());
+                self.publish();
                 self.reconcile();
                 format!("{network} is off the never-contain list")
             }

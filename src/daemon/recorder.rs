@@ -9,14 +9,14 @@ use crate::daemon::history;
 use crate::daemon::record_limiter::RecordLimiter;
 use crate::published::Published;
 use crate::published::status::StoreView;
-use crate::respond::{Decision, Effect, Exempted, Held, Responder, Verdict};
+use crate::respond::{Decision, Effect, Exempted, Responder, Verdict};
 use crate::store::{OrderRow, Store, StoreHandle};
 use crate::sys::clock::Clock;
 use crate::time::Timestamp;
 
-/// What is held is published and kept at once, but no oftener than this (and then with the next tick): there may be a
+/// What is held is kept at once, but no oftener than this (and then with the next tick): there may be a
 /// thousand of them, and each alarm of a storm adds one.
-const PUBLISH_HELD: Duration = Duration::from_millis(250);
+const KEEP_HELD: Duration = Duration::from_millis(250);
 
 /// The history, and what is to go into it.
 pub(super) struct Recorder {
@@ -27,9 +27,9 @@ pub(super) struct Recorder {
     /// The disk did not keep up with the last decision.
     disk_late: bool,
     limiter: RecordLimiter,
-    /// What is held may differ from what is published.
-    held_changed: bool,
-    held_published: Timestamp,
+    /// As of which change the history has what is held, see [`Responder::held_changes`].
+    held_kept: Option<u64>,
+    held_kept_at: Timestamp,
 }
 
 impl Recorder {
@@ -52,8 +52,8 @@ impl Recorder {
             store,
             disk_late: false,
             limiter: RecordLimiter::default(),
-            held_changed: true,
-            held_published: Timestamp::ZERO,
+            held_kept: None,
+            held_kept_at: Timestamp::ZERO,
         })
     }
 
@@ -81,7 +81,6 @@ impl Recorder {
     /// Writes the decisions ahead of what the kernel is asked for. Of a storm of decisions that change nothing, those
     /// beyond a bound are counted and published, and leave `effects`.
     pub fn write_ahead(&mut self, effects: &mut Vec<Effect>) {
-        self.held_changed |= !effects.is_empty();
         let now = self.clock.now();
         let (limiter, published) = (&mut self.limiter, &self.published);
         effects.retain(|effect| match effect {
@@ -120,33 +119,29 @@ impl Recorder {
         }
     }
 
-    /// Keeps and publishes what is on the never-contain list by command.
-    pub fn set_exempted(&self, exempted: Vec<Exempted>) {
+    /// Keeps what is on the never-contain list by command.
+    pub fn keep_exempted(&self, exempted: &[Exempted]) {
         if let Some(store) = &self.store {
-            store.set_exempted(exempted.clone());
-        }
-        self.published.set_exempted(exempted);
-    }
-
-    /// Keeps and publishes what is held, unless that was done just now.
-    pub fn publish_held_soon(&mut self, responder: &Responder) {
-        if self.clock.now().since(self.held_published) >= PUBLISH_HELD {
-            self.publish_held(responder);
+            store.set_exempted(exempted.to_vec());
         }
     }
 
-    /// Keeps and publishes what is held, if that may have changed.
-    pub fn publish_held(&mut self, responder: &Responder) {
-        if !std::mem::take(&mut self.held_changed) {
+    /// Keeps what is held, unless that was done just now.
+    pub fn keep_held_soon(&mut self, responder: &Responder) {
+        if self.clock.now().since(self.held_kept_at) >= KEEP_HELD {
+            self.keep_held(responder);
+        }
+    }
+
+    /// Keeps what is held, if it has changed.
+    pub fn keep_held(&mut self, responder: &Responder) {
+        let changes = responder.held_changes();
+        if self.held_kept == Some(changes) {
             return;
         }
-        self.held_published = self.clock.now();
-        let held: Vec<Held> = responder.held().cloned().collect();
-        if *self.published.held() != held {
-            if let Some(store) = &self.store {
-                store.set_held(held.clone());
-            }
-            self.published.set_held(held);
+        (self.held_kept, self.held_kept_at) = (Some(changes), self.clock.now());
+        if let Some(store) = &self.store {
+            store.set_held(responder.held().cloned().collect());
         }
     }
 }

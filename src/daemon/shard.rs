@@ -40,7 +40,7 @@ const SWEEP: usize = 4096;
 /// How long silence proves nothing after packets were lost.
 const LOSS_PAUSE: Duration = Duration::from_secs(2);
 
-/// What the control task tells a capture thread.
+/// What the control task sends a capture thread.
 pub enum Command {
     /// What was decided.
     Direct(Directive),
@@ -48,7 +48,7 @@ pub enum Command {
     Reconfigure(Arc<detect::Settings>),
 }
 
-/// What a capture thread tells the control task.
+/// What a capture thread sends the control task.
 pub enum Message {
     /// What the detector says.
     Event(Event),
@@ -142,12 +142,12 @@ impl Seen {
 }
 
 impl Shard {
-    /// Runs until told to stop, or until the source fails.
+    /// Runs until it is to stop, or until the source fails.
     pub fn run(mut self) {
         let mut backlog: VecDeque<Message> = VecDeque::new();
         let mut seen = Seen::default();
         let mut published = Timestamp::ZERO;
-        let mut told = Timestamp::ZERO;
+        let mut reported = Timestamp::ZERO;
         let mut cursor = 0;
         let mut lost = 0;
         let mut order = 0;
@@ -186,9 +186,9 @@ impl Shard {
             if now.since(published) >= PUBLISH || matches!(outcome, Ok(Read::End)) {
                 published = now;
                 self.publish(&mut seen, &mut cursor, now);
-                if now.since(told) >= Duration::from_secs(1) {
-                    told = now;
-                    self.tell_statistics(&mut seen, &mut lost, now);
+                if now.since(reported) >= Duration::from_secs(1) {
+                    reported = now;
+                    self.report_statistics(&mut seen, &mut lost, now);
                 }
             }
         }
@@ -226,7 +226,7 @@ impl Shard {
         }
     }
 
-    fn tell_statistics(&mut self, seen: &mut Seen, lost: &mut u64, now: Timestamp) {
+    fn report_statistics(&mut self, seen: &mut Seen, lost: &mut u64, now: Timestamp) {
         let statistics = self.source.statistics();
         let dropped = statistics.dropped();
         if dropped > *lost {

@@ -21,7 +21,7 @@ const OVERLAPS: usize = 16;
 impl Control {
     /// Publishes a fresh status.
     pub(super) fn refresh(&mut self) {
-        self.recorder.publish_held(&self.responder);
+        self.recorder.keep_held(&self.responder);
         self.enforcement.read_counters();
         let status = self.status();
         self.published.set_status(status);
@@ -96,26 +96,21 @@ impl Control {
                 }
             })
             .collect();
-        let count = |action: Action| {
-            let blocks = self.responder.blocks().filter(|block| block.action == action).count();
-            u64::try_from(blocks).unwrap_or(u64::MAX)
-        };
-        let ordered = |action: Action| {
-            let blocks = self.responder.blocks().filter(|block| block.action == action && block.decision.is_ordered());
-            u64::try_from(blocks.count()).unwrap_or(u64::MAX)
-        };
+        let state = self.published.state();
+        let (contained, contained_by_order) = state.count(Action::Contain);
+        let (isolated, isolated_by_order) = state.count(Action::Isolate);
         let enforce = config.gateway.mode == Mode::Enforce;
-        self.published.adopt(self.responder.blocks(), enforce);
-        let surveyed = self.published.host_table.survey(now, config.detect.decay);
         let shards = self.published.counters.shard_views();
         let hosts = HostCounts {
             tracked: shards.iter().map(|shard| shard.hosts).sum(),
-            watched: surveyed.watched,
-            contained: count(Action::Contain),
-            isolated: count(Action::Isolate),
-            contained_by_order: ordered(Action::Contain),
-            isolated_by_order: ordered(Action::Isolate),
-            held: u64::try_from(self.responder.held().count()).unwrap_or(u64::MAX),
+            watched: self.published.host_table.survey(now, config.detect.decay),
+            contained,
+            isolated,
+            contained_by_order,
+            isolated_by_order,
+            only_counted: u64::try_from(state.blocks().filter(|block| !state.enforces(block)).count())
+                .unwrap_or(u64::MAX),
+            held: u64::try_from(state.held_count()).unwrap_or(u64::MAX),
         };
         let link_name = |link| self.responder.settings().link_name(link);
         let (first, total) = self.published.host_table.overlaps(now, OVERLAPS);
@@ -175,9 +170,7 @@ impl Control {
                 repairs: self.enforcement.log().repairs().to_vec(),
                 deletions: self.enforcement.log().deletions().cloned(),
                 drops: drops.to_vec(),
-                counted: (!enforce)
-                    .then(|| Switched::new(self.responder.blocks().map(Block::host).collect(), now))
-                    .flatten(),
+                counted: (!enforce).then(|| Switched::new(state.blocks().map(Block::host).collect(), now)).flatten(),
                 switched: self.responder.switched().filter(|_| enforce).cloned(),
             },
             hidden,

@@ -5,7 +5,7 @@ use super::ruleset::{COUNTERS, KEPT_SETS};
 use crate::sys::netlink::Error;
 use crate::sys::nftables::{Counter, Set, Table};
 
-/// Most elements counted one by one, on kernels that do not tell a set's number.
+/// Most elements counted one by one, on kernels that do not report a set's number.
 const COUNTED_BY_HAND: usize = 65_536;
 
 /// A named counter's reading.
@@ -24,7 +24,7 @@ pub struct Occupancy {
     pub set: &'static str,
     /// Elements in it, or at least so many where [`Occupancy::exact`] is false.
     pub elements: u32,
-    /// Whether that is all; counting stops early on kernels (before 6.16) that do not tell the number.
+    /// Whether that is all; counting stops early on kernels (before 6.16) that do not report the number.
     pub exact: bool,
     /// Most it may hold; 0 is no bound.
     pub size: u32,

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::Firewall;
 use super::elements::{self, Tables};
 use super::places::{Key, Row, port_key};
 use super::ruleset::greylist::MOST_SERVERS;
@@ -138,6 +139,44 @@ impl Servers {
             tables.apply(keys, &self.rows(frames, now), &[])?;
         }
         Ok(())
+    }
+}
+
+impl Firewall {
+    /// Makes `servers` the ones that nobody waits for, each for so long; `None` is until it is withdrawn. Little is written
+    /// where little changed: what has at least half of its time left stays as it is. They hold while no daemon runs, over reloads,
+    /// and are put back after a deletion. Without a greylist in the plan they are only remembered.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn set_servers(&mut self, servers: &[(KnownServer, Option<Duration>)]) -> Result<(), super::Error> {
+        let (now, frames) = (Instant::now(), !self.hooks.frames.is_empty());
+        let keys = self.servers.set(servers, frames, now);
+        if !keys.is_empty() && self.has_greylist() {
+            self.tables.apply(keys, &self.servers.rows(frames, now), &[])?;
+        }
+        Ok(())
+    }
+
+    /// The learnt servers that the kernel holds, each with the time that is left to it.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    pub fn servers(&mut self) -> Result<Vec<(KnownServer, Option<Duration>)>, super::Error> {
+        let mut servers: Vec<_> = read(&mut self.tables)?.into_iter().collect();
+        servers.sort_unstable();
+        Ok(servers)
+    }
+
+    pub(super) fn restore_servers(&mut self, now: Instant) -> Result<(), super::Error> {
+        if self.has_greylist() {
+            self.servers.restore(&mut self.tables, !self.hooks.frames.is_empty(), now)?;
+        }
+        Ok(())
+    }
+
+    fn has_greylist(&self) -> bool {
+        self.skeleton.as_ref().is_some_and(|skeleton| skeleton.plan.has_greylist())
     }
 }
 

@@ -1,8 +1,8 @@
 //! Word of what others do to our table: a flush of the ruleset, a firewalld reload, a deleted chain, set or element.
 //!
-//! The kernel tells of every change with the netlink port that asked for it, so our own are told apart without
+//! The kernel reports every change with the netlink port that asked for it, so our own are recognised without
 //! guessing. A [`Watch`] only says that something happened; [`Firewall::reconcile`](super::Firewall::reconcile) puts
-//! it right. Elements that expire, or that packets add, are not told.
+//! it right. Elements that expire, or that packets add, are not reported.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -16,7 +16,7 @@ use crate::sys::nftables::{self, Notice};
 /// A port is ours for so long after its last use by a process that has ended. Its number may then be another's.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
-/// Most things noted of transactions whose end was not told yet.
+/// Most things noted of transactions whose end was not reported yet.
 const OPEN: usize = 1024;
 
 /// The netlink ports that our own changes come from: the sockets of this process, and the nft processes it started.
@@ -120,7 +120,7 @@ impl Watch {
                 }
                 match what(notice) {
                     Ok(what) => {
-                        // A flush tells of everything that goes; once for each thing is enough.
+                        // A flush reports everything that goes; once for each thing is enough.
                         let known = self.open.iter().any(|(port, w)| *port == message.port && *w == what);
                         if !known && self.open.len() < OPEN {
                             self.open.push((message.port, what));

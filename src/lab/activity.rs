@@ -1,4 +1,4 @@
-//! Something that goes on inside a machine until it is stopped: a thread there with a small runtime of its own.
+//! Something that runs inside a machine until it is stopped: a thread there with a small runtime of its own.
 
 use std::future::Future;
 use std::io;
@@ -17,7 +17,7 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// Starts `work` inside `machine`; it goes on until it ends or is dropped. Sockets it opens are in there.
+    /// Starts `work` inside `machine`; it runs until it ends or is dropped. Sockets it opens are in there.
     pub fn start<F: Future<Output = ()>>(
         machine: &Namespace,
         work: impl FnOnce() -> F + Send + 'static,

@@ -1,7 +1,7 @@
 //! What reaches the victims, counted on their side by a process of its own that knows nothing of the daemon.
 //!
 //! [`count`] is that process: it reads its machine's wire through an AF_PACKET socket of its own and prints one JSON
-//! line for each first contact. [`Counter`] starts it and collects its lines. A first contact is told by a bare SYN,
+//! line for each first contact. [`Counter`] starts it and collects its lines. A first contact is known by a bare SYN,
 //! and, towards an address that nobody has, already by the question for it (ARP or neighbour solicitation): a router
 //! has let the SYN pass and only cannot deliver it.
 

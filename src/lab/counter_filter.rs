@@ -1,4 +1,4 @@
-//! Programs for a packet socket that hears only what a measurement is about, so that a flood beside it cannot drown it.
+//! Programs for a packet socket that gets only what a measurement is about, so that a flood beside it cannot drown it.
 //!
 //! They read plain frames as the lab sends them: Ethernet, no VLAN tag, no IP options or extension headers.
 

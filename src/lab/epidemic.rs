@@ -183,13 +183,13 @@ pub struct EpidemicStats {
 }
 
 /// Lets an epidemic run for `length` on a network of this plan; with the daemon if it has a `directory` for it.
-/// `tell` hears how many are infected and how many contained. Call it on a thread that lives as long as the run.
+/// `progress` gets how many are infected and how many contained. Call it on a thread that lives as long as the run.
 pub fn run(
     plan: &Plan,
     (seed, length): (u64, Duration),
     program: &Path,
     daemon: Option<(&Path, &Setup)>,
-    tell: &dyn Fn(usize, usize),
+    progress: &dyn Fn(usize, usize),
 ) -> Result<EpidemicStats> {
     let ports = listener::WARD_PORTS.map(|port| if port == PORT { 8443 } else { port });
     let scene = Scene::build(program, plan.clone(), 1, &ports)?;
@@ -210,7 +210,7 @@ pub fn run(
             let status: Status = daemon.ask("/v1/status")?;
             contained = usize::try_from(status.hosts.contained + status.hosts.isolated).unwrap_or(usize::MAX);
         }
-        tell(epidemic.infections().len(), contained);
+        progress(epidemic.infections().len(), contained);
     }
     let vulnerable = 1 + plan.live().len() * usize::from(plan.wards());
     let infections = epidemic.infections();

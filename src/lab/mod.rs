@@ -25,7 +25,7 @@ pub mod session;
 pub mod trial;
 pub mod worm;
 
-/// Why the lab could not go on.
+/// Why the lab could not continue.
 #[derive(Debug, Error)]
 pub enum Error {
     /// A machine could not be made or entered.

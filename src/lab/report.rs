@@ -86,7 +86,7 @@ fn judge(trial: &Trial, host: Address, outcome: &Outcome) -> Vec<Promise> {
         .collect();
     let longest = outcome.sessions.iter().map(|stats| stats.longest_ms).fold(0.0, f64::max);
     promises.push(Promise::new(
-        "clinical sessions go on undisturbed, the infected host's own too",
+        "clinical sessions continue undisturbed, the infected host's own too",
         if disturbed.is_empty() {
             format!("{} sessions, longest stall {longest:.0} ms", outcome.sessions.len())
         } else {

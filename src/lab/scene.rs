@@ -66,7 +66,7 @@ impl Scene {
 }
 
 /// The distinct addresses of the ward that `source` reached: its SYNs arrived, or (towards a dark address, behind a
-/// router) the gateway's question for it. With several sources at once, questions cannot be told apart and count for
+/// router) the gateway's question for it. With several sources at once, questions cannot be distinguished and count for
 /// each. In the order of arrival.
 #[must_use]
 pub fn first_contacts(plan: &Plan, arrivals: &[Arrival], source: IpAddr) -> Vec<IpAddr> {

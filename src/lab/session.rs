@@ -1,4 +1,4 @@
-//! Clinical work that must go on: long-lived sessions of small requests and answers, and how long they stalled.
+//! Clinical work that must continue: long-lived sessions of small requests and answers, and how long they stalled.
 //!
 //! The protocols are shapes only: an SSH banner and keystrokes, HTTP requests on one connection, SQL-like queries with
 //! larger answers. What is measured is the time from a request to its whole answer.
@@ -83,7 +83,7 @@ pub fn serve(machine: &Namespace, family: Family) -> Result<Activity> {
             let Ok(listener) = TcpListener::from_std(listener) else { continue };
             accepting.spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
-                    // A session that breaks is told by its client.
+                    // A session that breaks is reported by its client.
                     tokio::spawn(async move { answer(service, stream).await.ok() });
                 }
             });

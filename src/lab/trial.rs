@@ -70,7 +70,7 @@ impl Trial {
         Plan::new(self.family, self.shape, self.live_percent, self.seed)
     }
 
-    /// What the worm is told.
+    /// The worm's orders.
     #[must_use]
     pub fn order(&self) -> Order {
         Order { rate: self.rate * self.compression, ..Order::new(self.worm, self.seed) }
@@ -156,14 +156,14 @@ const fn shuts(verdict: Verdict) -> bool {
 
 /// Runs the trial; with the daemon if it has a `directory` for it. `program` is a `firedoor` executable. Call it on a
 /// thread that lives as long as the run: processes end with the thread that started them.
-pub fn run(trial: &Trial, program: &Path, directory: Option<&Path>, tell: &dyn Fn(Stage)) -> Result<Outcome> {
-    tell(Stage::Building);
+pub fn run(trial: &Trial, program: &Path, directory: Option<&Path>, progress: &dyn Fn(Stage)) -> Result<Outcome> {
+    progress(Stage::Building);
     let scene = Scene::build(program, trial.plan(), 1, &listener::WARD_PORTS)?;
     let mut daemon = match directory {
         Some(directory) => Some(Daemon::start(program, &scene.network, directory, &trial.setup())?),
         None => None,
     };
-    tell(Stage::Learning);
+    progress(Stage::Learning);
     let began = Instant::now();
     let sessions = scene.work()?;
     while began.elapsed() < LEARNING {
@@ -184,7 +184,7 @@ pub fn run(trial: &Trial, program: &Path, directory: Option<&Path>, tell: &dyn F
             }
             None => Vec::new(),
         };
-        tell(Stage::Loose {
+        progress(Stage::Loose {
             seconds: loose.elapsed().as_secs_f64(),
             tried: worm.worm_stats().destinations,
             reached: number(scene.first_contacts(&scene.counter.arrivals(), source).len()),

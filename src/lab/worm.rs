@@ -25,7 +25,7 @@ use crate::sys::namespace;
 use crate::time::Timestamp;
 use crate::wire::build::{self, End};
 
-/// The door it knocks on, unless told otherwise.
+/// The port it tries, unless another is given.
 pub const PORT: u16 = 445;
 
 /// How long a connecting worm waits for an answer: WannaCry's select() timeout.
@@ -48,7 +48,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Attempts a second, unless told otherwise.
+    /// Attempts a second, unless another pace is given.
     #[must_use]
     pub const fn rate(self) -> f64 {
         match self {

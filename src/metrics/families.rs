@@ -11,8 +11,8 @@ use crate::detect::counters::{Outcome, Unverified};
 use crate::detect::smb::{Condition, Feature};
 use crate::published::control_counters::OrderKind;
 use crate::published::status::DropCause;
-use crate::respond::Mode;
 use crate::respond::inquiry::Finding;
+use crate::respond::{Action, Mode};
 use crate::time::Timestamp;
 use crate::wire::frame::{FragmentKind, Undecoded};
 use crate::wire::smb::Dialect;
@@ -156,11 +156,11 @@ families! {
         "Links asked who has an address before it was acted on, by what was found."
         => |at| each(Finding::LABELS.map(|finding| (finding, float(at.control.probes(finding)))));
     Gauge "firedoor_contained_hosts" ["cause", "enforced"]
-        "Hosts contained now, by what they did or by an engineer's order; enforced is false in monitor mode."
-        => |at| at.acted(at.status.hosts.contained, at.status.hosts.contained_by_order);
+        "Hosts contained now, by what they did or by an engineer's order; enforced is false where the kernel drops nothing of it: in monitor mode, or because it cannot match the packets."
+        => |at| at.acted(Action::Contain);
     Gauge "firedoor_isolated_hosts" ["cause", "enforced"]
-        "Hosts isolated now, by what they did or by an engineer's order; enforced is false in monitor mode."
-        => |at| at.acted(at.status.hosts.isolated, at.status.hosts.isolated_by_order);
+        "Hosts isolated now, by what they did or by an engineer's order; enforced is false where the kernel drops nothing of it: in monitor mode, or because it cannot match the packets."
+        => |at| at.acted(Action::Isolate);
     Gauge "firedoor_held_decisions" []
         "Decisions that wait for an engineer."
         => |at| one(float(at.status.hosts.held));

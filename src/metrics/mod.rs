@@ -61,8 +61,11 @@ mod tests {
     use crate::evidence::Score;
     use crate::published::host_report::HostReport;
     use crate::published::host_report::{Class, WindowFill};
-    use crate::wire::Address;
+    use crate::respond::{Block, By, Decision, Mode, Responder, Settings, Verdict};
+    use crate::suspect::Suspect;
+    use crate::time::Timestamp;
     use crate::wire::frame::TunnelKind;
+    use crate::wire::{Address, Link};
 
     fn published() -> Arc<Published> {
         Arc::new(Published::new(Arc::new(Config::default())))
@@ -134,6 +137,31 @@ mod tests {
             ("firedoor_window_fill_ratio{class=\"lateral\",window=\"60s\"}", 0.0),
         ] {
             assert!((sample(&text, series) - expected).abs() < 1e-9, "{series}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_counted_as_shut_off_only_where_the_kernel_drops() {
+        let block = |last, by, unmatched| {
+            let host = Address::v4([10, 0, 0, last]);
+            let suspect = Suspect::address(Link::untagged(1), host);
+            let found = Decision::without_alarm(Timestamp::ZERO, suspect, host, Verdict::Contain, String::new());
+            Block { unmatched, ..Block::new(Arc::new(Decision { by, ..found })).unwrap() }
+        };
+        let ana = || By::Operator("ana".to_owned());
+        for (mode, expected) in [(Mode::Enforce, [1.0, 1.0, 1.0, 0.0]), (Mode::Monitor, [0.0, 0.0, 2.0, 1.0])] {
+            let published = published();
+            let mut responder = Responder::new(Settings { mode, ..Settings::default() });
+            for block in [block(1, By::Firedoor, false), block(2, ana(), false), block(3, By::Firedoor, true)] {
+                responder.restore(block, &mut Vec::new());
+            }
+            published.set_state(responder.state());
+            let text = Metrics::new(&published).unwrap().text().unwrap();
+            let of = |cause, enforced| {
+                sample(&text, &format!("firedoor_contained_hosts{{cause=\"{cause}\",enforced=\"{enforced}\"}}"))
+            };
+            let found = [of("alarm", true), of("order", true), of("alarm", false), of("order", false)];
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < f64::EPSILON), "{mode}: {found:?}");
         }
     }
 

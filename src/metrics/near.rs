@@ -4,7 +4,6 @@ use super::sight::{Samples, Value};
 use crate::detect::settings::Window;
 use crate::published::Published;
 use crate::published::host_report::Class;
-use crate::published::host_table::Standing;
 use crate::wire::smb::Dialect;
 
 /// Shares of the threshold that hosts are counted by, in thousandths, with their labels.
@@ -33,15 +32,17 @@ impl Near {
         };
         let mut fill = windows(Class::Lateral, &config.detect.lateral_windows);
         fill.extend(windows(Class::Any, &config.detect.any_windows));
+        fill.extend(windows(Class::Udp, &config.detect.udp_windows));
         let mut near = Near { nearest: 0, hosts: Default::default(), dialects: Default::default(), smb1: 0, fill };
         let now = published.status().at;
-        published.host_table.each(|_, entry| {
+        let state = published.state();
+        published.host_table.each(|address, entry| {
             for (at, hosts) in near.dialects.iter_mut().enumerate() {
                 *hosts += u64::from((entry.smb.client | entry.smb.server) >> at & 1);
             }
             near.smb1 += u64::from(entry.smb.smb1());
             let Some(report) = &entry.report else { return };
-            if entry.standing.is_some_and(Standing::acted) {
+            if state.is_acted_on(address, entry.link, entry.suspect()) {
                 return;
             }
             let nearness = report.nearness_at(now, config.detect.decay);

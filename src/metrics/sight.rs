@@ -9,7 +9,7 @@ use crate::published::Published;
 use crate::published::control_counters::{ControlCounters, LATENCY, Latency};
 use crate::published::counters::{InterfaceCounters, ShardCounters};
 use crate::published::status::{Occupancy, Status};
-use crate::respond::Mode;
+use crate::respond::{Action, Block};
 use crate::sys::process::Usage;
 use crate::time::Timestamp;
 
@@ -75,12 +75,17 @@ impl<'a> Sight<'a> {
         each(tables.iter().map(|table| (table.name.as_str(), float(of(table)))))
     }
 
-    /// Hosts that are acted on, by cause and by whether the kernel drops what they send.
-    pub fn acted(&self, all: u64, ordered: u64) -> Samples {
-        let of = |mode, number: u64| float(if self.status.mode == mode { number } else { 0 });
-        let modes = [("true", Mode::Enforce), ("false", Mode::Monitor)];
-        pairs(modes.into_iter().flat_map(|(enforced, mode)| {
-            [(["alarm", enforced], of(mode, all.saturating_sub(ordered))), (["order", enforced], of(mode, ordered))]
+    /// Hosts that this is done to, by cause and by whether the kernel drops what they send.
+    pub fn acted(&self, action: Action) -> Samples {
+        let state = self.published.state();
+        let number = |enforced: bool, ordered: bool| {
+            let such = |block: &&Block| {
+                block.action == action && state.enforces(block) == enforced && block.decision.is_ordered() == ordered
+            };
+            count(state.blocks().filter(such).count())
+        };
+        pairs([("true", true), ("false", false)].into_iter().flat_map(|(label, enforced)| {
+            [(["alarm", label], number(enforced, false)), (["order", label], number(enforced, true))]
         }))
     }
 

@@ -24,6 +24,8 @@ pub enum Class {
     Lateral,
     /// First contacts on any port.
     Any,
+    /// Datagrams to lateral services.
+    Udp,
 }
 
 impl Class {
@@ -33,6 +35,7 @@ impl Class {
         match self {
             Class::Lateral => "lateral",
             Class::Any => "any",
+            Class::Udp => "udp",
         }
     }
 }
@@ -144,6 +147,8 @@ pub struct HostReport {
     pub suspect: Suspect,
     /// Its addresses, where it has several.
     pub addresses: Vec<Address>,
+    /// Its shard knows that it is acted on.
+    pub acted: bool,
     /// Where it sits.
     pub attachment: Attachment,
     /// Its score then.
@@ -177,8 +182,14 @@ impl HostReport {
             .iter()
             .zip(&host.any)
             .map(|(window, bins)| fill(Class::Any, window.length, window.limit, bins.within(window.length, now)));
+        let udp = settings
+            .udp_windows
+            .iter()
+            .zip(&host.datagrams)
+            .map(|(window, bins)| fill(Class::Udp, window.length, window.limit, bins.within(window.length, now)));
         HostReport {
             at: now,
+            acted: host.acted,
             seen: host.seen,
             suspect: host.suspect,
             addresses: if host.others.is_empty() { Vec::new() } else { host.addresses().collect() },
@@ -186,7 +197,7 @@ impl HostReport {
             score: host.score_now(now, settings.decay),
             threshold,
             destinations: host.destinations,
-            windows: lateral.chain(any).filter(|window| window.count > 0).collect(),
+            windows: lateral.chain(any).chain(udp).filter(|window| window.count > 0).collect(),
             exposed_by: host
                 .exposed
                 .filter(|(_, _, at)| now.since(*at) <= settings.chain_memory)

@@ -1,14 +1,15 @@
-//! The shared host table: what the shards and the responder last said of each host, for whoever looks.
+//! The shared host table: what the shards last reported of each host, for whoever looks.
 //!
 //! A shard writes when something notable changed about a host (its score, a window, its place, at most about once a
-//! second for a host), the control task writes what was decided, and API and metrics read. Writers on the packet path
+//! second for a host), the control task notes who is watched, and API and metrics read. Who is blocked or held is not here:
+//! that is the responder's [`State`]. Writers on the packet path
 //! use [`HostTable::try_publish`], which never waits: if somebody reads that part of the table just then, it says so, and
 //! the shard tries again with its next batch.
 //!
 //! Bounded: quiet hosts (no score, no evidence) are taken in up to seven eighths of the capacity, the last eighth is
 //! kept for suspects; [`HostTable::trim`], called by the control task, makes room again by dropping the least suspicious
-//! host that has been idle longest. An address that is in use on several links has a line for each: it is several hosts. A host that is acted on is never dropped, and may be entered even when the table is
-//! full: how many those are is bounded by the responder.
+//! host that has been idle longest. An address that is in use on several links has a line for each: it is several hosts. A host that
+//! is acted on is never dropped, and one that is watched may be entered even when the table is full.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,13 +18,13 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use super::host_report::{HostReport, HostSmb, NearMiss, WindowFill};
-use super::status::{HostCounts, Occupancy};
+use super::status::Occupancy;
 use crate::detect::smb::Condition;
 use crate::evidence::{Alarm, Evidence};
-use crate::respond::Verdict;
+use crate::respond::State;
 use crate::suspect::{Place, Suspect, Who};
 use crate::time::Timestamp;
-use crate::track::hosts::{ANY_WINDOWS, LATERAL_WINDOWS};
+use crate::track::hosts::{ANY_WINDOWS, LATERAL_WINDOWS, UDP_WINDOWS};
 use crate::wire::smb::Dialect;
 use crate::wire::{Address, Link};
 
@@ -38,27 +39,15 @@ const FAR: u32 = 250;
 /// How long a watch lasts at least.
 const WATCH: Duration = Duration::from_secs(60);
 
-/// What the responder has decided about a host.
+/// A host is watched, or runs into the fuse: nothing is done about it but to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Watch, throttle, contain, isolate or hold.
-    pub verdict: Verdict,
-    /// Whether the kernel was told.
-    pub enforced: bool,
+pub struct Watch {
+    /// The fuse limits it.
+    pub throttled: bool,
     /// Since when.
     pub since: Timestamp,
-    /// When it ends by itself.
-    pub until: Option<Timestamp>,
-    /// Rung of the ladder.
-    pub step: u8,
-}
-
-impl Standing {
-    /// Whether a decision is in force, or waits to be: contain, isolate or hold.
-    #[must_use]
-    pub const fn acted(self) -> bool {
-        matches!(self.verdict, Verdict::Contain | Verdict::Isolate | Verdict::Hold)
-    }
+    /// Whether the fuse drops.
+    pub enforced: bool,
 }
 
 /// One host's entry in the host table.
@@ -68,25 +57,27 @@ pub struct HostEntry {
     pub link: Link,
     /// What its shard said last.
     pub report: Option<HostReport>,
-    /// What is decided about it, if anything.
-    pub standing: Option<Standing>,
+    /// Whether it is watched.
+    pub watch: Option<Watch>,
     /// Its SMB, as client and as server.
     pub smb: HostSmb,
 }
 
 impl HostEntry {
-    fn acted(&self) -> bool {
-        self.standing.is_some_and(Standing::acted)
-    }
-
     fn is_empty(&self) -> bool {
-        self.standing.is_none() && self.report.is_none() && !self.smb.any()
+        self.watch.is_none() && self.report.is_none() && !self.smb.any()
     }
 
     /// The card that it is judged as, on its link.
     #[must_use]
     pub fn card(&self) -> Option<Suspect> {
         self.report.as_ref().map(|report| report.suspect).filter(|suspect| matches!(suspect.who, Who::Card(_)))
+    }
+
+    /// Who it is, where that is known.
+    #[must_use]
+    pub fn suspect(&self) -> Option<Suspect> {
+        self.report.as_ref().map(|report| report.suspect)
     }
 
     fn seen(&self) -> Timestamp {
@@ -103,16 +94,15 @@ impl HostEntry {
             threshold: report.threshold,
         });
         let nearest = before.into_iter().chain(near).max_by_key(|near| near.share);
-        report.near_miss = if self.acted() { None } else { nearest };
+        report.near_miss = if report.acted { None } else { nearest };
         self.report = Some(report);
     }
 }
 
-/// Where the line of a link is among an address's: where the link is not known, that of whoever is acted on, or the first;
-/// what is known of an address without a link belongs to the first link that shows.
+/// Where the line of a link is among an address's: where the link is not known, the first; what is known of an address without a link belongs to the first link that shows.
 fn seat_of(lines: &[HostEntry], link: Link) -> Option<&HostEntry> {
     if link.interface == 0 {
-        return lines.iter().find(|line| line.acted()).or(lines.first());
+        return lines.first();
     }
     lines.iter().find(|line| line.link == link).or_else(|| lines.iter().find(|line| line.link.interface == 0))
 }
@@ -135,20 +125,17 @@ fn add(lines: &mut Vec<HostEntry>, line: HostEntry) {
     lines.push(line);
 }
 
-/// Adds a line to those found, one a link: the latest report, the address and the standing of one that is acted on.
+/// Adds a line to those found, one a link: the latest report, and the address that it was made of.
 fn join(found: &mut Vec<(Address, HostEntry)>, host: Address, line: &HostEntry) {
     let Some((called, known)) = found.iter_mut().find(|(_, known)| known.link == line.link) else {
         found.push((host, line.clone()));
         return;
     };
     let (said, new) = (known.report.as_ref().map(|report| report.at), line.report.as_ref().map(|report| report.at));
-    let is_newer = said < new;
-    if is_newer {
-        known.report.clone_from(&line.report);
-    }
-    if line.acted() || (is_newer && !known.acted()) {
+    if said < new {
         *called = host;
-        known.standing = line.standing.or(known.standing);
+        known.report.clone_from(&line.report);
+        known.watch = line.watch.or(known.watch);
     }
     known.smb.join(line.smb);
 }
@@ -194,7 +181,7 @@ impl HostTable {
     pub const fn bytes(capacity: usize) -> usize {
         // The table grows by doubling and is at most seven eighths full; while it grows, old and new stand side by side.
         let place = (size_of::<(Address, Vec<HostEntry>)>() + 1) * 3 + size_of::<HostEntry>();
-        let windows = (LATERAL_WINDOWS + ANY_WINDOWS) * size_of::<WindowFill>();
+        let windows = (LATERAL_WINDOWS + ANY_WINDOWS + UDP_WINDOWS) * size_of::<WindowFill>();
         capacity * (place + windows + Alarm::EVIDENCE * size_of::<Evidence>())
     }
 
@@ -256,20 +243,16 @@ impl HostTable {
         self.with_line(self.lines.entry(server), Link::default(), self.capacity, change);
     }
 
-    /// Puts up what is decided about a host on a link, or that nothing is any more. For the control task: may wait for a
-    /// reader.
-    pub fn stand(&self, host: Address, link: Link, standing: Option<Standing>) {
+    /// Notes that a host on a link is watched, or is not any more. For the control task: may wait for a reader.
+    pub fn watch(&self, host: Address, link: Link, watch: Option<Watch>) {
         let mut lines = self.lines.entry(host).or_default();
         if let Some(line) = seat(&mut lines, link) {
-            line.standing = standing;
-            if let (true, Some(report)) = (line.acted(), &mut line.report) {
-                report.near_miss = None;
-            }
+            line.watch = watch;
             let before = lines.len();
             lines.retain(|line| !line.is_empty());
             self.used.fetch_sub(before - lines.len(), Ordering::Relaxed);
-        } else if standing.is_some() {
-            add(&mut lines, HostEntry { link, standing, ..HostEntry::default() });
+        } else if watch.is_some() {
+            add(&mut lines, HostEntry { link, watch, ..HostEntry::default() });
             self.used.fetch_add(1, Ordering::Relaxed);
         }
         if lines.is_empty() {
@@ -278,11 +261,21 @@ impl HostTable {
         }
     }
 
-    /// The line of an address: of several, one that is acted on, else the one last seen.
+    /// More is done about a host on a link than to watch it: that ends the watch, and the nearest miss was none.
+    pub fn acted_on(&self, host: Address, link: Link) {
+        if let Some(mut lines) = self.lines.get_mut(&host)
+            && let Some(report) = seat(&mut lines, link).and_then(|line| line.report.as_mut())
+        {
+            report.near_miss = None;
+        }
+        self.watch(host, link, None);
+    }
+
+    /// The line of an address: of several, the one last seen.
     #[must_use]
     pub fn get(&self, host: Address) -> Option<HostEntry> {
         let lines = self.lines.get(&host)?;
-        lines.iter().max_by_key(|line| (line.acted(), line.seen())).cloned()
+        lines.iter().max_by_key(|line| line.seen()).cloned()
     }
 
     /// All lines of an address, one a link.
@@ -297,8 +290,7 @@ impl HostTable {
         self.lines.get(&host)?.iter().find(|line| line.link == link).cloned()
     }
 
-    /// Everybody who uses an address, one a link, with the address that each is called by: one that is acted on, else the one
-    /// last used. What is known is the latest that was said of it. Looks at everybody: for the API and for orders.
+    /// Everybody who uses an address, one a link, with the address that each last used. What is known is the latest that was said of it. Looks at everybody: for the API and for orders.
     #[must_use]
     pub fn users(&self, address: Address) -> Vec<(Address, HostEntry)> {
         let mut found: Vec<(Address, HostEntry)> = Vec::new();
@@ -312,13 +304,13 @@ impl HostTable {
                 join(&mut found, host, line);
             }
         });
-        // A card is acted on under the address that it had then.
+        // A card may have been seen since under an address that it did not have then.
         self.each(|host, line| {
             if !uses(host, line) && line.card().is_some_and(|card| cards.contains(&card)) {
                 join(&mut found, host, line);
             }
         });
-        found.sort_by_key(|(_, line)| std::cmp::Reverse((line.acted(), line.seen())));
+        found.sort_by_key(|(_, line)| std::cmp::Reverse(line.seen()));
         found
     }
 
@@ -344,18 +336,6 @@ impl HostTable {
             }
         });
         last.map(|(host, line)| (host, Some(line)))
-    }
-
-    /// What is decided about one host on a link.
-    #[must_use]
-    pub fn standing(&self, host: Address, link: Link) -> Option<Standing> {
-        seat_of(&self.lines.get(&host)?, link).and_then(|line| line.standing)
-    }
-
-    /// What is decided about whoever uses an address: the most of it.
-    #[must_use]
-    pub fn any_standing(&self, host: Address) -> Option<Standing> {
-        self.get(host).and_then(|line| line.standing)
     }
 
     /// Looks at every line, one part of the table locked for reading at a time.
@@ -428,35 +408,30 @@ impl HostTable {
         self.near_misses.load(Ordering::Relaxed)
     }
 
-    /// Looks once at everybody: ends the watches that are outlived, and counts who is in which state. For the control
-    /// task, about once a second. `tracked` is left to the shards' own tables.
-    pub fn survey(&self, now: Timestamp, decay: Duration) -> HostCounts {
-        let mut counts = HostCounts::default();
+    /// Looks once at everybody: ends the watches that are outlived, and counts those that are not. For the control task,
+    /// about once a second.
+    pub fn survey(&self, now: Timestamp, decay: Duration) -> u64 {
+        let mut watched = 0;
         let mut outlived: Vec<(Address, Link)> = Vec::new();
-        self.each(|host, line| match line.standing.map(|standing| (standing.verdict, standing.since)) {
-            Some((Verdict::Contain, _)) => counts.contained += 1,
-            Some((Verdict::Isolate, _)) => counts.isolated += 1,
-            Some((Verdict::Hold, _)) => counts.held += 1,
-            Some((Verdict::Watch | Verdict::Throttle, since)) => {
-                let near = line.report.as_ref().map_or(0, |report| report.nearness_at(now, decay));
-                if near < FAR && now.since(since) >= WATCH {
-                    outlived.push((host, line.link));
-                } else {
-                    counts.watched += 1;
-                }
+        self.each(|host, line| {
+            let Some(watch) = line.watch else { return };
+            let near = line.report.as_ref().map_or(0, |report| report.nearness_at(now, decay));
+            if near < FAR && now.since(watch.since) >= WATCH {
+                outlived.push((host, line.link));
+            } else {
+                watched += 1;
             }
-            Some((Verdict::Release, _)) | None => {}
         });
         self.near_misses.fetch_add(u64::try_from(outlived.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
         for (host, link) in outlived {
-            self.stand(host, link, None);
+            self.watch(host, link, None);
         }
-        counts
+        watched
     }
 
     /// Makes room once three quarters are used: drops the least suspicious hosts, the longest idle first, down to five
-    /// eighths, but nobody who is acted on. Returns how many. For the control task, about once a second.
-    pub fn trim(&self, now: Timestamp, decay: Duration) -> usize {
+    /// eighths, but nobody who is acted on by `state`. Returns how many. For the control task, about once a second.
+    pub fn trim(&self, now: Timestamp, decay: Duration, state: &State) -> usize {
         let used = self.len();
         if used <= self.capacity / 4 * 3 {
             return 0;
@@ -464,7 +439,7 @@ impl HostTable {
         let surplus = used - self.capacity / 8 * 5;
         let mut candidates: Vec<(u32, Timestamp, Address, Link)> = Vec::with_capacity(used);
         self.each(|host, line| {
-            if !line.acted() {
+            if !state.is_acted_on(host, line.link, line.suspect()) {
                 let near = line.report.as_ref().map_or(0, |report| report.nearness_at(now, decay));
                 candidates.push((near, line.seen(), host, line.link));
             }
@@ -476,7 +451,7 @@ impl HostTable {
         let mut dropped = 0;
         for (_, seen, host, link) in candidates {
             // It may have been published or decided about again since it was looked at.
-            let idle = |line: &HostEntry| line.link == link && !line.acted() && line.seen() == seen;
+            let idle = |line: &HostEntry| line.link == link && line.seen() == seen;
             if let Some(mut lines) = self.lines.get_mut(&host) {
                 let before = lines.len();
                 lines.retain(|line| !idle(line));
@@ -498,6 +473,8 @@ impl HostTable {
 mod tests {
     use super::*;
     use crate::evidence::Score;
+    use crate::respond::{Block, Decision, Responder, Settings, Verdict};
+    use std::sync::Arc;
 
     const NOW: Timestamp = Timestamp::from_secs(70);
     const DECAY: Duration = Duration::from_secs(600);
@@ -511,8 +488,14 @@ mod tests {
         HostReport { at, seen: at, score: Score(score), threshold: Score(9900), ..HostReport::default() }
     }
 
-    fn standing() -> Standing {
-        Standing { verdict: Verdict::Contain, enforced: true, since: Timestamp::ZERO, until: None, step: 1 }
+    const WATCHED: Watch = Watch { throttled: false, since: Timestamp::ZERO, enforced: false };
+
+    /// With this suspect contained.
+    fn contained(suspect: Suspect, host: Address) -> State {
+        let mut responder = Responder::new(Settings::default());
+        let decision = Decision::without_alarm(NOW, suspect, host, Verdict::Contain, String::new());
+        responder.restore(Block::new(Arc::new(decision)).unwrap(), &mut Vec::new());
+        responder.state()
     }
 
     #[test]
@@ -541,11 +524,11 @@ mod tests {
         for n in 0..60 {
             host_table.try_publish(host(n), report(u64::from(n), 0));
         }
-        host_table.stand(host(0), Link::default(), Some(standing()));
+        let state = contained(Suspect::address(Link::default(), host(0)), host(0));
         for n in 60..70 {
             host_table.try_publish(host(n), report(0, 5000));
         }
-        assert_eq!(host_table.trim(NOW, DECAY), 20);
+        assert_eq!(host_table.trim(NOW, DECAY, &state), 20);
         assert_eq!(host_table.len(), 50);
         assert!(host_table.get(host(0)).is_some(), "a host with a decision in force stays");
         for n in 1..=20 {
@@ -554,13 +537,13 @@ mod tests {
         for n in 21..70 {
             assert!(host_table.get(host(n)).is_some(), "{n}");
         }
-        assert_eq!(host_table.trim(NOW, DECAY), 0, "there is room now");
+        assert_eq!(host_table.trim(NOW, DECAY, &state), 0, "there is room now");
     }
 
     #[test]
     fn an_address_takes_the_room_of_one_line_whoever_entered_it_first() {
         let host_table = HostTable::new(80);
-        host_table.stand(host(1), Link::default(), Some(standing()));
+        host_table.watch(host(1), Link::default(), Some(WATCHED));
         host_table.try_publish(host(2), report(1, 1));
         for n in [1, 2] {
             assert_eq!(host_table.lines.get(&host(n)).unwrap().capacity(), 1);
@@ -568,14 +551,14 @@ mod tests {
     }
 
     #[test]
-    fn a_decision_is_entered_even_when_the_board_is_full() {
+    fn a_watch_is_entered_even_when_the_host_table_is_full() {
         let host_table = HostTable::new(8);
         for n in 0..8 {
             host_table.try_publish(host(n), report(1, 1));
         }
-        host_table.stand(host(99), Link::default(), Some(standing()));
-        assert_eq!(host_table.get(host(99)).unwrap().standing, Some(standing()));
-        host_table.stand(host(99), Link::default(), None);
+        host_table.watch(host(99), Link::default(), Some(WATCHED));
+        assert_eq!(host_table.get(host(99)).unwrap().watch, Some(WATCHED));
+        host_table.watch(host(99), Link::default(), None);
         assert_eq!(host_table.get(host(99)), None);
         assert_eq!(host_table.len(), 8);
     }
@@ -592,7 +575,7 @@ mod tests {
             host_table.speaks(host(n), true, Dialect::Smb311, false, false);
         }
         assert_eq!(host_table.len(), 7, "servers that were only seen answering leave room for suspects");
-        assert!(host_table.trim(NOW, DECAY) > 0);
+        assert!(host_table.trim(NOW, DECAY, &State::default()) > 0);
     }
 
     #[test]
@@ -606,30 +589,28 @@ mod tests {
         host_table.try_publish(host(1), on(3, 5, 4000));
         host_table.try_publish(host(1), on(4, 6, 0));
         assert_eq!(host_table.len(), 2, "what was known of it without a link is the first one's");
-        host_table.stand(host(1), Link::untagged(3), Some(standing()));
-        assert_eq!(host_table.standing(host(1), Link::untagged(3)), Some(standing()));
-        assert_eq!(host_table.standing(host(1), Link::untagged(4)), None);
+        let state = contained(Suspect::address(Link::untagged(3), host(1)), host(1));
         let users = host_table.users(host(1));
-        let links: Vec<(u32, bool)> = users.iter().map(|(_, line)| (line.link.interface, line.acted())).collect();
-        assert_eq!(links, [(3, true), (4, false)]);
+        let acted = |line: &HostEntry| state.is_acted_on(host(1), line.link, line.suspect());
+        let links: Vec<(u32, bool)> = users.iter().map(|(_, line)| (line.link.interface, acted(line))).collect();
+        assert_eq!(links, [(4, false), (3, true)]);
         let links = vec![Link::untagged(3), Link::untagged(4)];
         assert_eq!(host_table.overlaps(NOW, 16), (vec![(host(1), links)], 1));
         assert_eq!(host_table.overlaps(Timestamp::from_secs(7000), 16).1, 0, "one of them moved, or left");
-        host_table.stand(host(1), Link::untagged(3), None);
-        assert_eq!(host_table.survey(NOW, DECAY).contained, 0);
+        host_table.watch(host(1), Link::untagged(4), Some(WATCHED));
+        assert_eq!(host_table.on(host(1), Link::untagged(3)).unwrap().watch, None);
     }
 
     #[test]
-    fn a_card_is_found_by_each_of_its_addresses_with_what_is_decided_about_it() {
+    fn a_card_is_found_by_each_of_its_addresses() {
         let host_table = HostTable::new(80);
         let suspect = Suspect::card(Link::untagged(3), crate::wire::Mac([2, 0, 0, 0, 0, 9]));
         host_table.try_publish(host(1), HostReport { suspect, ..report(1, 9900) });
-        host_table.stand(host(1), suspect.link, Some(standing()));
         host_table.try_publish(host(2), HostReport { suspect, addresses: vec![host(1), host(2)], ..report(2, 9950) });
         for asked in [host(1), host(2)] {
             let users = host_table.users(asked);
             let [(called, line)] = &users[..] else { panic!("{users:?}") };
-            assert_eq!((*called, line.standing), (host(1), Some(standing())));
+            assert_eq!(*called, host(2), "the address that it last used");
             assert_eq!(line.report.as_ref().map(|report| report.score), Some(Score(9950)), "the latest report");
         }
         assert_eq!(host_table.users(host(3)), []);
@@ -665,22 +646,20 @@ mod tests {
         host_table.try_publish(host(1), report(2, 8000));
         host_table.try_publish(host(1), report(3, 100));
         assert_eq!(miss(&host_table), Some(Score(8000)));
-        host_table.stand(host(1), Link::default(), Some(standing()));
+        host_table.acted_on(host(1), Link::default());
+        assert_eq!(miss(&host_table), None);
+        host_table.try_publish(host(1), HostReport { acted: true, ..report(4, 9000) });
         assert_eq!(miss(&host_table), None);
     }
 
     #[test]
     fn a_watch_ends_as_a_near_miss_once_the_host_has_fallen_back() {
         let host_table = HostTable::new(8);
-        let watch = Standing { verdict: Verdict::Watch, enforced: false, ..standing() };
         host_table.try_publish(host(1), report(0, 5000));
-        host_table.stand(host(1), Link::default(), Some(watch));
-        host_table.stand(host(2), Link::default(), Some(standing()));
-        let counts = host_table.survey(Timestamp::from_secs(600), DECAY);
-        assert_eq!((counts.watched, counts.contained), (1, 1), "four nats are left");
-        let counts = host_table.survey(Timestamp::from_secs(1800), DECAY);
-        assert_eq!((counts.watched, counts.contained), (0, 1), "two nats are left of nearly ten");
+        host_table.watch(host(1), Link::default(), Some(WATCHED));
+        assert_eq!(host_table.survey(Timestamp::from_secs(600), DECAY), 1, "four nats are left");
+        assert_eq!(host_table.survey(Timestamp::from_secs(1800), DECAY), 0, "two nats are left of nearly ten");
         assert_eq!(host_table.near_misses(), 1);
-        assert_eq!(host_table.get(host(1)).unwrap().standing, None);
+        assert_eq!(host_table.get(host(1)).unwrap().watch, None);
     }
 }

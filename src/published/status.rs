@@ -24,7 +24,7 @@ pub struct Status {
     pub started: Timestamp,
     /// How long it has run, in seconds.
     pub uptime_seconds: u64,
-    /// By how many milliseconds the machine's clock is ahead of the daemon's, by which all times here are told: it was
+    /// By how many milliseconds the machine's clock is ahead of the daemon's, by which all times here are dated: it was
     /// set since the start.
     #[serde(default)]
     pub wall_ahead_ms: i64,
@@ -291,6 +291,10 @@ pub struct HostCounts {
     /// Of the isolated, those that an engineer ordered.
     #[serde(default)]
     pub isolated_by_order: u64,
+    /// Of the contained and isolated, those that the kernel drops nothing of: in monitor mode, or because it cannot match
+    /// their packets.
+    #[serde(default)]
+    pub only_counted: u64,
     /// Waiting for an engineer because the breaker tripped.
     pub held: u64,
 }

@@ -167,6 +167,10 @@ impl From<&Evidence> for EvidenceRecord {
 /// What a decision's reason says before why the kernel cannot match the host, where it cannot.
 pub const NOT_SHUT: &str = "; not shut: ";
 
+/// Why the kernel cannot match a host.
+pub const UNMATCHED: &str =
+    "its packets cannot be matched here (behind a second VLAN tag or in PPPoE, and behind a router)";
+
 /// One decision: what the history stores and reads back, the API and `--json` send, and the log and every command
 /// print. Its JSON reads back as itself, times to the millisecond. Serializes to one line of `replay --json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -307,6 +311,15 @@ impl Decision {
     #[must_use]
     pub const fn action(&self) -> Option<Action> {
         self.decision.action()
+    }
+
+    /// The same, of a suspect that the kernel cannot match: it is not shut, and the reason says why.
+    pub fn set_unmatched(&mut self) {
+        self.enforced = false;
+        if !self.reason.contains(NOT_SHUT) {
+            self.reason.push_str(NOT_SHUT);
+            self.reason.push_str(UNMATCHED);
+        }
     }
 
     /// All addresses that it is about; none for a card that has lost them all.

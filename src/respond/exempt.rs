@@ -48,19 +48,20 @@ pub struct Exempted {
 
 /// The first reason why `host` may not be dropped.
 #[must_use]
-pub fn exemption(settings: &Settings, by_command: &[IpNetwork], host: Address) -> Option<Exemption> {
+pub fn exemption(settings: &Settings, by_command: &[Exempted], host: Address) -> Option<Exemption> {
     exemptions(settings, by_command, host).next()
 }
 
 /// Every reason why `host` may not be dropped.
 pub fn exemptions<'a>(
     settings: &'a Settings,
-    by_command: &'a [IpNetwork],
+    by_command: &'a [Exempted],
     host: Address,
 ) -> impl Iterator<Item = Exemption> + 'a {
     let own = settings.own_addresses.contains(host).then_some(Exemption::Own);
     let listed = settings.never_contain.entry(host).map(Exemption::NeverContain);
-    let added = by_command.iter().filter(move |entry| entry.contains(host.ip())).copied().map(Exemption::ByCommand);
+    let networks = by_command.iter().map(|entry| entry.network);
+    let added = networks.filter(move |network| network.contains(host.ip())).map(Exemption::ByCommand);
     let outside = (!settings.protected.contains(host)).then_some(Exemption::NotProtected);
     own.into_iter().chain(listed).chain(added).chain(outside)
 }

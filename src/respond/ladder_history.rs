@@ -1,9 +1,8 @@
 //! What is remembered of hosts beyond their blocks: their last rung of the ladder, and whom an engineer's release protects.
-//! Both bounded by the settings' `remembered_hosts`.
-
-use std::collections::HashMap;
+//! Both bounded by the settings' `remembered_hosts`; a copy is cheap.
 
 use crate::respond::Settings;
+use crate::respond::snapshot_map::SnapshotMap;
 use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::wire::{Address, Link};
@@ -25,16 +24,16 @@ pub(super) struct Pardon {
     pub keys: Vec<String>,
 }
 
-/// The past of all hosts.
-#[derive(Debug, Default)]
-pub(super) struct Past {
-    steps: HashMap<Suspect, Step>,
-    pardons: HashMap<Suspect, Pardon>,
+/// What is remembered of all hosts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LadderHistory {
+    steps: SnapshotMap<Suspect, Step>,
+    pardons: SnapshotMap<Suspect, Pardon>,
     /// Who is pardoned under an address.
-    pardoned_as: HashMap<Address, Vec<Suspect>>,
+    pardoned_as: SnapshotMap<Address, Vec<Suspect>>,
 }
 
-impl Past {
+impl LadderHistory {
     /// The rung that a decision about a suspect would stand on.
     pub fn next_step(&self, suspect: Suspect, now: Timestamp, settings: &Settings) -> u8 {
         match self.steps.get(&suspect) {
@@ -85,28 +84,38 @@ impl Past {
                     .keys
                     .extend(before.keys.into_iter().filter(|key| !pardon.keys.contains(key)).collect::<Vec<_>>());
             }
-            self.pardoned_as.entry(pardon.host).or_default().push(suspect);
-            self.pardons.insert(suspect, pardon);
+            self.put(suspect, pardon);
         }
         room
     }
 
     /// What is remembered of an address by itself is its card's.
     pub fn identified(&mut self, from: Suspect, to: Suspect) {
-        if let Some(step) = self.steps.remove(&from) {
-            let known = self.steps.entry(to).or_insert(step);
-            if step.step > known.step {
-                *known = step;
-            }
+        if let Some(step) = self.steps.remove(&from)
+            && self.steps.get(&to).is_none_or(|known| step.step > known.step)
+        {
+            self.steps.insert(to, step);
         }
         if let Some(mut pardon) = self.unpardon(from) {
             if let Some(known) = self.unpardon(to) {
                 pardon.until = pardon.until.max(known.until);
                 pardon.keys.extend(known.keys);
             }
-            self.pardoned_as.entry(pardon.host).or_default().push(to);
-            self.pardons.insert(to, pardon);
+            self.put(to, pardon);
         }
+    }
+
+    fn put(&mut self, suspect: Suspect, pardon: Pardon) {
+        match self.pardoned_as.get_mut(&pardon.host) {
+            Some(suspects) => suspects.push(suspect),
+            None => drop(self.pardoned_as.insert(pardon.host, vec![suspect])),
+        }
+        self.pardons.insert(suspect, pardon);
+    }
+
+    /// The suspects that are pardoned under an address.
+    pub fn pardoned_as(&self, address: Address) -> &[Suspect] {
+        self.pardoned_as.get(&address).map_or(&[], Vec::as_slice)
     }
 
     /// Ends a suspect's pardon; gives it.
@@ -127,7 +136,7 @@ impl Past {
     pub fn overrule(&mut self, suspect: Suspect, addresses: &[Address]) -> Vec<String> {
         let unknown = Link::default();
         let same = |other: &Suspect| other.link == suspect.link || other.link == unknown || suspect.link == unknown;
-        let of = |address: &Address| self.pardoned_as.get(address).map_or(&[][..], Vec::as_slice);
+        let of = |address: &Address| self.pardoned_as(*address);
         let mut over: Vec<Suspect> = addresses.iter().flat_map(of).copied().filter(same).collect();
         over.push(suspect);
         over.into_iter().filter_map(|suspect| self.unpardon(suspect)).flat_map(|pardon| pardon.keys).collect()

@@ -13,6 +13,8 @@ mod ladder_history;
 pub mod orders;
 pub mod responder;
 pub mod settings;
+mod snapshot_map;
+pub mod state;
 pub mod switched;
 
 pub use crate::detect::Directive;
@@ -23,4 +25,5 @@ pub use held::Held;
 pub use orders::{Known, Ordered, Refused};
 pub use responder::Responder;
 pub use settings::Settings;
+pub use state::State;
 pub use switched::Switched;

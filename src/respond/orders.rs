@@ -11,7 +11,7 @@ use crate::respond::blocks::{MOST_ADDRESSES, MOST_BLOCKS};
 use crate::respond::breaker;
 use crate::respond::decision::several;
 use crate::respond::held::Held;
-use crate::respond::{Action, By, Decision, Effect, Exemption, Responder, Verdict};
+use crate::respond::{Action, By, Decision, Effect, Exempted, Exemption, Responder, Verdict};
 use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::wire::{Address, Link};
@@ -83,7 +83,7 @@ impl Responder {
         let others = known.map_or(&[][..], |known| &known.addresses);
         let open = others.iter().filter(|address| **address != host && self.exemption(**address).is_none());
         addresses.extend(open.take(MOST_ADDRESSES - 1));
-        let overrules = self.past.overrule(suspect, &addresses);
+        let overrules = self.history.overrule(suspect, &addresses);
         let ordered = Decision::without_alarm(now, suspect, host, action.verdict(), reason.to_owned());
         let decision = Decision {
             sender: known.map_or_else(Default::default, |known| known.attachment.mac),
@@ -113,7 +113,7 @@ impl Responder {
         }
         for suspect in suspects {
             if let Some(block) = self.blocks.get(suspect) {
-                self.past.forgive(suspect, block.host(), block.decision.key(), now, &self.settings);
+                self.history.forgive(suspect, block.host(), block.decision.key(), now, &self.settings);
             }
             self.close(suspect, reason.to_owned(), by.clone(), now, effects);
         }
@@ -139,7 +139,7 @@ impl Responder {
     pub fn order_discard(&mut self, id: u64, by: By, now: Timestamp, effects: &mut Vec<Effect>) -> Result<(), Refused> {
         let Held { decision, .. } = self.waiting.take(id).ok_or(Refused::NotHeld(id))?;
         let suspect = decision.suspect;
-        let pardoned_until = self.past.forgive(suspect, decision.host, decision.key(), now, &self.settings);
+        let pardoned_until = self.history.forgive(suspect, decision.host, decision.key(), now, &self.settings);
         effects.push(Effect::Record(Arc::new(Decision {
             decision: Verdict::Release,
             pardoned_until,
@@ -164,25 +164,25 @@ impl Responder {
     /// An engineer puts a network on the never-contain list: whom it covers is released.
     pub fn order_exempt(
         &mut self,
-        network: IpNetwork,
+        entry: Exempted,
         by: &By,
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refused> {
-        if !self.by_command.contains(&network) {
-            if self.by_command.len() >= MOST_BY_COMMAND {
-                return Err(Refused::Full);
-            }
-            self.by_command.push(network);
+        let exempted = Arc::make_mut(&mut self.exempted);
+        exempted.retain(|known| known.network != entry.network);
+        if exempted.len() >= MOST_BY_COMMAND {
+            return Err(Refused::Full);
         }
+        exempted.push(entry);
         self.release_exempt(by, now, effects);
         Ok(())
     }
 
     /// An engineer takes a network added by command off the never-contain list; says whether it was on it.
     pub fn order_unexempt(&mut self, network: IpNetwork) -> bool {
-        let before = self.by_command.len();
-        self.by_command.retain(|entry| *entry != network);
-        self.by_command.len() != before
+        let before = self.exempted.len();
+        Arc::make_mut(&mut self.exempted).retain(|entry| entry.network != network);
+        self.exempted.len() != before
     }
 }

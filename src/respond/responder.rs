@@ -7,8 +7,6 @@
 
 use std::sync::Arc;
 
-use ipnetwork::IpNetwork;
-
 use crate::detect::{Directive, Event};
 use crate::evidence::{Alarm, Grade, Signal};
 use crate::respond::blocks::{Block, Blocks, MOST_ADDRESSES, MOST_PORTS};
@@ -16,8 +14,8 @@ use crate::respond::breaker::{self, Breaker, Load};
 use crate::respond::decision::{card_of, service_name, several};
 use crate::respond::exempt::{Exemption, exemption};
 use crate::respond::held::{Held, Waiting};
-use crate::respond::ladder_history::{Pardon, Past};
-use crate::respond::{Action, By, Decision, Effect, Mode, Settings, Switched, Verdict};
+use crate::respond::ladder_history::{LadderHistory, Pardon};
+use crate::respond::{Action, By, Decision, Effect, Exempted, Mode, Settings, State, Switched, Verdict};
 use crate::suspect::{Place, Suspect, Who};
 use crate::time::Timestamp;
 use crate::wire::{Address, Mac};
@@ -26,9 +24,9 @@ use crate::wire::{Address, Mac};
 pub struct Responder {
     pub(super) settings: Settings,
     pub(super) blocks: Blocks,
-    pub(super) past: Past,
+    pub(super) history: LadderHistory,
     pub(super) waiting: Waiting,
-    pub(super) by_command: Vec<IpNetwork>,
+    pub(super) exempted: Arc<Vec<Exempted>>,
     pub(super) breaker: Breaker,
     switched: Option<Switched>,
 }
@@ -40,9 +38,9 @@ impl Responder {
         Responder {
             settings,
             blocks: Blocks::default(),
-            past: Past::default(),
+            history: LadderHistory::default(),
             waiting: Waiting::default(),
-            by_command: Vec::new(),
+            exempted: Arc::default(),
             breaker: Breaker::default(),
             switched: None,
         }
@@ -109,7 +107,7 @@ impl Responder {
 
     /// What was decided about an address by itself is about its card.
     fn identified(&mut self, from: Suspect, to: Suspect, address: Address, at: Timestamp, effects: &mut Vec<Effect>) {
-        self.past.identified(from, to);
+        self.history.identified(from, to);
         let Some(block) = self.blocks.take(from) else { return };
         let known = self.blocks.get(to);
         let addresses = match known {
@@ -159,13 +157,13 @@ impl Responder {
             effects.push(self.watch(alarm, reason));
             return;
         }
-        if let Some(until) = self.past.pardon(suspect) {
+        if let Some(until) = self.history.pardon(suspect) {
             if now < until {
                 let reason = format!("{}, but an engineer released the host: only watched until {until}", alarm.signal);
                 effects.push(self.watch(alarm, reason));
                 return;
             }
-            self.past.unpardon(suspect);
+            self.history.unpardon(suspect);
         }
         let step = self.next_step(suspect, now);
         let action = self.settings.action(alarm.grade, step);
@@ -225,7 +223,7 @@ impl Responder {
     /// The rung that a decision about a suspect would stand on.
     #[must_use]
     pub fn next_step(&self, suspect: Suspect, now: Timestamp) -> u8 {
-        self.past.next_step(suspect, now, &self.settings)
+        self.history.next_step(suspect, now, &self.settings)
     }
 
     fn hold(&mut self, alarm: &Alarm, action: Action, effects: &mut Vec<Effect>) {
@@ -241,7 +239,7 @@ impl Responder {
         let Decision { at, host, suspect, .. } = judged;
         let reached = judged.reached.clone();
         self.breaker.count(host, suspect, at);
-        self.past.note_step(suspect, step, at, &self.settings);
+        self.history.note_step(suspect, step, at, &self.settings);
         let until = self.settings.rung(step).map(|length| at + length);
         self.open(Decision { until, step, ..judged }, at, effects);
         if !reached.is_empty() {
@@ -267,7 +265,7 @@ impl Responder {
             }
         }
         let addresses = decision.addresses().to_vec();
-        let block = Block { decision: Arc::new(decision), action, last_active };
+        let block = Block { decision: Arc::new(decision), action, last_active, unmatched: false };
         // In monitor mode too: the kernel's rules then count what they would drop.
         effects.push(Effect::Enforce(block.clone()));
         effects.push(Effect::Record(block.decision.clone()));
@@ -296,7 +294,7 @@ impl Responder {
         effects.push(Effect::Record(Arc::new(Decision {
             decision: Verdict::Release,
             until: None,
-            pardoned_until: self.past.pardon(suspect).filter(|until| now < *until),
+            pardoned_until: self.history.pardon(suspect).filter(|until| now < *until),
             signal: None,
             enforced: self.settings.mode == Mode::Enforce,
             by,
@@ -317,7 +315,7 @@ impl Responder {
         {
             self.expire(suspect, due, effects);
         }
-        self.past.forget_pardons(now);
+        self.history.forget_pardons(now);
     }
 
     /// When [`Responder::tick`] next has something to do.
@@ -340,7 +338,7 @@ impl Responder {
         let reason = format!("still tries new destinations (last {last_active}): renewed");
         let until = self.settings.rung(step).map(|length| at + length);
         let renewed = Decision { decision: action.verdict(), step, until, ..decision.amended(at, reason) };
-        self.past.note_step(suspect, step, at, &self.settings);
+        self.history.note_step(suspect, step, at, &self.settings);
         self.open(renewed, last_active, effects);
     }
 
@@ -396,7 +394,7 @@ impl Responder {
         let suspect = block.suspect();
         let decision = &block.decision;
         if decision.step > 0 {
-            self.past.note_step(suspect, decision.step, decision.at, &self.settings);
+            self.history.note_step(suspect, decision.step, decision.at, &self.settings);
         }
         if self.exemption(decision.host).is_none() {
             effects.push(Effect::Enforce(block.clone()));
@@ -415,18 +413,18 @@ impl Responder {
     /// Remembers from before the start until when an engineer's release protects a suspect that is called `host` and that
     /// the history has under `key`.
     pub fn restore_pardon(&mut self, suspect: Suspect, host: Address, key: String, until: Timestamp) {
-        self.past.pardon_until(suspect, Pardon { until, host, keys: vec![key] }, &self.settings);
+        self.history.pardon_until(suspect, Pardon { until, host, keys: vec![key] }, &self.settings);
     }
 
     /// Remembers a step of the ladder from before the start.
     pub fn restore_step(&mut self, suspect: Suspect, step: u8, at: Timestamp) {
-        self.past.note_step(suspect, step, at, &self.settings);
+        self.history.note_step(suspect, step, at, &self.settings);
     }
 
     /// Why `host` may not be dropped, if so.
     #[must_use]
     pub fn exemption(&self, host: Address) -> Option<Exemption> {
-        exemption(&self.settings, &self.by_command, host)
+        exemption(&self.settings, &self.exempted, host)
     }
 
     /// A block of a suspect that uses `address`.
@@ -459,13 +457,36 @@ impl Responder {
     /// Until when an engineer's release protects a suspect.
     #[must_use]
     pub fn pardon(&self, suspect: Suspect) -> Option<Timestamp> {
-        self.past.pardon(suspect)
+        self.history.pardon(suspect)
     }
 
     /// What engineers put on the never-contain list by command.
     #[must_use]
-    pub fn by_command(&self) -> &[IpNetwork] {
-        &self.by_command
+    pub fn exempted(&self) -> &[Exempted] {
+        &self.exempted
+    }
+
+    /// Who is blocked, held, pardoned and exempt now, for everybody else to read.
+    #[must_use]
+    pub fn state(&self) -> State {
+        State {
+            mode: self.settings.mode,
+            blocks: self.blocks.table(),
+            held: self.waiting.table(),
+            history: self.history.clone(),
+            exempted: self.exempted.clone(),
+        }
+    }
+
+    /// How often the list of held decisions changed so far.
+    #[must_use]
+    pub const fn held_changes(&self) -> u64 {
+        self.waiting.changes()
+    }
+
+    /// Notes whether the kernel can match a suspect that is acted on at all.
+    pub fn set_unmatched(&mut self, suspect: Suspect, unmatched: bool) {
+        self.blocks.set_unmatched(suspect, unmatched);
     }
 
     /// The breaker.

@@ -198,6 +198,12 @@ impl Writer {
             info!(lost, "the history is written again");
         }
         self.stale = false;
+        if self.batch < BATCH
+            && let Some(store) = &self.store
+        {
+            // The disk was full a moment ago: the log must not take the room that the database needs to grow into.
+            store.checkpoint();
+        }
         self.batch = (self.batch * 2).min(BATCH);
         self.shown.written.fetch_add(batch as u64, Ordering::Relaxed);
         self.shown.waiting.fetch_sub(batch as u64, Ordering::Relaxed);

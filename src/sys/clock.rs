@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::time::Timestamp;
 
-/// The variable by which a service manager tells which boot this is, where /proc does not show it.
+/// The variable in which a service manager passes which boot this is, where /proc does not show it.
 const BOOT: &str = "FIREDOOR_BOOT_ID";
 
 /// Names the machine's present boot: what the monotonic clock says can be compared within it.
@@ -15,18 +15,18 @@ const BOOT: &str = "FIREDOOR_BOOT_ID";
 pub struct Boot(pub String);
 
 impl Boot {
-    /// The present one; `None` where nothing tells.
+    /// The present one; `None` where nothing says.
     #[must_use]
     pub fn present() -> Option<Self> {
-        let told = std::env::var(BOOT).ok();
-        let told = told.or_else(|| std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok())?;
+        let passed = std::env::var(BOOT).ok();
+        let passed = passed.or_else(|| std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok())?;
         // systemd writes it without the dashes.
-        let id: String = told.chars().filter(char::is_ascii_hexdigit).collect();
+        let id: String = passed.chars().filter(char::is_ascii_hexdigit).collect();
         (!id.is_empty()).then_some(Boot(id))
     }
 }
 
-/// Wall clock at start plus monotonic time since. Copies tell the same time.
+/// Wall clock at start plus monotonic time since. Copies give the same time.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     wall: Timestamp,

@@ -16,7 +16,7 @@ pub struct Injector {
 impl Injector {
     /// Opens one on the interface with this index, in the calling thread's namespace.
     pub fn open(interface: u32) -> io::Result<Self> {
-        // SAFETY: socket takes no pointers. Protocol 0 hears nothing.
+        // SAFETY: socket takes no pointers. Protocol 0 gets nothing.
         let descriptor = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
         if descriptor < 0 {
             return Err(io::Error::last_os_error());

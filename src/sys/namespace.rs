@@ -6,7 +6,7 @@
 //! inside ([`Namespace::command`]).
 //!
 //! Making one needs CAP_SYS_ADMIN. A process without it can call [`enclose`] first, while it still has one thread:
-//! it goes on as a child in a user, PID, mount and network namespace of its own, where it is root over what it makes.
+//! it continues as a child in a user, PID, mount and network namespace of its own, where it is root over what it makes.
 
 use std::fs::{self, File};
 use std::io;

@@ -51,10 +51,10 @@ mod tests {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap();
         let mut own: Vec<u32> = line.split_ascii_whitespace().map(|text| text.parse().unwrap()).collect();
-        let mut told = groups(here.as_fd()).unwrap();
+        let mut named = groups(here.as_fd()).unwrap();
         own.sort_unstable();
-        told.sort_unstable();
-        assert_eq!(told, own);
+        named.sort_unstable();
+        assert_eq!(named, own);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Giving up privileges: the user, the capabilities, file access (Landlock), system calls (seccomp).
 //!
 //! Each step only takes away, and holds for every thread started afterwards and every program run (nft): call them
-//! before the first thread. What is kept is what the daemon goes on needing: CAP_NET_ADMIN for the kernel's tables,
+//! before the first thread. What is kept is what the daemon still needs: CAP_NET_ADMIN for the kernel's tables,
 //! CAP_NET_RAW for a packet socket on an interface that comes back.
 
 use std::collections::BTreeMap;

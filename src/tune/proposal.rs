@@ -163,6 +163,7 @@ fn bounds(class: Class, length: Duration) -> (u32, u32) {
     let (windows, times, most) = match class {
         Class::Lateral => (&shipped.lateral_windows, 2, u32::try_from(Recent::MOST).unwrap_or(u32::MAX)),
         Class::Any => (&shipped.any_windows, 4, MOST_ANY),
+        Class::Udp => (&shipped.udp_windows, 2, MOST_ANY),
     };
     let fitting = windows.iter().find(|window| window.length >= length).or(windows.last());
     let limit = fitting.map_or(2, |window| window.limit);

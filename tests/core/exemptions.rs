@@ -2,7 +2,7 @@
 
 use firedoor::detect::counters::Unverified;
 use firedoor::detect::settings::Role;
-use firedoor::respond::{self, By, Verdict};
+use firedoor::respond::{self, By, Exempted, Verdict};
 use firedoor::wire::frame::{Flags, Packet, Segment, Transport};
 use firedoor::wire::{Address, Networks, Services};
 
@@ -206,7 +206,8 @@ fn never_contain_is_retroactive() {
     assert!(scene.is_acted_on(HOST));
     let now = scene.now;
     let by = By::Operator("ana".to_owned());
-    scene.order(|responder, effects| responder.order_exempt(HOST.ip().into(), &by, now, effects)).unwrap();
+    let entry = Exempted { network: HOST.ip().into(), by: "ana".to_owned(), at: now, reason: String::new() };
+    scene.order(|responder, effects| responder.order_exempt(entry, &by, now, effects)).unwrap();
     assert!(!scene.is_acted_on(HOST));
     let released = scene.about(HOST).next_back().unwrap();
     assert_eq!((released.decision, &released.by), (Verdict::Release, &by));

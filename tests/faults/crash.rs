@@ -44,6 +44,10 @@ fn a_kill_lifts_no_block_and_the_next_daemon_takes_over() {
         let known = why.history.iter().find(|act| act.decision == Verdict::Contain).expect("its decision is known");
         assert_eq!(known.evidence, decided.evidence);
         assert_eq!(known.at, decided.at);
+        assert_eq!(why.evidence, decided.evidence, "what the block rests on");
+        assert_eq!((why.next.unwrap().step, why.host.unwrap().attachment.mac), (decided.step + 1, decided.sender));
+        let text = site.command(&["why", &host.to_string()]);
+        assert!(text.contains("Evidence") && !text.contains("if 0"), "{text}");
         assert_eq!(site.status().hosts.contained, 1);
     }
     let log = forbidden.end();

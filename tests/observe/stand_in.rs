@@ -21,7 +21,9 @@ use firedoor::published::status::{
     HiddenView, HostCounts, InterfaceView, Occupancy, OverlapView, OverlapsView, Repairs, Status, StoreView,
     TunnelView,
 };
-use firedoor::respond::{Action, Decision, EvidenceRecord, Exempted, Held, Mode, Refused, Verdict};
+use firedoor::respond::{
+    Action, Block, By, Decision, EvidenceRecord, Exempted, Held, Mode, Refused, Responder, Verdict,
+};
 use firedoor::suspect::Suspect;
 use firedoor::time::Timestamp;
 use firedoor::wire::smb::Dialect;
@@ -181,16 +183,21 @@ pub fn outbreak(published: &Published) {
         })
     };
     published.record(&decision(address(8), Verdict::Watch, false, "half way to an alarm: dark"));
-    published.record(&decision(address(7), Verdict::Contain, true, "spreads like a worm: dark"));
+    let contain = decision(address(7), Verdict::Contain, true, "spreads like a worm: dark");
+    published.record(&contain);
     let hold = decision(address(9), Verdict::Hold, false, "would contain: dark; held, because the breaker tripped");
     published.record(&hold);
-    published.set_held(vec![Held { id: 3, action: Action::Contain, decision: hold }]);
-    published.set_exempted(vec![Exempted {
+    let entry = Exempted {
         network: "10.0.0.250/32".parse().unwrap(),
         by: "ana".to_owned(),
         at: now,
         reason: "theatre 3".to_owned(),
-    }]);
+    };
+    let mut responder = Responder::new(published.config().respond.clone());
+    responder.restore(Block::new(contain).unwrap(), &mut Vec::new());
+    responder.restore_held(Held { id: 3, action: Action::Contain, decision: hold });
+    responder.order_exempt(entry, &By::Operator("ana".to_owned()), now, &mut Vec::new()).unwrap();
+    published.set_state(responder.state());
     published.set_ruleset("table inet firedoor {\n}\n".to_owned());
     published.set_status(status(published, now));
 }
@@ -216,7 +223,13 @@ fn status(published: &Published, now: Timestamp) -> Status {
         uptime_seconds: 90_061,
         interfaces: vec![interface("eth0", 2, None), interface("eth1", 3, Some(blind))],
         shards: published.counters.shard_views(),
-        hosts: HostCounts { tracked: 1204, held: 1, ..published.host_table.survey(now, Duration::from_secs(600)) },
+        hosts: HostCounts {
+            tracked: 1204,
+            held: 1,
+            contained: 1,
+            watched: published.host_table.survey(now, Duration::from_secs(600)),
+            ..HostCounts::default()
+        },
         breaker: BreakerView {
             tripped: Some(now),
             reason: Some("60 decisions within a minute".to_owned()),

@@ -12,7 +12,7 @@ impl Plan {
         format!("limit rate over {rate}/second burst {burst} packets")
     }
 
-    /// What the end of a limiting rule says. Monitor mode goes on and remembers the contact: it was made, and the next
+    /// What the end of a limiting rule says. Monitor mode continues and remembers the contact: it was made, and the next
     /// attempt is no first contact.
     fn limited(&self) -> &'static str {
         match self.mode {

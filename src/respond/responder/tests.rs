@@ -41,6 +41,10 @@ fn lift(host: Address) -> Effect {
     Effect::Lift { host, places: vec![Place::address(LINK, host)] }
 }
 
+fn exempted(network: &str) -> Exempted {
+    Exempted { network: network.parse().unwrap(), by: "anna".to_owned(), at: at(5), reason: String::new() }
+}
+
 fn alarm(host: Address, grade: Grade, secs: u64) -> Event {
     let signal = if grade == Grade::Exploit { Signal::EternalBlue } else { Signal::FanoutLateral };
     Event::Alarm(Box::new(Alarm {
@@ -182,7 +186,7 @@ fn a_never_contain_entry_works_backwards() {
     said(&mut responder, &alarm(HOST, Grade::Scan, 0));
     let mut effects = Vec::new();
     let by = By::Operator("anna".to_owned());
-    responder.order_exempt("10.0.0.0/24".parse().unwrap(), &by, at(5), &mut effects).unwrap();
+    responder.order_exempt(exempted("10.0.0.0/24"), &by, at(5), &mut effects).unwrap();
     assert_eq!(verdicts(&effects), [Verdict::Release]);
     assert!(effects.contains(&lift(HOST)));
     assert_eq!(verdicts(&said(&mut responder, &alarm(HOST, Grade::Exploit, 6))), [Verdict::Watch]);
@@ -496,4 +500,40 @@ fn a_held_decision_waits_on_after_a_restart() {
     let mut effects = Vec::new();
     after.order_confirm(held.id, By::Operator("anna".to_owned()), at(2), &mut effects).unwrap();
     assert_eq!(verdicts(&effects), [Verdict::Contain]);
+}
+
+#[test]
+fn a_state_is_published_cheaply_with_everybody_blocked_and_a_thousand_held() {
+    let mut responder = Responder::new(Settings { mode: Mode::Enforce, most_held: 1000, ..Settings::default() });
+    let of = |n: u32, verdict| {
+        let [_, b, c, d] = n.to_be_bytes();
+        let host = Address::v4([10, b, c, d]);
+        Decision { step: 1, ..Decision::without_alarm(at(0), suspect(host), host, verdict, "dark".to_owned()) }
+    };
+    let mut effects = Vec::new();
+    for n in 0..65_536 {
+        responder.restore(Block::new(Arc::new(of(n, Verdict::Contain))).unwrap(), &mut effects);
+        effects.clear();
+    }
+    for n in 70_000..71_000 {
+        let decision = Arc::new(of(n, Verdict::Hold));
+        responder.restore_held(Held { id: n.into(), action: Action::Contain, decision });
+    }
+    let mut published = responder.state();
+    assert_eq!((published.blocks().count(), published.held_count()), (65_536, 1000));
+    let begun = std::time::Instant::now();
+    let rounds = 1000;
+    for n in 0..rounds {
+        // One is let go, another held, a third renewed: more than an alarm ever changes.
+        responder.close(of(n * 60, Verdict::Contain).suspect, String::new(), By::Firedoor, at(1), &mut effects);
+        responder.waiting.add(Action::Contain, Arc::new(of(80_000 + n, Verdict::Hold)), 1000);
+        responder.history.note_step(of(n * 60 + 1, Verdict::Contain).suspect, 2, at(1), &responder.settings);
+        effects.clear();
+        published = responder.state();
+    }
+    let each = begun.elapsed() / rounds;
+    assert_eq!((published.blocks().count(), published.held_count()), (64_536, 1000));
+    eprintln!("three changes and a publication took {each:?}");
+    // An unoptimised build on a busy machine; a copy of everything would take tens of milliseconds.
+    assert!(each < Duration::from_millis(3), "{each:?}");
 }

@@ -157,7 +157,7 @@ pub(super) fn read_counter(table: &str, attributes: &Attributes<'_>) -> Option<C
     })
 }
 
-/// What a list's message tells of a table's chains, sets and counters; for tests of the reader.
+/// What a list's message says of a table's chains, sets and counters; for tests of the reader.
 #[must_use]
 pub fn listed(table: &str, body: &[u8]) -> (Option<Chain>, Option<Set>, Option<Counter>) {
     let attributes = Attributes::after(body, GENMSG);

@@ -1,4 +1,4 @@
-//! What the kernel tells of changes to a table.
+//! What the kernel reports of changes to a table.
 
 use super::super::netlink::{Attributes, Message};
 use super::uapi::{GENMSG, INET, NETDEV, SUBSYSTEM, chain, elements, generation, kind, object, rule, set};

@@ -104,7 +104,7 @@ impl Ring {
     pub fn wait(&self, wait: Duration) -> io::Result<()> {
         let mut entry = libc::pollfd { fd: self.socket.raw(), events: libc::POLLIN | libc::POLLERR, revents: 0 };
         let millis = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
-        // SAFETY: one entry is passed, and its number told.
+        // SAFETY: one entry is passed, and its number passed.
         match checked(unsafe { libc::poll(&raw mut entry, 1, millis) }) {
             Ok(_) if entry.revents & libc::POLLERR != 0 => self.socket.take_error(),
             Ok(_) => Ok(()),

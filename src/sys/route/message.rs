@@ -121,7 +121,7 @@ pub(super) fn read_hops(body: &[u8], mut take: impl FnMut(Hop)) -> Option<()> {
         Some(destination) => ip(destination.value)?,
         None => unspecified,
     };
-    // The header has one octet for the table; above that the attribute tells it.
+    // The header has one octet for the table; above that the attribute has it.
     let table = attributes.get(ROUTE_TABLE).and_then(|table| table.native32()).unwrap_or(table.into());
     let network = IpNetwork::new(destination, prefix).ok()?;
     let mut hop = |attributes: &Attributes<'_>, interface: u32| {

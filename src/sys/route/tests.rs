@@ -1,4 +1,4 @@
-//! Facts about what the kernel tells, in namespaces of our own.
+//! Facts about what the kernel reports, in namespaces of our own.
 
 use std::time::{Duration, Instant};
 
@@ -82,11 +82,11 @@ fn a_neighbour_that_answers_is_alive_and_one_that_does_not_is_dead() {
     assert_eq!(liveness(&mut kernel, "10.66.0.99"), Some(Liveness::Asked));
     until("the live neighbour", || (liveness(&mut kernel, "10.66.0.2") == Some(Liveness::Alive)).then_some(()));
     until("the dead neighbour", || (liveness(&mut kernel, "10.66.0.99") == Some(Liveness::Dead)).then_some(()));
-    let told = changes.drain().unwrap();
+    let reported = changes.drain().unwrap();
     assert!(
-        told.iter().any(|change| matches!(change, Change::Neighbour(n)
+        reported.iter().any(|change| matches!(change, Change::Neighbour(n)
             if n.liveness == Liveness::Dead && n.address == "10.66.0.99".parse().unwrap())),
-        "{told:?}"
+        "{reported:?}"
     );
 }
 
@@ -96,14 +96,14 @@ fn an_interface_that_goes_and_a_new_address_are_told() {
     let mut changes = left.run(|| Changes::open(false).unwrap()).unwrap();
     let new: IpNetwork = "10.66.0.77/24".parse().unwrap();
     left.link(|links| links.address("eth0", new)).unwrap();
-    let told = changes.drain().unwrap();
-    assert!(told.iter().any(|c| matches!(c, Change::Address(own) if own.network == new)), "{told:?}");
+    let reported = changes.drain().unwrap();
+    assert!(reported.iter().any(|c| matches!(c, Change::Address(own) if own.network == new)), "{reported:?}");
     left.link(|links| links.route("10.67.0.0/16".parse().unwrap(), "10.66.0.2".parse().unwrap())).unwrap();
     assert!(changes.drain().unwrap().contains(&Change::Route));
     right.link(|links| links.remove("eth0")).unwrap();
     until("the interface to go", || {
-        let told = changes.drain().unwrap();
-        told.iter().any(|c| matches!(c, Change::LinkGone(link) if link.name == "eth0")).then_some(())
+        let reported = changes.drain().unwrap();
+        reported.iter().any(|c| matches!(c, Change::LinkGone(link) if link.name == "eth0")).then_some(())
     });
 }
 
@@ -124,6 +124,6 @@ fn a_lost_change_is_told_as_such() {
     assert!(changes.drain().unwrap().contains(&Change::Lost));
     // An interface without addresses, and so without routes: its news fit the little room.
     left.link(|links| links.bridge("br0")).unwrap();
-    let told = changes.drain().unwrap();
-    assert!(told.iter().any(|c| matches!(c, Change::Link(link) if link.name == "br0")), "{told:?}");
+    let reported = changes.drain().unwrap();
+    assert!(reported.iter().any(|c| matches!(c, Change::Link(link) if link.name == "br0")), "{reported:?}");
 }

@@ -200,7 +200,7 @@ impl Changes {
     }
 
     /// What changed since the last call, oldest first; waits for nothing. A [`Change::Lost`] stands where the kernel
-    /// had more to tell than the socket could hold.
+    /// had more to report than the socket could hold.
     pub fn drain(&mut self) -> Result<Vec<Change>, Error> {
         let mut found = Vec::new();
         while found.len() < Self::AT_ONCE {

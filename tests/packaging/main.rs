@@ -3,10 +3,8 @@
 //! Where a tool is missing the test says so on standard error and proves nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod packaging {
-    mod booted;
-    mod confined;
-}
+mod booted;
+mod confined;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};

@@ -29,7 +29,7 @@
 //! others, and where there are no cards, to an address on an interface (and twice as much to its /64). So who forges
 //! addresses empties the bucket of his own card. Contacts are keyed by interface, source and destination: a forger can
 //! use what the forged address knows already, which shows him nothing new, and can add nothing to it beyond his bucket.
-//! Who forges the card of another on the same interface does empty its bucket: nothing at ingress tells them apart.
+//! Who forges the card of another on the same interface does empty its bucket: nothing at ingress distinguishes them.
 //!
 //! **The fuse under a flood.** A set that is full takes no more elements, and a rule whose `add` fails does not match:
 //! by itself that would open the fuse. So a source that found no place among the limited sources shares one bucket with
@@ -42,10 +42,13 @@
 //! Not seen by an `inet` table: ARP (so an isolated host still resolves its care network), a second VLAN tag, PPPoE,
 //! MPLS. See [`frames`].
 
+mod door;
+mod drops;
 mod fragments;
 mod frames;
 mod fuse;
 pub(crate) mod greylist;
+mod places;
 mod transaction;
 mod tunnels;
 
@@ -64,6 +67,7 @@ use crate::respond::Mode;
 use crate::time::Timestamp;
 use crate::wire::Services;
 use crate::wire::frame::Transport;
+use places::{write_acted, write_destinations, write_places};
 
 /// The table's name, in family `inet`.
 pub const TABLE: &str = "firedoor";
@@ -134,7 +138,7 @@ pub const COUNTERS: [&str; 18] = [
 ];
 
 /// Sets and maps whose elements come and go at run time, and outlive a reload; with the octets of a key, by which those
-/// of an earlier version are told apart.
+/// of an earlier version are recognised.
 pub const KEPT_SETS: [(&str, u32); 55] = [
     ("acted4", 8),
     ("isolated_raw4", 4),
@@ -493,262 +497,6 @@ impl Plan {
         let hosts = self.exemptions.iter().filter(|exemption| exemption.services.as_ref().is_none_or(lateral));
         disjoint(hosts.flat_map(|exemption| &exemption.hosts), family)
     }
-
-    /// What the end of a dropping rule says: in monitor mode the packet goes on its way, past the table's other rules,
-    /// as a dropped one would not have met them.
-    fn verdict(&self, counter: &str) -> String {
-        match self.mode {
-            Mode::Enforce => format!("counter name {counter}_dropped drop"),
-            Mode::Monitor => format!("counter name {counter}_would_drop accept"),
-        }
-    }
-
-    fn write_contain(&self, out: &mut String) -> fmt::Result {
-        writeln!(out, "\t# What a contained place may not send, whoever it is.")?;
-        writeln!(out, "\tchain contain {{")?;
-        for (word, _, _) in self.lateral() {
-            writeln!(out, "\t\t{word} dport @lateral_{word} {}", self.verdict("contain"))?;
-        }
-        writeln!(out, "\t\t# Nor serve: a worm's payload leaves from 445 as well as from anywhere.")?;
-        for (word, _, _) in self.lateral() {
-            writeln!(out, "\t\t{word} sport @lateral_{word} {}", self.verdict("contain"))?;
-        }
-        writeln!(
-            out,
-            "\t\t# Inside a tunnel no lateral service can be told: IPIP, IPv6, GRE, IP within IP, EtherIP, SCTP;"
-        )?;
-        writeln!(out, "\t\t# VXLAN (two ports), Teredo, Geneve.")?;
-        writeln!(out, "\t\tmeta l4proto {{ {} }} {}", listed(&tunnels::PROTOCOLS), self.verdict("tunnel"))?;
-        writeln!(out, "\t\tudp dport {{ {} }} {}", listed(&tunnels::PORTS), self.verdict("tunnel"))?;
-        writeln!(out, "\t}}")?;
-        let exempt = |n: char, ip: &str| format!("{ip} saddr @exempt{n} counter name exempt_passed return");
-        let card = [exempt('4', "ip"), exempt('6', "ip6")];
-        let chains: [(&str, &[String], &str, &str); 4] = [
-            ("contain4", &[exempt('4', "ip")], "ip saddr", "shut4"),
-            ("contain6", &[exempt('6', "ip6")], "ip6 saddr", "shut6"),
-            ("contain_card", &card, "ether saddr", "shut_cards"),
-            ("contain_net6", &[exempt('6', "ip6")], NETWORK, "shut_net6"),
-        ];
-        for (chain, exempt, source, shut) in chains {
-            for tagged in [false, true] {
-                writeln!(out, "\tchain {}{chain} {{", if tagged { "tagged_" } else { "" })?;
-                for rule in exempt {
-                    writeln!(out, "\t\t{rule}")?;
-                }
-                let verdict = self.verdict("contain");
-                if tagged {
-                    for tag in TAGS {
-                        writeln!(
-                            out,
-                            "\t\tether type {tag} meta iif . vlan id . {source} . meta l4proto . th dport @tagged_{shut} {verdict}"
-                        )?;
-                    }
-                } else {
-                    writeln!(out, "\t\tmeta iif . {source} . meta l4proto . th dport @{shut} {verdict}")?;
-                }
-                writeln!(out, "\t\tgoto contain\n\t}}")?;
-            }
-        }
-        for family in Family::ALL {
-            let (n, ip) = (family.digit(), family.ip());
-            writeln!(out, "\tchain anywhere_contain{n} {{\n\t\t{}", exempt(n, ip))?;
-            let verdict = self.verdict("contain");
-            writeln!(out, "\t\t{ip} saddr . meta l4proto . th dport @anywhere_shut{n} {verdict}")?;
-            writeln!(out, "\t\tgoto contain\n\t}}")?;
-        }
-        writeln!(out, "\tchain isolate_card {{")?;
-        for rule in card {
-            writeln!(out, "\t\t{rule}")?;
-        }
-        writeln!(out, "\t\tmeta nfproto vmap {{ ipv4 : goto isolate4, ipv6 : goto isolate6 }}\n\t}}")
-    }
-
-    fn write_isolate(&self, out: &mut String, family: Family) -> fmt::Result {
-        let (n, ip) = (family.digit(), family.ip());
-        writeln!(out, "\tchain isolate{n} {{")?;
-        writeln!(out, "\t\t{ip} saddr @exempt{n} counter name exempt_passed return")?;
-        writeln!(out, "\t\t{ip} daddr @care{n} counter name care_passed return")?;
-        writeln!(out, "\t\t# What keeps the host addressable: neighbour discovery, group membership, its lease.")?;
-        match family {
-            Family::V4 => writeln!(out, "\t\tudp sport 68 udp dport 67 return")?,
-            Family::V6 => {
-                writeln!(out, "\t\t{NEIGHBOUR_DISCOVERY} return")?;
-                writeln!(out, "\t\t{GROUP_MEMBERSHIP} return")?;
-                writeln!(out, "\t\tudp sport 546 udp dport 547 return")?;
-            }
-        }
-        writeln!(out, "\t\t{}", self.verdict("isolate"))?;
-        writeln!(out, "\t}}")
-    }
-
-    fn write_toward_isolated(&self, out: &mut String, family: Family) -> fmt::Result {
-        let (n, ip) = (family.digit(), family.ip());
-        writeln!(out, "\tchain toward_isolated{n} {{")?;
-        writeln!(out, "\t\t{ip} saddr @exempt{n} counter name exempt_passed return")?;
-        writeln!(out, "\t\t{ip} saddr @care{n} counter name care_passed return")?;
-        match family {
-            Family::V4 => {
-                writeln!(out, "\t\tudp sport 67 udp dport 68 return")?;
-                writeln!(out, "\t\ticmp type destination-unreachable icmp code frag-needed return")?;
-            }
-            Family::V6 => {
-                writeln!(out, "\t\t{NEIGHBOUR_DISCOVERY_ANSWERS} return")?;
-                writeln!(out, "\t\tudp sport 547 udp dport 546 return")?;
-                writeln!(out, "\t\ticmpv6 type packet-too-big return")?;
-            }
-        }
-        writeln!(out, "\t\t{}", self.verdict("isolate"))?;
-        writeln!(out, "\t}}")
-    }
-
-    /// What the sets of [`DISPATCH`] hold, sorted.
-    pub(super) fn dispatch(&self, variant: &Variant) -> Vec<Way> {
-        // Where everybody is asked about, it is done already.
-        let acted = variant.acted && !variant.everybody;
-        let (tcp, udp) = (self.ports(Transport::Tcp), self.ports(Transport::Udp));
-        let lateral = || tcp.iter().chain(&udp).copied();
-        let mut to = BTreeSet::new();
-        if acted {
-            to.extend(&variant.shut);
-        }
-        if acted || self.fuse.enabled {
-            to.extend(tunnels::PORTS);
-            to.extend(lateral());
-        }
-        let from: BTreeSet<u16> = if acted { lateral().collect() } else { BTreeSet::new() };
-        let port = |port: u16| port.to_be_bytes().to_vec();
-        let mut ways: Vec<Way> = Vec::new();
-        if acted {
-            ways.extend([("acting", vec![IPV4]), ("acting", vec![IPV6])]);
-        }
-        ways.extend(from.into_iter().map(|from| ("from_ports", port(from))));
-        ways.extend(to.into_iter().map(|to| ("to_ports", port(to))));
-        ways
-    }
-
-    fn write_dispatch(&self, out: &mut String, variant: &Variant) -> fmt::Result {
-        writeln!(
-            out,
-            "\t# Which packets are watched; changes with whether anybody is acted on, and what is shut for him."
-        )?;
-        let ways = self.dispatch(variant);
-        for (set, key) in [("to_ports", "inet_service"), ("from_ports", "inet_service"), ("acting", "nf_proto")] {
-            writeln!(out, "\tset {set} {{\n\t\ttype {key}")?;
-            let element = |(_, key): &Way| match key[..] {
-                [high, low] => u16::from_be_bytes([high, low]).to_string(),
-                [IPV4] => "ipv4".to_owned(),
-                _ => "ipv6".to_owned(),
-            };
-            let elements: Vec<String> = ways.iter().filter(|(of, _)| *of == set).map(element).collect();
-            if !elements.is_empty() {
-                writeln!(out, "\t\telements = {{ {} }}", elements.join(", "))?;
-            }
-            writeln!(out, "\t}}")?;
-        }
-        Ok(())
-    }
-
-    /// What comes from or goes to a port of interest, and what goes the slow way.
-    fn write_watched(&self, out: &mut String, variant: &Variant) -> fmt::Result {
-        writeln!(out, "\t# First contacts, and tunnels over UDP.")?;
-        writeln!(out, "\tchain opening {{")?;
-        if self.fuse.enabled {
-            for (word, transport, _) in self.lateral() {
-                if transport == Transport::Tcp {
-                    writeln!(
-                        out,
-                        "\t\ttcp flags & (syn | ack) == syn {word} dport @lateral_{word} goto first_contact"
-                    )?;
-                }
-            }
-            writeln!(out, "\t\tmeta l4proto udp goto opening_udp\n\t}}\n\tchain opening_udp {{")?;
-            for (word, transport, _) in self.lateral() {
-                if transport == Transport::Udp {
-                    writeln!(out, "\t\t{word} dport @lateral_{word} goto first_contact")?;
-                }
-            }
-            writeln!(out, "\t\tudp dport {} goto in_teredo", tunnels::TEREDO)?;
-            let [_, vxlan @ ..] = tunnels::PORTS;
-            writeln!(out, "\t\tudp dport {{ {} }} goto in_vxlan", listed(&vxlan))?;
-        }
-        writeln!(out, "\t}}\n\t# Segments and datagrams from or to a port of interest.")?;
-        writeln!(out, "\tchain watched {{\n\t\tmeta nfproto @acting jump acted\n\t\tgoto opening\n\t}}")?;
-        writeln!(out, "\t# Fragments, extension headers, other protocols.")?;
-        writeln!(out, "\tchain rest {{\n\t\tmeta nfproto @acting jump acted\n\t\tgoto unwrapped\n\t}}")?;
-        if variant.is_compared() {
-            writeln!(out, "\t# From or to an isolated card or address, by whatever interface.")?;
-            writeln!(out, "\tchain asked {{\n\t\tjump acted")?;
-            writeln!(out, "\t\tmeta nfproto ipv4 @nh,128,32 @isolated_raw4 jump toward_isolated4")?;
-            writeln!(out, "\t\tip6 daddr @isolated6 jump toward_isolated6\n\t\tgoto unwrapped\n\t}}")?;
-        }
-        writeln!(out, "\tchain unwrapped {{")?;
-        writeln!(out, "\t\tip frag-off & 0x3fff != 0 jump fragments4")?;
-        writeln!(out, "\t\texthdr frag exists jump fragments6")?;
-        if self.fuse.enabled {
-            writeln!(out, "\t\tmeta l4proto vmap {{ 4 : goto inner0, 41 : goto inner0, 47 : goto in_gre }}")?;
-            writeln!(out, "\t\tgoto opening")?;
-        }
-        writeln!(out, "\t}}")
-    }
-
-    fn write_door(&self, out: &mut String, variant: &Variant) -> fmt::Result {
-        writeln!(out, "\tchain {DOOR} {{")?;
-        writeln!(out, "\t\tcomment \"{}\"", self.signature())?;
-        writeln!(
-            out,
-            "\t\ttype filter hook ingress devices = {{ {} }} priority {PRIORITY}; policy accept;",
-            quoted(&self.interfaces)
-        )?;
-        if variant.everybody {
-            writeln!(out, "\t\tjump acted")?;
-            if variant.isolation {
-                writeln!(out, "\t\tjump toward_isolated")?;
-            }
-        }
-        let compared = variant.is_compared();
-        if compared && variant.cards {
-            writeln!(out, "\t\t@ll,48,48 @isolated_cards goto asked # the sending card")?;
-        }
-        // Every packet of the site pays for these. A field at a bare offset is read and compared in the kernel's fast
-        // path; anything that asks for the family or the protocol first, or calls a function more, costs more.
-        let ports = ["th dport @to_ports goto watched", "th sport @from_ports goto watched"];
-        writeln!(out, "\t\t@nh,0,8 != 0x45 goto {DOOR}6 # IPv6, or IPv4 with options")?;
-        if compared {
-            writeln!(out, "\t\t@nh,96,32 @isolated_raw4 goto asked # the source")?;
-            writeln!(out, "\t\t@nh,128,32 @isolated_raw4 goto asked # the destination")?;
-        }
-        writeln!(out, "\t\t@nh,48,16 & 0x3fff != 0 goto rest # a fragment")?;
-        writeln!(out, "\t\t@nh,72,8 != 17 @nh,72,8 != 6 goto rest # neither UDP nor TCP")?;
-        writeln!(out, "\t\t{}\n\t\t{}", ports[0], ports[1])?;
-        writeln!(out, "\t}}\n\tchain {DOOR}6 {{")?;
-        writeln!(out, "\t\tmeta nfproto ipv4 goto {DOOR}_options")?;
-        if compared {
-            writeln!(out, "\t\tip6 saddr @isolated6 goto asked\n\t\tip6 daddr @isolated6 goto asked")?;
-        }
-        writeln!(out, "\t\t@nh,48,8 != 17 @nh,48,8 != 6 goto rest # neither UDP nor TCP at once")?;
-        writeln!(out, "\t\t{}\n\t\t{}", ports[0], ports[1])?;
-        writeln!(out, "\t}}\n\tchain {DOOR}_options {{")?;
-        writeln!(out, "\t\tgoto {}\n\t}}", if compared { "asked" } else { "rest" })
-    }
-}
-
-/// What goes to an isolated address, in the variant that asks about everybody: chain `toward_isolated`.
-fn write_destinations(out: &mut String, variant: &Variant) -> fmt::Result {
-    writeln!(out, "\tchain toward_untagged {{")?;
-    writeln!(out, "\t\tmeta nfproto ipv4 @nh,128,32 @isolated_raw4 jump toward_isolated4")?;
-    writeln!(out, "\t\tip6 daddr @isolated6 jump toward_isolated6\n\t}}\n\tchain toward_isolated {{")?;
-    if !variant.tagged {
-        return writeln!(out, "\t\tgoto toward_untagged\n\t}}");
-    }
-    for family in Family::ALL {
-        let (n, ip) = (family.digit(), family.ip());
-        for tag in TAGS {
-            writeln!(out, "\t\tether type {tag} vlan id . {ip} daddr @tagged_isolated{n} jump toward_isolated{n}")?;
-        }
-        writeln!(out, "\t\t{ip} daddr @anywhere_isolated{n} jump toward_isolated{n}")?;
-    }
-    // nft cannot list a rule that reads the Ethernet type and a bare offset.
-    writeln!(out, "\t\tether type != {{ {} }} goto toward_untagged\n\t}}", TAGS.join(", "))
 }
 
 /// The families as the kernel's `nf_proto` has them.
@@ -758,86 +506,6 @@ const IPV6: u8 = 10;
 const TAGS: [&str; 2] = ["8021q", "8021ad"];
 /// An IPv6 source's /64.
 const NETWORK: &str = "ip6 saddr & ffff:ffff:ffff:ffff::";
-
-/// The sets that hold places.
-fn write_places(out: &mut String) -> fmt::Result {
-    let sources = [
-        ("acted4", "shut4", "ipv4_addr", "ip saddr"),
-        ("acted6", "shut6", "ipv6_addr", "ip6 saddr"),
-        ("cards", "shut_cards", "ether_addr", "ether saddr"),
-        ("acted_net6", "shut_net6", "ipv6_addr", "ip6 saddr"),
-    ];
-    writeln!(out, "\t# Whom the door acts on, by interface; and which further ports are shut for them.")?;
-    for (acted, shut, address, _) in sources {
-        writeln!(out, "\tmap {acted} {{\n\t\ttype iface_index . {address} : verdict\n\t\tflags timeout\n\t}}")?;
-        let key = format!("iface_index . {address} . inet_proto . inet_service");
-        writeln!(out, "\tset {shut} {{\n\t\ttype {key}\n\t\tflags timeout\n\t}}")?;
-    }
-    writeln!(out, "\t# The same by interface and VLAN id: consulted once a protected link carries tags.")?;
-    for (acted, shut, _, source) in sources {
-        let acted = if acted == "acted_net6" { "net6" } else { acted };
-        let key = format!("meta iif . vlan id . {source}");
-        writeln!(out, "\tmap tagged_{acted} {{\n\t\ttypeof {key} : verdict\n\t\tflags timeout\n\t}}")?;
-        let key = format!("{key} . meta l4proto . th dport");
-        writeln!(out, "\tset tagged_{shut} {{\n\t\ttypeof {key}\n\t\tflags timeout\n\t}}")?;
-    }
-    for family in Family::ALL {
-        let (n, ip, address) = (family.digit(), family.ip(), family.address());
-        writeln!(out, "\t# Acted on wherever it is: in acted{n} for each interface, here for tagged frames.")?;
-        writeln!(out, "\tmap anywhere{n} {{\n\t\ttype {address} : verdict\n\t\tflags timeout\n\t}}")?;
-        let key = format!("{address} . inet_proto . inet_service");
-        writeln!(out, "\tset anywhere_shut{n} {{\n\t\ttype {key}\n\t\tflags timeout\n\t}}")?;
-        match family {
-            // A field at a bare offset can be compared with numbers only.
-            Family::V4 => {
-                writeln!(out, "\tset isolated_raw4 {{\n\t\ttypeof @nh,96,32\n\t\tflags timeout\n\t}}")?;
-            }
-            Family::V6 => writeln!(out, "\tset isolated6 {{\n\t\ttype ipv6_addr\n\t\tflags timeout\n\t}}")?,
-        }
-        writeln!(out, "\tset anywhere_isolated{n} {{\n\t\ttype {address}\n\t\tflags timeout\n\t}}")?;
-        writeln!(out, "\tset tagged_isolated{n} {{\n\t\ttypeof vlan id . {ip} daddr\n\t\tflags timeout\n\t}}")?;
-    }
-    writeln!(out, "\tset isolated_cards {{\n\t\ttypeof @ll,48,48\n\t\tflags timeout\n\t}}")?;
-    writeln!(out, "\t# Cards that forward for others: their first contacts are counted by address.")?;
-    writeln!(out, "\tset forwarders {{\n\t\ttype iface_index . ether_addr\n\t}}")
-}
-
-/// Who sends it?
-fn write_acted(out: &mut String, variant: &Variant) -> fmt::Result {
-    writeln!(out, "\tchain acted {{")?;
-    if variant.tagged {
-        writeln!(out, "\t\tether type {{ {} }} goto acted_tagged", TAGS.join(", "))?;
-    }
-    writeln!(out, "\t\tmeta iif . ether saddr vmap @cards")?;
-    writeln!(out, "\t\tmeta iif . ip saddr vmap @acted4")?;
-    writeln!(out, "\t\tmeta iif . ip6 saddr vmap @acted6")?;
-    if variant.networks {
-        writeln!(out, "\t\tmeta iif . {NETWORK} vmap @acted_net6")?;
-    }
-    writeln!(out, "\t}}")?;
-    if !variant.tagged {
-        return Ok(());
-    }
-    writeln!(out, "\tchain acted_tagged {{")?;
-    for tag in TAGS {
-        let mut keys =
-            vec![("ether saddr", "tagged_cards"), ("ip saddr", "tagged_acted4"), ("ip6 saddr", "tagged_acted6")];
-        if variant.networks {
-            keys.push((NETWORK, "tagged_net6"));
-        }
-        for (source, map) in keys {
-            writeln!(out, "\t\tether type {tag} meta iif . vlan id . {source} vmap @{map}")?;
-        }
-    }
-    writeln!(out, "\t\tip saddr vmap @anywhere4\n\t\tip6 saddr vmap @anywhere6\n\t}}")
-}
-
-/// An isolated host may ask for routers and neighbours, and is not to play the router.
-const NEIGHBOUR_DISCOVERY: &str =
-    "ip6 hoplimit 255 icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert }";
-const NEIGHBOUR_DISCOVERY_ANSWERS: &str =
-    "ip6 hoplimit 255 icmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert }";
-const GROUP_MEMBERSHIP: &str = "icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report }";
 
 /// A source is limited for as long as its bucket is not full again, and a little more.
 fn bucket_refills(fuse: &Fuse) -> Duration {

@@ -176,7 +176,7 @@ impl Table {
         }
     }
 
-    /// Reads a set's elements into a list, at most `most` of them; the flag tells whether that was all.
+    /// Reads a set's elements into a list, at most `most` of them; the flag says whether that was all.
     /// No elements if there is no such set.
     pub fn elements<T>(
         &mut self,

@@ -190,7 +190,7 @@ impl Socket {
         let mut refusal = None;
         loop {
             let Some(datagram) = self.receive()? else {
-                // A batch that was refused is told about by the messages at fault only.
+                // Of a batch that was refused only the messages at fault are reported.
                 return Err(refusal.unwrap_or(Error::Malformed(what)));
             };
             for message in messages(datagram) {
@@ -361,7 +361,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Every reader passes over what it cannot read; the fuzz target `netlink_reply` goes on from here.
+        /// Every reader passes over what it cannot read; the fuzz target `netlink_reply` continues from here.
         #[test]
         fn no_datagram_is_too_odd(kind: u16, mut body: Vec<u8>, nested: Vec<(u8, Vec<u8>)>) {
             let mut out = Outgoing::default();

@@ -1,6 +1,6 @@
 //! Packet sockets (packet(7)): raw frames off the interfaces, filtered and spread by programs that run in the kernel.
 //!
-//! A [`Socket`] hears nothing until it is bound, and may be bound to one interface or to all. Opening one needs
+//! A [`Socket`] gets nothing until it is bound, and may be bound to one interface or to all. Opening one needs
 //! CAP_NET_RAW; replacing its filter later needs nothing.
 
 mod ring;
@@ -76,7 +76,7 @@ impl Socket {
         address.sll_protocol = u16::try_from(libc::ETH_P_ALL).unwrap_or_default().to_be();
         address.sll_ifindex = c_int::try_from(index).map_err(|_| io::ErrorKind::InvalidInput)?;
         let length = libc::socklen_t::try_from(size_of_val(&address)).unwrap_or_default();
-        // SAFETY: the address is a whole sockaddr_ll, and its length is told.
+        // SAFETY: the address is a whole sockaddr_ll, and its length is passed.
         checked(unsafe { libc::bind(self.raw(), (&raw const address).cast(), length) })?;
         Ok(())
     }
@@ -186,7 +186,7 @@ pub fn wait_any<'a>(sockets: impl Iterator<Item = &'a Socket>, wait: Duration) -
     let mut entries: Vec<libc::pollfd> = sockets.map(entry).collect();
     let millis = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
     let number = libc::nfds_t::try_from(entries.len()).unwrap_or_default();
-    // SAFETY: the entries are borrowed for the call, and their number is told.
+    // SAFETY: the entries are borrowed for the call, and their number is passed.
     match checked(unsafe { libc::poll(entries.as_mut_ptr(), number, millis) }) {
         Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
         _ => Ok(()),
@@ -214,7 +214,7 @@ impl Socket {
     /// Asks the kernel for an interface by name; `None` if there is none.
     ///
     /// # Errors
-    /// The name cannot be one, or the kernel refuses to tell.
+    /// The name cannot be one, or the kernel does not give it.
     pub fn interface(&self, name: &str) -> io::Result<Option<Interface>> {
         let text = CString::new(name).map_err(|_| io::ErrorKind::InvalidInput)?;
         // SAFETY: all-zero bytes are a valid ifreq.
