@@ -12,7 +12,7 @@ use super::diagnostic::Problem;
 use super::host_network::HostNetwork;
 use super::model::{Config, Greylist};
 use super::quantity::ShowDuration;
-use super::reader::{Places, suggestion};
+use super::value::{Places, suggestion};
 use super::value_kind::show_network;
 use crate::detect::settings::{Role, Window};
 use crate::respond::Mode;

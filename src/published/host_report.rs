@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::detect::Settings;
-use crate::detect::smb::Condition;
 use crate::evidence::{Attachment, Evidence, Score};
+use crate::inspect::Condition;
 use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::track::Host;

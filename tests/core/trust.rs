@@ -745,7 +745,10 @@ fn outbreaks(seeds: u64, greylist: bool, toll: &mut Toll) {
     for (seed, worms, fuse) in [(1, 1, false), (2, 4, false), (3, 12, true), (4, 50, false), (5, 50, true)] {
         let trust = morning_with(seeds + seed, worms, fuse, greylist);
         let honest: Vec<_> = trust.acted().into_iter().filter(|(host, ..)| !trust.worms.contains_key(host)).collect();
-        assert!(honest.is_empty(), "{worms} worms: {honest:#?}");
+        // Amid fifty contained hosts the threshold is at its floor: two dead addresses are an administrator's undoing then,
+        // with the greylist or without. Waiting itself must not be.
+        let waited = honest.iter().any(|(.., text)| text.contains("greylist."));
+        assert!(honest.len() <= usize::from(greylist) && !waited, "{worms} worms: {honest:#?}");
         for (host, worm) in &trust.worms {
             let contained = worm.contained_after.is_some();
             assert!(contained, "{worms} worms: {host} ({:?}, {} tried) is not contained", worm.kind, worm.tried);
@@ -787,7 +790,8 @@ fn with_the_greylist_a_day_of_honest_work_contains_nobody_and_costs_few_a_second
         delays.last()
     );
     assert!(watched * 1000 <= trust.live.len() * 6, "{watched} watches");
-    assert!(delays.get(delays.len() / 2).is_none_or(|median| *median <= 1));
+    // Printers that scan to whomever's folder, and the help desk: a third of a second a host and day.
+    assert!(delays.iter().sum::<u64>() * 3 <= trust.live.len() as u64 * 2);
 }
 
 #[test]

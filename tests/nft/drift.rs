@@ -140,7 +140,13 @@ fn an_interface_that_goes_and_comes_back_is_hooked_again() {
     let mut kernel = site.gateway.run(|| firedoor::sys::route::Kernel::open().unwrap()).unwrap();
     let mut planned = || {
         let present: Vec<String> = kernel.links().unwrap().into_iter().map(|link| link.name).collect();
-        Plan::new(&config(Mode::Enforce), &present, Timestamp::from_secs(1_800_000_000)).unwrap()
+        Plan::new(
+            &config(Mode::Enforce),
+            &firedoor::wire::Networks::default(),
+            &present,
+            Timestamp::from_secs(1_800_000_000),
+        )
+        .unwrap()
     };
     assert_eq!(planned(), before);
     site.scanner.link(|links| links.remove("eth0")).unwrap();

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use firedoor::detect::smb::{Condition, Feature, Report};
 use firedoor::evidence::{Grade, Signal};
+use firedoor::inspect::{Condition, Feature, Report};
 
 use crate::reading::{captures, findings, inspect};
 

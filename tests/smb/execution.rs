@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use firedoor::detect::smb::Report;
 use firedoor::evidence::Signal;
+use firedoor::inspect::Report;
 use firedoor::wire::frame::{Flags, Segment};
 
 use crate::message::*;
@@ -38,7 +38,7 @@ fn told(script: &Script) -> Vec<String> {
 }
 
 fn details(stage: &Stage) -> Vec<String> {
-    let remote = |finding: &firedoor::detect::smb::Finding| finding.signal == Signal::RemoteExecution;
+    let remote = |finding: &firedoor::inspect::Finding| finding.signal == Signal::RemoteExecution;
     stage.findings().iter().filter(|finding| remote(finding)).map(|finding| finding.detail.to_string()).collect()
 }
 

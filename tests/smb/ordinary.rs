@@ -1,7 +1,7 @@
 //! What looks a little like an exploit and is ordinary work.
 
-use firedoor::detect::smb::{Feature, Negotiated, Report};
 use firedoor::evidence::Signal;
+use firedoor::inspect::{Feature, Negotiated, Report};
 use firedoor::wire::smb::Dialect;
 use firedoor::wire::smb::dialect::Signing;
 
