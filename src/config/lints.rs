@@ -117,7 +117,7 @@ impl Advice<'_> {
 
     fn greylist(&mut self) {
         let config = self.config;
-        let Greylist { enabled, wait, ports, servers } = &config.greylist;
+        let Greylist { enabled, wait, ports, learning: _, servers } = &config.greylist;
         if !enabled {
             return;
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 
 use crate::respond::Mode;
+use crate::respond::servers::Learning;
 use crate::wire::frame::Transport;
 use crate::wire::{Networks, Services};
 
@@ -70,6 +71,8 @@ pub struct Greylist {
     pub wait: Duration,
     /// The services that wait; `None` is the lateral ones over TCP.
     pub ports: Option<Services>,
+    /// What makes a server a known one, without being named.
+    pub learning: Learning,
     /// Who is asked by many, and waits for nobody: besides those that were learnt.
     pub servers: Vec<GivenServer>,
 }
@@ -157,7 +160,7 @@ impl Default for Config {
                 sources: 65_536,
             },
             // True once the core knows what waits: docs/greylist.md.
-            greylist: Greylist { enabled: false, wait: Duration::from_millis(700), ports: None, servers: Vec::new() },
+            greylist: Greylist { enabled: false, wait: Duration::from_millis(700), ports: None, learning: Learning::default(), servers: Vec::new() },
             observe: Observe {
                 metrics: Some(SocketAddr::from(([127, 0, 0, 1], 9477))),
                 socket: PathBuf::from("/run/firedoor/firedoor.sock"),

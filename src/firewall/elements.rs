@@ -129,7 +129,8 @@ fn row(set: &str, element: &Element<'_>) -> Option<Row> {
 
 /// The sources in a set whose elements count packets.
 pub(super) fn throttled(table: &mut Table, set: &str, most: usize) -> Result<Vec<(Place, u64)>, Error> {
-    let read = |element: Element<'_>| Some((places::read_untagged(element.key)?, element.packets.unwrap_or(0)));
+    // Those without a counter are not the fuse's: see `hold_back`.
+    let read = |element: Element<'_>| Some((places::read_untagged(element.key)?, element.packets?));
     Ok(table.elements(set, most, read)?.0)
 }
 

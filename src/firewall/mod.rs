@@ -15,6 +15,7 @@
 mod counters;
 mod elements;
 mod error;
+mod hold_back;
 mod intents;
 mod networks;
 mod places;

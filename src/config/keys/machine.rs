@@ -99,6 +99,24 @@ pub(super) const GREYLIST: Section = Section {
              do.",
         ),
         key(
+            "server_sources",
+            Count(|c| &mut c.greylist.learning.sources, 2..=16, "clients"),
+            "Who answered so many distinct clients on a port is a known server there: nobody waits for it. Whoever is \
+             under suspicion is no client.",
+        ),
+        key(
+            "server_days",
+            Count(|c| &mut c.greylist.learning.days, 1..=30, "days"),
+            "On so many days it must have answered somebody. In monitor mode the clients are enough, so that enforce mode \
+             begins with all servers that were seen.",
+        ),
+        key(
+            "server_keep",
+            Time(|c| &mut c.greylist.learning.keep, days(1)..=days(365)),
+            "A server that answers nobody for so long is known no more; one that refuses several clients is not until it \
+             answers again.",
+        ),
+        key(
             "servers",
             Servers(|c| &mut c.greylist.servers),
             "Servers, by address or network and port: nobody waits for them. What is in gateway.care is one for every \

@@ -66,6 +66,11 @@ pub(super) fn source_key(source: Who) -> Vec<u8> {
     }
 }
 
+/// A source on an interface, whatever its tags.
+pub(in crate::firewall) fn source_on(interface: u32, source: Address) -> Vec<u8> {
+    [interface.to_ne_bytes().to_vec(), address_octets(source)].concat()
+}
+
 pub(super) fn card_octets(Mac([a, b, c, d, e, f]): Mac) -> [u8; 8] {
     [a, b, c, d, e, f, 0, 0]
 }

@@ -22,7 +22,7 @@ use crate::wire::Link;
 use keys::{Scope, Source, kind, prefix, source_key, tag};
 
 pub(super) use found::{Found, Held};
-pub(super) use keys::{card_key, port_key, read_untagged};
+pub(super) use keys::{card_key, port_key, read_untagged, source_on};
 pub(super) use text::{is_writable, write};
 
 /// The same key's octets in one set.
