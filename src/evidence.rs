@@ -197,6 +197,11 @@ pub enum Detail {
         /// How long that was waited for.
         seconds: u32,
     },
+    /// Held back by the greylist for so many seconds, while nobody was seen there.
+    HeldBack {
+        /// For how long.
+        seconds: u32,
+    },
     /// A tunnel of this kind, with at least so many hosts inside.
     Tunnel {
         /// Its kind.
@@ -250,10 +255,16 @@ impl fmt::Display for Detail {
                 write!(f, "{count} distinct destinations within {seconds} s, threshold {limit}")
             }
             Detail::Waiting { count } => {
-                write!(f, "{count} first contacts within 3 s, all with hosts that are no known servers, wait for an answer")
+                write!(
+                    f,
+                    "{count} first contacts within 3 s, all with hosts that are no known servers, wait for an answer"
+                )
             }
             Detail::Once { seconds } => {
                 write!(f, "its first SYN was dropped, and not repeated within {seconds} s, as TCP does")
+            }
+            Detail::HeldBack { seconds } => {
+                write!(f, "asked repeatedly within {seconds} s, held back, of an address where nobody was seen")
             }
             Detail::Tunnel { kind, inside: 0 } => write!(f, "begins to use a tunnel ({})", kind.label()),
             Detail::Tunnel { kind, inside } => {

@@ -194,6 +194,7 @@ fn one(
         exemptions,
         next,
         pardoned_until: pardon,
+        greylist: super::greylist::sentences(address, published),
         evidence,
         held: standing.held.cloned(),
         history,

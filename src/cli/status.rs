@@ -158,7 +158,8 @@ fn greylist(status: &Status, out: &mut Output) -> io::Result<()> {
     } else {
         format!("counts only: {} first contacts would have waited a second", count(greylist.would_delay))
     };
-    line(out, "Greylist", &text)
+    line(out, "Greylist", &text)?;
+    line(out, "", &super::servers::readiness(&greylist.readiness, status.at))
 }
 
 fn firewall(status: &Status, out: &mut Output) -> io::Result<()> {

@@ -160,7 +160,13 @@ impl Default for Config {
                 sources: 65_536,
             },
             // True once the core knows what waits: docs/greylist.md.
-            greylist: Greylist { enabled: false, wait: Duration::from_millis(700), ports: None, learning: Learning::default(), servers: Vec::new() },
+            greylist: Greylist {
+                enabled: false,
+                wait: Duration::from_millis(700),
+                ports: None,
+                learning: Learning::default(),
+                servers: Vec::new(),
+            },
             observe: Observe {
                 metrics: Some(SocketAddr::from(([127, 0, 0, 1], 9477))),
                 socket: PathBuf::from("/run/firedoor/firedoor.sock"),

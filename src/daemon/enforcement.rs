@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::daemon::repair_log::RepairLog;
-use crate::detect::HELD_BACK;
 use crate::firewall::{self, Firewall, Plan, Watch, What};
 use crate::published::Published;
 use crate::published::status::Drift;
@@ -76,8 +75,8 @@ impl Enforcement {
     }
 
     /// Has the kernel hold back the second askings of a source for a while.
-    pub fn hold_back(&mut self, place: Place) {
-        if let Err(error) = self.firewall.hold_back(place, HELD_BACK) {
+    pub fn hold_back(&mut self, place: Place, time: Duration) {
+        if let Err(error) = self.firewall.hold_back(place, time) {
             tracing::error!("the kernel does not hold back what {place:?} asks again: {error}");
         }
     }

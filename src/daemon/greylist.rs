@@ -91,7 +91,7 @@ impl Greylist {
             Event::Waits { source, destination, transport, port, at } => {
                 self.waited(Service { address: destination, tcp: transport != Transport::Udp, port }, source, at);
             }
-            Event::HoldBack { place } => enforcement.hold_back(place),
+            Event::HoldBack { place, time } => enforcement.hold_back(place, time),
             Event::Served { server, transport, port, client, at } => {
                 let service = Service { address: server, tcp: transport != Transport::Udp, port };
                 if self.servers.served(service, client, at) {
@@ -160,7 +160,9 @@ impl Greylist {
         let outcome = enforcement.set_servers(&servers);
         if outcome != self.error {
             if let Some(error) = &outcome {
-                tracing::error!("the kernel was not given the known servers, so that first contacts with them wait: {error}");
+                tracing::error!(
+                    "the kernel was not given the known servers, so that first contacts with them wait: {error}"
+                );
             }
             self.error = outcome;
         }
@@ -215,8 +217,7 @@ impl Greylist {
             readiness: readiness.clone(),
             waits,
         };
-        let servers =
-            ServersView { at: now, readiness, sources: learning.sources, days: learning.days, servers };
+        let servers = ServersView { at: now, readiness, sources: learning.sources, days: learning.days, servers };
         published.set_greylist(servers, waits);
     }
 }

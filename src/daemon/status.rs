@@ -148,6 +148,7 @@ impl Control {
                 drops: site.config.greylist.enabled && site.config.fuse.enabled && enforce,
                 delayed: packets("greylist_dropped"),
                 would_delay: packets("greylist_would_drop"),
+                readiness: self.published.servers().readiness.clone(),
             },
             tables: self.published.counters.tables(),
             sets: self

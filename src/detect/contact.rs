@@ -6,6 +6,7 @@ use crate::detect::attempt::ContactAttempt;
 use crate::detect::counters::{Outcome, Unverified};
 use crate::detect::detector::{Beyond, Detector, Pace};
 use crate::detect::event::Event;
+use crate::detect::greylist::LIMITED;
 use crate::detect::scorer::{REPEAT, Scorer};
 use crate::detect::settings::Settings;
 use crate::detect::still_scanning::meet;
@@ -306,7 +307,7 @@ impl Scorer {
         };
         if weighs && what.is_lateral() && is_fused(settings, &self.shared, buckets, host, self.now) {
             self.counters.outcome(Outcome::Limited);
-            host.held_back = self.now;
+            host.held_until = host.held_until.max(self.now + LIMITED);
             return false;
         }
         weighs

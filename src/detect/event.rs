@@ -1,5 +1,7 @@
 //! What a detector reports to the responder, and the directives it takes in return.
 
+use std::time::Duration;
+
 use crate::detect::counters::Unverified;
 use crate::evidence::{Alarm, Attachment, Reached};
 use crate::inspect::Condition;
@@ -101,6 +103,8 @@ pub enum Event {
     HoldBack {
         /// Where its first contacts are limited: its card, or its address behind a router.
         place: Place,
+        /// For how long.
+        time: Duration,
     },
     /// A host answered a client that it has not answered today, on a service that greylists may hold.
     Served {

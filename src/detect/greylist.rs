@@ -24,11 +24,14 @@ use std::time::Duration;
 const MANY: u32 = 3;
 
 /// Second askings of a source do not pass for so long after the fuse limited it.
-const LIMITED: Duration = Duration::from_secs(10);
+pub(super) const LIMITED: Duration = Duration::from_secs(10);
 
 /// Nor for so long after several of its first contacts waited at once: TCP's second asking, after one second, is dropped
 /// then, and the third, after three, passes.
-pub const HELD_BACK: Duration = Duration::from_millis(2500);
+const HELD_BACK: Duration = Duration::from_millis(2500);
+
+/// And for so long if it is watched: a client gives up before that.
+const WATCHED: Duration = Duration::from_secs(30);
 
 impl Scorer {
     /// Whether the kernel drops the first SYN of what waits.
@@ -57,20 +60,29 @@ impl Scorer {
             return;
         }
         let count = host.waiting.begin(self.shared.addresses.hash(peer), now);
-        if count < MANY {
-            return;
+        // What waits may yet be answered: it does not make its own wait longer.
+        let waiting = host.evidence.iter().filter(|evidence| evidence.signal == Signal::GreylistWaiting);
+        let waiting: i32 = waiting.map(|evidence| evidence.weight.0).sum();
+        let watched = host.score_now(now, self.settings.decay).0.saturating_sub(waiting) >= self.settings.watch.0;
+        if count >= MANY || watched {
+            self.hold_back(host, source, if watched { WATCHED } else { HELD_BACK });
         }
+        if count >= MANY {
+            let weight = self.settings.weights.waiting;
+            self.weigh(host, Signal::GreylistWaiting, peer, port, weight, Detail::Waiting { count });
+        }
+    }
+
+    /// Has the kernel drop the second askings of `host` for a while.
+    fn hold_back(&mut self, host: &mut Host, source: Address, time: Duration) {
+        let now = self.now;
         let (link, card) = (host.suspect.link, host.attachment.mac);
         let routed = !host.is_card() && self.shared.addresses.is_forwarder(link, card, now);
         // The kernel does not look at tags here.
         let link = Link::untagged(host.attachment.interface);
         let place = if routed { Place::address(link, source) } else { Place::card(link, card) };
-        self.events.push(Event::HoldBack { place });
-        // As long as the kernel does, which limits for longer.
-        let until = now + HELD_BACK;
-        host.held_back = host.held_back.max(until - LIMITED);
-        let weight = self.settings.weights.waiting;
-        self.weigh(host, Signal::GreylistWaiting, peer, port, weight, Detail::Waiting { count });
+        self.events.push(Event::HoldBack { place, time });
+        host.held_until = host.held_until.max(now + time);
     }
 
     /// What waits may be asked again by `what`.
@@ -78,7 +90,7 @@ impl Scorer {
         let Some(greylist) = self.settings.greylist.as_ref().filter(|greylist| greylist.drops) else {
             return Again::Unknown;
         };
-        let held = host.held_back != Timestamp::ZERO && self.now.since(host.held_back) < LIMITED;
+        let held = self.now < host.held_until;
         waits.again(host.identity, (what.peer, what.port), what.opening, (greylist.wait, held), self.now)
     }
 
@@ -149,7 +161,7 @@ impl Detector {
     pub(super) fn asked_once(&mut self, due: Timestamp, wait: Wait) {
         let Detector { scorer, hosts, .. } = self;
         let Wait { identity, source, attempt, asked_again } = wait;
-        if asked_again || attempt.class != Class::Lateral {
+        if attempt.class != Class::Lateral {
             return;
         }
         let now = scorer.now;
@@ -157,10 +169,16 @@ impl Detector {
         for slot in hosts.slots_of(source).into_iter().flatten() {
             let Some(host) = hosts.slot_mut(slot).filter(|host| host.identity == identity) else { continue };
             if !host.acted && !host.alarmed.is_some_and(|at| scorer.now.since(at) < REPEAT) {
-                scorer.no_longer_waits(host, attempt.peer, false);
-                let seconds = u32::try_from(Waits::PATIENCE.as_secs()).unwrap_or(u32::MAX);
                 let dark = scorer.is_dark(attempt.peer);
-                scorer.failed(host, attempt, Detail::Once { seconds }, dark);
+                let seconds = u32::try_from(Waits::PATIENCE.as_secs()).unwrap_or(u32::MAX);
+                if !asked_again {
+                    scorer.no_longer_waits(host, attempt.peer, false);
+                    scorer.failed(host, attempt, Detail::Once { seconds }, dark);
+                } else if dark {
+                    // Held back all the while: whether somebody is there will not be known, and nobody was seen there.
+                    scorer.no_longer_waits(host, attempt.peer, false);
+                    scorer.failed(host, attempt, Detail::HeldBack { seconds }, true);
+                }
             }
         }
         scorer.now = now;

@@ -32,7 +32,6 @@ pub use crate::evidence;
 pub use crate::evidence::{Alarm, Detail, Evidence, Grade, Reached, Score, Signal};
 pub use counters::Counters;
 pub use detector::Detector;
-pub use greylist::HELD_BACK;
 pub use event::{Directive, Event};
 pub use reverse_path::ReversePaths;
 pub use settings::Settings;

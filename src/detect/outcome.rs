@@ -292,8 +292,7 @@ impl Scorer {
             let addresses = &self.shared.addresses;
             // Whoever tries a service that others use and finds it gone has met an outage, not made a guess.
             let many = addresses.failed(peer, port, host.address, self.now) >= self.settings.outage_sources;
-            let outage = many
-                || addresses.is_known_server(peer, port, host.address, self.now);
+            let outage = many || addresses.is_known_server(peer, port, host.address, self.now);
             if many && matches!(detail, Detail::Refused) {
                 self.refuses(peer, port, attempt.transport);
             }

@@ -35,9 +35,9 @@ impl Firewall {
         for (set, key) in rows.into_iter().flatten() {
             let family = if set == "frame_throttled" { Family::Netdev } else { Family::Inet };
             let table = if family == Family::Netdev { &mut self.tables.netdev } else { &mut self.tables.inet };
-            // Whom the fuse limits is held back for longer as it is; a time of ours begins anew.
-            let there = table.element(set, &key, |element| Some(element.packets.is_some()))?;
-            if there == Some(true) {
+            // Whom the fuse limits is held back for as long as it does; of our own times the longer one holds.
+            let there = table.element(set, &key, |element| Some((element.packets, element.expires_in)))?;
+            if there.is_some_and(|(packets, left)| packets.is_some() || left.is_some_and(|left| left >= time)) {
                 continue;
             }
             let mut changes = Vec::with_capacity(2);

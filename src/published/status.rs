@@ -7,6 +7,7 @@
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
+use crate::published::greylist::Readiness;
 use crate::respond::{Mode, Responder, Switched};
 use crate::time::Timestamp;
 use crate::wire::Address;
@@ -384,7 +385,7 @@ pub struct FuseView {
 }
 
 /// The kernel's greylist.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GreylistView {
     /// Whether it is in the ruleset.
     pub enabled: bool,
@@ -394,6 +395,9 @@ pub struct GreylistView {
     pub delayed: u64,
     /// First contacts that would have waited, in monitor mode.
     pub would_delay: u64,
+    /// Whether the site is ready for it to drop: what is known of servers.
+    #[serde(default)]
+    pub readiness: Readiness,
 }
 
 /// How full something of fixed capacity is.

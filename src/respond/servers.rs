@@ -320,7 +320,9 @@ mod tests {
     #[test]
     fn who_refuses_is_withdrawn_and_known_again_with_its_next_answer_and_who_is_silent_is_forgotten() {
         let mut servers = empty(Mode::Monitor);
-        (1..=3).for_each(|n| drop(servers.served(service(1), client(n), NOON)));
+        for n in 1..=3 {
+            servers.served(service(1), client(n), NOON);
+        }
         assert!(servers.refuses(service(1)));
         assert!(!servers.refuses(service(1)), "said once");
         assert_eq!(known(&servers, NOON), []);
@@ -335,7 +337,9 @@ mod tests {
     #[test]
     fn what_the_history_is_given_comes_back_the_same() {
         let mut servers = empty(Mode::Monitor);
-        (1..=3).for_each(|n| drop(servers.served(service(1), client(n), NOON)));
+        for n in 1..=3 {
+            servers.served(service(1), client(n), NOON);
+        }
         let changes = servers.changes().unwrap();
         assert_eq!(servers.changes(), None);
         servers.served(service(1), client(1), NOON + Duration::from_secs(1));
@@ -350,10 +354,12 @@ mod tests {
     #[test]
     fn a_full_table_keeps_those_that_are_known() {
         let mut servers = empty(Mode::Monitor);
-        (1..=3).for_each(|n| drop(servers.served(service(1), client(n), NOON)));
+        for n in 1..=3 {
+            servers.served(service(1), client(n), NOON);
+        }
         for n in 0..40_000u32 {
             let address = Address::v4((0x0b00_0000 + n).to_be_bytes());
-            servers.served(Service { address, tcp: true, port: 445 }, client(1), NOON + Duration::from_secs(u64::from(n)));
+            servers.served(Service { address, tcp: true, port: 445 }, client(1), NOON + Duration::from_secs(n.into()));
         }
         assert!(servers.all().len() <= Servers::MOST);
         assert!(servers.get(service(1)).is_some());

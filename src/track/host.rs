@@ -92,8 +92,8 @@ pub struct Host {
     pub attempts: Attempts,
     /// First contacts that the greylist has dropped once, and that nobody has answered since.
     pub waiting: AtOnce,
-    /// When the fuse last dropped a first contact of its, or its second askings were held back.
-    pub held_back: Timestamp,
+    /// Until when its second askings do not pass the kernel: the fuse limited it, or they are held back.
+    pub held_until: Timestamp,
     /// First contacts on lateral services.
     pub lateral: Recent,
     /// First contacts on any port, one per configured window.
@@ -160,7 +160,7 @@ impl Host {
             smb1: false,
             attempts: Attempts::default(),
             waiting: AtOnce::default(),
-            held_back: Timestamp::ZERO,
+            held_until: Timestamp::ZERO,
             lateral: Recent::default(),
             any: [Bins::default(); ANY_WINDOWS],
             any_inside: [Bins::default(); ANY_WINDOWS],
