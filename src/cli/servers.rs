@@ -43,7 +43,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         let ServersView { sources, days, .. } = view;
         writeln!(
             out,
-            "{DIM}known is who answered {sources} clients on {days} days, or {sources} in monitor mode; --all lists the rest{DIM:#}"
+            "{DIM}known: {sources} clients on {days} days, or {sources} in monitor mode; --all lists the rest{DIM:#}"
         )?;
     }
     out.finish()?;
@@ -81,8 +81,10 @@ pub(super) fn readiness(readiness: &Readiness, now: Timestamp) -> String {
     let Some(since) = learning_since else {
         return "no server has answered anybody yet: let monitor mode run for some days".to_owned();
     };
-    let learnt = format!("{} servers known, {} others seen, since {}", count(*known), count(*others), moment(*since));
-    let last = last_learnt.map_or_else(String::new, |at| format!(", the last one learnt {}", ago(at, now)));
-    let end = if *ready { "ready for the greylist" } else { "not ready: learning goes on" };
-    format!("{learnt}{last}; {end}")
+    let learnt = format!("{} servers known, {} others, since {}", count(*known), count(*others), moment(*since));
+    match last_learnt {
+        _ if !ready => format!("{learnt}; still learning"),
+        Some(at) => format!("{learnt}; ready, the last {}", ago(*at, now)),
+        None => format!("{learnt}; ready"),
+    }
 }

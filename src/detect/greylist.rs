@@ -63,7 +63,7 @@ impl Scorer {
         // What waits may yet be answered: it does not make its own wait longer.
         let waiting = host.evidence.iter().filter(|evidence| evidence.signal == Signal::GreylistWaiting);
         let waiting: i32 = waiting.map(|evidence| evidence.weight.0).sum();
-        let watched = host.score_now(now, self.settings.decay).0.saturating_sub(waiting) >= self.settings.watch.0;
+        let watched = host.score_now(now, self.settings.decay).0.saturating_sub(waiting) >= self.half(host).0;
         if count >= MANY || watched {
             self.hold_back(host, source, if watched { WATCHED } else { HELD_BACK });
         }
