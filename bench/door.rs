@@ -106,7 +106,13 @@ impl Road {
         let mut config = Config::default();
         config.gateway.mode = Mode::Enforce;
         config.gateway.interfaces = vec!["in".to_owned(), "out".to_owned()];
-        let plan = Plan::new(&config, &config.gateway.interfaces, Timestamp::from_secs(1_800_000_000)).unwrap();
+        let plan = Plan::new(
+            &config,
+            &firedoor::wire::Networks::default(),
+            &config.gateway.interfaces,
+            Timestamp::from_secs(1_800_000_000),
+        )
+        .unwrap();
         let firewall = gateway.run(|| Firewall::open().unwrap()).unwrap();
         Road { gateway, _ends: [left, right], sender, frames, link, firewall, plan }
     }

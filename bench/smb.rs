@@ -17,7 +17,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use etherparse::PacketBuilder;
-use firedoor::detect::smb::Inspector;
+use firedoor::inspect::Inspector;
 use firedoor::time::Timestamp;
 use firedoor::track::HashKey;
 use firedoor::wire::decode;

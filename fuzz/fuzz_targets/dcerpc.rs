@@ -2,7 +2,7 @@
 //! goes forward.
 #![no_main]
 
-use firedoor::detect::remote_execution::{Interface, Operation};
+use firedoor::inspect::dcerpc::remote_execution::{Interface, Operation};
 use firedoor::wire::dcerpc::{Context, ENDPOINT_OVERLAP, Header, endpoints};
 use libfuzzer_sys::fuzz_target;
 

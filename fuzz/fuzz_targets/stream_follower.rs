@@ -5,7 +5,7 @@
 //! capture, FIN), a displacement, a length, so many bytes.
 #![no_main]
 
-use firedoor::detect::smb::Inspector;
+use firedoor::inspect::Inspector;
 use firedoor::time::Timestamp;
 use firedoor::track::HashKey;
 use firedoor::track::follower::{Fed, Follower, HEAD, Piece, Reader, Side, Step};

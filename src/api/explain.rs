@@ -6,16 +6,16 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::host::{AttachmentView, Exemption, HostView, NextStep, SmbCondition, SmbView, WhyView};
-use crate::config::model::Config;
 use crate::detect::settings::Role;
-use crate::detect::smb::Condition;
 use crate::evidence::{Attachment, Grade, Score};
+use crate::inspect::Condition;
 use crate::published::Published;
 use crate::published::host_report::{HostReport, HostSmb};
 use crate::published::host_table::{HostEntry, Watch};
 use crate::published::status::Status;
 use crate::respond::decision::UNMATCHED;
 use crate::respond::{Action, Block, Decision, EvidenceRecord, Held, Mode, State, Verdict, exempt, service_name};
+use crate::site::Site;
 use crate::suspect::{Suspect, Who};
 use crate::time::Timestamp;
 use crate::wire::frame::Transport;
@@ -69,8 +69,8 @@ impl<'a> Standing<'a> {
 
 /// One host as lists show it, called `address`.
 pub(super) fn host(address: Address, entry: &HostEntry, standing: Standing<'_>, published: &Published) -> HostView {
-    let (config, status, state) = (published.config(), published.status(), published.state());
-    view(address, entry, standing, &config, &status, &exemptions(address, published), &state)
+    let (site, status, state) = (published.site(), published.status(), published.state());
+    view(address, entry, standing, &site, &status, &exemptions(address, published), &state)
 }
 
 /// Everything about one address.
@@ -129,11 +129,11 @@ fn one(
     published: &Published,
     state: &State,
 ) -> WhyView {
-    let (config, status) = (published.config(), published.status());
+    let (site, status) = (published.site(), published.status());
     let address = called;
     let mut entry = entry;
     if let Some(report) = entry.as_mut().and_then(|entry| entry.report.as_mut()) {
-        *report = report.aged(status.at, config.detect.decay);
+        *report = report.aged(status.at, site.detect.decay);
     }
     let standing = Standing::of(state, address, entry.as_ref(), suspect);
     let suspect = standing
@@ -145,15 +145,15 @@ fn one(
         Some(entry) => entry.link,
         None => suspect.map(|suspect| suspect.link).unwrap_or_default(),
     };
-    let link = config.respond.link_name(place);
+    let link = site.respond.link_name(place);
     let exemptions = exemptions(address, published);
     let here = |act: &Decision| !shared || act.link.is_empty() || act.link == link;
     let recent = published.recent(Some(address), if shared { usize::MAX } else { HISTORY });
     let history: Vec<_> = recent.iter().filter(|act| here(act)).take(HISTORY).cloned().collect();
     let forbidden = exemptions.iter().any(Exemption::forbids);
     let pardon = state.pardon_on(address, place, suspect).filter(|until| status.at < *until);
-    let rung = suspect.map_or(1, |suspect| state.next_step(suspect, status.at, &config.respond));
-    let next = (!forbidden).then(|| next_step(rung, &config.respond));
+    let rung = suspect.map_or(1, |suspect| state.next_step(suspect, status.at, &site.respond));
+    let next = (!forbidden).then(|| next_step(rung, &site.respond));
     let evidence = if let Some(decision) = standing.decision() {
         // What it rests on; what came later was dropped, and changes nothing.
         decision.evidence.clone()
@@ -174,11 +174,11 @@ fn one(
         None => summary,
     };
     let shown = entry.or_else(|| standing.is_acted_on().then(|| HostEntry { link: place, ..HostEntry::default() }));
-    let mut host = shown.map(|entry| view(address, &entry, standing, &config, &status, &exemptions, state));
+    let mut host = shown.map(|entry| view(address, &entry, standing, &site, &status, &exemptions, state));
     if let Some(host) = host.as_mut().filter(|host| host.enforced && host.verdict == Some(Verdict::Contain)) {
         let ports = standing.block.map_or(&[][..], |block| block.decision.ports.as_slice());
         let further = ports.iter().map(|service| service_name(*service));
-        let lateral = config.detect.lateral.written().iter().map(|service| service_name(*service));
+        let lateral = site.detect.lateral.written().iter().map(|service| service_name(*service));
         host.shut = lateral.chain(further).collect();
         let mut seen = std::collections::HashSet::new();
         host.shut.retain(|service| seen.insert(service.clone()));
@@ -230,7 +230,7 @@ fn view(
     address: Address,
     entry: &HostEntry,
     standing: Standing<'_>,
-    config: &Config,
+    site: &Site,
     status: &Status,
     exemptions: &[Exemption],
     state: &State,
@@ -239,7 +239,7 @@ fn view(
     // A shard that only knows that a host is acted on has seen nothing of it.
     let heard =
         |report: &&HostReport| decision.is_none() || !report.acted || report.attachment != Attachment::default();
-    let report = entry.report.as_ref().filter(heard).map(|report| report.aged(status.at, config.detect.decay));
+    let report = entry.report.as_ref().filter(heard).map(|report| report.aged(status.at, site.detect.decay));
     let name_of = |index| status.interfaces.iter().find(|known| known.index == index).map(|known| known.name.clone());
     let (report, attachment) = match (report, decision) {
         (Some(report), _) => {
@@ -260,7 +260,7 @@ fn view(
             (report, AttachmentView { interface, mac: decision.sender, ..AttachmentView::default() })
         }
         (None, None) => {
-            let report = HostReport { threshold: config.detect.threshold, ..HostReport::default() };
+            let report = HostReport { threshold: site.detect.threshold, ..HostReport::default() };
             (report, AttachmentView { interface: "-".to_owned(), ..AttachmentView::default() })
         }
     };
@@ -275,7 +275,7 @@ fn view(
         attachment,
         score: report.score,
         threshold: report.threshold,
-        threshold_because: lowered(report.threshold, report.exposed_by, config.detect.threshold, state.automatic()),
+        threshold_because: lowered(report.threshold, report.exposed_by, site.detect.threshold, state.automatic()),
         headroom: Score(report.threshold.0.saturating_sub(report.score.0).max(0)),
         destinations: report.destinations,
         windows: report.windows,
@@ -316,10 +316,10 @@ fn smb(report: HostSmb) -> SmbView {
 
 /// What applies to an address ahead of any evidence, and where it is written.
 fn exemptions(address: Address, published: &Published) -> Vec<Exemption> {
-    let (config, now) = (published.config(), published.status().at);
+    let (site, now) = (published.site(), published.status().at);
     let state = published.state();
     let added = state.exempted();
-    let mut found: Vec<Exemption> = exempt::exemptions(&config.respond, added, address)
+    let mut found: Vec<Exemption> = exempt::exemptions(&site.respond, added, address)
         .map(|reason| match reason {
             exempt::Exemption::Own => Exemption::OwnAddress,
             exempt::Exemption::NeverContain(entry) => Exemption::NeverContain { entry: entry.to_string() },
@@ -335,7 +335,7 @@ fn exemptions(address: Address, published: &Published) -> Vec<Exemption> {
             }
         })
         .collect();
-    let roles = config.detect.roles.iter().filter(|role| role.hosts.contains(address));
+    let roles = site.detect.roles.iter().filter(|role| role.hosts.contains(address));
     found.extend(roles.map(|role| Exemption::Role {
         name: role.name.clone(),
         covers: covers(role),
@@ -472,13 +472,14 @@ fn why_not(exemptions: &[Exemption], mode: Mode) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::model::Config;
     use crate::detect::settings::Window;
     use crate::evidence::{Detail, Evidence, Signal};
     use crate::published::host_report::{Class, WindowFill};
     use crate::respond::{By, Exempted, Responder};
-    use crate::wire::Mac;
+    use crate::site::Machine;
     use crate::wire::smb::Dialect;
-    use crate::wire::{Link, Networks, Services};
+    use crate::wire::{Link, Mac, Networks, Services};
     use std::sync::Arc;
 
     const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -490,9 +491,7 @@ mod tests {
     fn published(mode: Mode) -> Published {
         let mut config = Config::default();
         config.gateway.mode = mode;
-        config.respond.mode = mode;
         config.respond.never_contain = networks("10.0.9.0/24");
-        config.respond.own_addresses = networks("10.0.0.1/32");
         config.detect.roles = vec![Role {
             name: "scanner".to_owned(),
             hosts: networks("10.0.5.5/32"),
@@ -503,7 +502,8 @@ mod tests {
             reason: "weekly scan".to_owned(),
             until: Some(NOW),
         }];
-        let published = Published::new(Arc::new(config));
+        let machine = Machine { own: vec!["10.0.0.1".parse().unwrap()], ..Machine::default() };
+        let published = Published::new(Arc::new(Site::new(&config, &machine)));
         published.set_status(Status { mode, at: NOW, ..Status::default() });
         published
     }
@@ -536,7 +536,7 @@ mod tests {
     }
 
     fn responder(published: &Published) -> Responder {
-        Responder::new(published.config().respond.clone())
+        Responder::new(published.site().respond.clone())
     }
 
     /// Has a responder take this block over, and publish it.
@@ -551,7 +551,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_address_is_told_what_would_happen() {
+    fn an_unknown_address_learns_what_would_happen() {
         let answer = ask("10.0.3.3", &published(Mode::Enforce));
         assert_eq!(
             answer.summary,
@@ -566,7 +566,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_may_never_be_dropped_is_told_by_which_rule() {
+    fn whoever_may_never_be_dropped_is_named_with_the_rule() {
         let published = published(Mode::Enforce);
         let mut responder = responder(&published);
         let entry = Exempted {
@@ -602,7 +602,7 @@ mod tests {
     }
 
     #[test]
-    fn a_contained_host_is_told_until_when_and_what_comes_next() {
+    fn a_contained_host_is_shown_until_when_and_what_comes_next() {
         let published = published(Mode::Enforce);
         let until = Some(NOW + Duration::from_secs(60));
         block(&published, Decision { until, ..decision(Suspect::address(LINK, HOST), Verdict::Contain, 2) });
@@ -626,9 +626,9 @@ mod tests {
     #[test]
     fn the_same_address_on_two_links_is_explained_for_each() {
         let published = published(Mode::Enforce);
-        let mut config = (*published.config()).clone();
-        config.respond.interfaces = vec![(3, "eth1".to_owned())];
-        published.set_config(Arc::new(config));
+        let mut site = (*published.site()).clone();
+        site.respond.interfaces = vec![(3, "eth1".to_owned())];
+        published.set_site(Arc::new(site));
         for (outer, at) in [(10, 5), (20, 6)] {
             let (at, suspect) = (Timestamp::from_secs(at), Suspect::address(Link { outer, ..LINK }, HOST));
             published.host_table.try_publish(HOST, HostReport { at, seen: at, suspect, ..HostReport::default() });
@@ -786,7 +786,7 @@ mod tests {
     #[test]
     fn a_window_of_datagrams_is_shown_like_the_others() {
         let published = published(Mode::Enforce);
-        let settings = &published.config().detect;
+        let settings = &published.site().detect;
         let mut hosts = crate::track::Hosts::new(64, crate::track::HashKey::new(0));
         let host = hosts.get_or_insert(Suspect::address(LINK, HOST), HOST, NOW).unwrap();
         for _ in 0..3 {

@@ -1,5 +1,6 @@
 //! Lists: which hosts, in which order, how many.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -132,19 +133,31 @@ fn cards(published: &Published) -> HashMap<Suspect, (Timestamp, Address)> {
     cards
 }
 
+/// A host that a filter takes, in the order of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Found {
+    rank: Reverse<u128>,
+    /// What it is called.
+    called: Address,
+    link: Link,
+    /// Where its entry is.
+    address: Address,
+    /// Who it is, where there is no entry.
+    suspect: Option<Suspect>,
+}
+
 /// The hosts that a filter takes, best first; equals by address. A card is one host, however many addresses it had, and
 /// is called by the one that it is acted on under.
 pub(super) fn hosts(filter: &Filter, published: &Published) -> HostsView {
-    let (now, decay, state) = (published.status().at, published.config().detect.decay, published.state());
+    let (now, decay, state) = (published.status().at, published.site().detect.decay, published.state());
     let cards = cards(published);
-    // Rank, what it is called, and where its entry is; or who it is where there is none.
-    let mut found: Vec<(std::cmp::Reverse<u128>, Address, Link, Address, Option<Suspect>)> = Vec::new();
+    let mut found: Vec<Found> = Vec::new();
     let mut listed: HashSet<Suspect> = HashSet::new();
-    let take =
-        |called: Address, address: Address, entry: &HostEntry, suspect: Option<Suspect>, standing: Standing<'_>| {
-            let rank = std::cmp::Reverse(filter.rank(entry, standing, now, decay));
-            filter.takes(called, entry, standing).then_some((rank, called, entry.link, address, suspect))
-        };
+    let take = |called, address, entry: &HostEntry, suspect, standing: Standing<'_>| {
+        let rank = Reverse(filter.rank(entry, standing, now, decay));
+        let found = Found { rank, called, link: entry.link, address, suspect };
+        filter.takes(called, entry, standing).then_some(found)
+    };
     published.host_table.each(|address, entry| {
         // Dialects are known by address.
         let latest = entry.card().filter(|_| !filter.smb1 && !filter.vulnerable).and_then(|card| cards.get(&card));
@@ -172,7 +185,7 @@ pub(super) fn hosts(filter: &Filter, published: &Published) -> HostsView {
         found.truncate(limit);
     }
     found.sort_unstable();
-    let view = |(_, called, link, address, suspect): (_, Address, Link, Address, Option<Suspect>)| {
+    let view = |Found { called, link, address, suspect, .. }: Found| {
         let entry = if suspect.is_none() { published.host_table.on(address, link) } else { None };
         let entry = entry.unwrap_or(HostEntry { link, ..HostEntry::default() });
         let standing = Standing::of(&state, address, Some(&entry), suspect);

@@ -156,11 +156,11 @@ async fn held(State(api): State<Api>) -> Json<Vec<Held>> {
 }
 
 async fn never_contain(State(api): State<Api>) -> Json<NeverContainView> {
-    let config = api.published.config();
+    let site = api.published.site();
     let written = |networks: &crate::wire::Networks| networks.written().to_vec();
     Json(NeverContainView {
-        configured: written(&config.respond.never_contain),
-        own_addresses: written(&config.respond.own_addresses),
+        configured: written(&site.respond.never_contain),
+        own_addresses: written(&site.respond.own_addresses),
         added: api.published.state().exempted().to_vec(),
     })
 }

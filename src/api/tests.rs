@@ -2,9 +2,8 @@
 
 use super::*;
 use crate::api::orders::{QUEUE, Refusal, Target, Which};
-use crate::config::model::Config;
-use crate::detect::smb::Condition;
 use crate::evidence::Score;
+use crate::inspect::Condition;
 use crate::published::host_report::HostReport;
 use crate::respond::{Block, Refused, Responder, Verdict};
 use crate::suspect::Suspect;
@@ -14,7 +13,7 @@ use crate::wire::smb::Dialect;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn published() -> Arc<Published> {
-    Arc::new(Published::new(Arc::new(Config::default())))
+    Arc::new(Published::new(Arc::default()))
 }
 
 fn member() -> Peer {
@@ -235,7 +234,7 @@ async fn a_card_is_listed_once_by_the_address_that_it_is_acted_on_under() {
         published.host_table.try_publish(address(n), report);
         if n == 1 {
             let decision = Decision::without_alarm(at, suspect, address(1), Verdict::Contain, String::new());
-            let mut responder = Responder::new(published.config().respond.clone());
+            let mut responder = Responder::new(published.site().respond.clone());
             responder.restore(Block::new(Arc::new(decision)).unwrap(), &mut Vec::new());
             published.set_state(responder.state());
         }

@@ -11,7 +11,8 @@
 //! 8,192, a thousand two-way calls hide about every fifth. A replay sees all.
 
 use super::bpf::assembler::{Assembler, If, Op, Size};
-use super::bpf::walk::{self, cell};
+use super::bpf::cells::cell;
+use super::bpf::payload;
 use super::capture_policy::CONTROL;
 use crate::wire::decode::tunnel::port;
 use crate::wire::frame::{Flags, LinkKind, Meta, Packet};
@@ -130,11 +131,11 @@ pub(super) fn emit_bucket(to: &mut Assembler) {
     to.load(Size::Word, 16);
     to.goto(mixed);
     to.place(six);
-    walk::fold(to, 8);
+    payload::fold(to, 8);
     to.op(Op::Mul, SPREAD);
     to.store(MIXED);
     to.load_x_cell(cell::NETWORK);
-    walk::fold(to, 24);
+    payload::fold(to, 24);
     to.place(mixed);
     to.load_x_cell(MIXED);
     to.op_x(Op::Add);

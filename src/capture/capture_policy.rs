@@ -1,10 +1,8 @@
 //! Which frames the core wants to see.
 
+use crate::inspect::protocol::{begins_anywhere, inspected_ports, is_inspected, openings};
 use crate::wire::frame::{Datagram, Direction, Flags, Packet, Segment, Transport};
 use crate::wire::{Frame, Services};
-
-/// TCP ports whose streams are looked into, both ways: DCE/RPC endpoint mapper, SMB over NetBIOS, SMB.
-pub(super) const INSPECTED: [u16; 3] = [135, 139, 445];
 
 /// A segment of data is taken if it is no longer: requests and single messages are, bulk is not. Just below what an
 /// IPv4 host must accept whole (RFC 791: 576 bytes, less headers).
@@ -15,24 +13,6 @@ pub(super) const SMALL_BROADCAST: u32 = 600;
 
 /// Any of these makes a segment one about the connection itself.
 pub(super) const CONTROL: u8 = Flags::SYN | Flags::FIN | Flags::RST;
-
-/// How SMB messages begin, behind four bytes of NetBIOS or direct TCP header: SMB1, SMB2, compressed, encrypted.
-pub(super) const SMB: [u32; 4] = [0xfc53_4d42, 0xfd53_4d42, 0xfe53_4d42, 0xff53_4d42];
-
-/// How connection-oriented DCE/RPC begins (C706 §12.6.3.1): version 5.0 or 5.1, a packet type, flags, and the data
-/// representation, little-endian everywhere but on a few old machines.
-pub(super) mod dce_rpc {
-    /// What of a fragment must be there.
-    pub const LENGTH: u32 = 8;
-    /// The first two bytes.
-    pub const VERSIONS: [u32; 2] = [0x0500, 0x0501];
-    /// The largest packet type, the third byte.
-    pub const LAST_TYPE: u8 = 19;
-    /// The second four bytes.
-    pub const REPRESENTATIONS: [u32; 2] = [0x0000_0000, 0x1000_0000];
-    /// Packet types that a server sends: response, fault, bind_ack, bind_nak, alter_context_resp, shutdown.
-    pub const SERVERS: [u32; 6] = [2, 3, 12, 13, 15, 17];
-}
 
 /// What the core wants to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,10 +66,10 @@ impl CapturePolicy {
         }
         let small = segment.payload_length <= SMALL;
         if self.inspect {
-            if INSPECTED.contains(&segment.destination_port) || INSPECTED.contains(&segment.source_port) {
-                return small || begins_smb(segment.payload) || rpc_type(segment.payload).is_some();
+            if is_inspected(segment.destination_port) || is_inspected(segment.source_port) {
+                return small || openings().any(|opening| opening.begins(segment.payload));
             }
-            if rpc_type(segment.payload).is_some() {
+            if begins_anywhere(segment.payload) {
                 return true;
             }
         }
@@ -124,7 +104,9 @@ impl CapturePolicy {
     }
 
     pub(super) fn inspected_tcp(&self) -> Vec<u32> {
-        if self.inspect { INSPECTED.map(u32::from).to_vec() } else { Vec::new() }
+        let mut ports: Vec<u32> = if self.inspect { inspected_ports().map(u32::from).collect() } else { Vec::new() };
+        ports.sort_unstable();
+        ports
     }
 }
 
@@ -136,21 +118,6 @@ pub(super) fn ports(services: &Services, wanted: Transport) -> Vec<u32> {
     ports.sort_unstable();
     ports.dedup();
     ports
-}
-
-/// Whether a payload begins with an SMB message.
-fn begins_smb(payload: &[u8]) -> bool {
-    payload.get(4..).and_then(<[u8]>::first_chunk).is_some_and(|magic| SMB.contains(&u32::from_be_bytes(*magic)))
-}
-
-/// The packet type, if a payload begins with a DCE/RPC fragment.
-pub(super) fn rpc_type(payload: &[u8]) -> Option<u8> {
-    let [major, minor, kind, _, representation @ ..] = payload.first_chunk::<8>()?;
-    let version = u32::from(u16::from_be_bytes([*major, *minor]));
-    (dce_rpc::VERSIONS.contains(&version)
-        && *kind <= dce_rpc::LAST_TYPE
-        && dce_rpc::REPRESENTATIONS.contains(&u32::from_be_bytes(*representation)))
-    .then_some(*kind)
 }
 
 /// IPv4 class D and above (the limited broadcast among them), or IPv6 multicast.

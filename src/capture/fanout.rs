@@ -6,8 +6,12 @@
 //! to SMB, is the client; where no port does, DCE/RPC's packet type shows which side speaks. A hash over addresses and ports, as kernels offer it, would split a scanner's state over all shards.
 
 use super::bpf::assembler::{Assembler, If, Label, Op, Size};
-use super::bpf::walk::{self, Exits, Start, cell};
-use super::capture_policy::{CapturePolicy, INSPECTED, dce_rpc, ports, rpc_type};
+use super::bpf::cells::cell;
+use super::bpf::payload;
+use super::bpf::walk::{self, Exits, Start};
+use super::capture_policy::{CapturePolicy, ports};
+use crate::inspect::opening::Test;
+use crate::inspect::protocol::{inspected_ports, is_inspected, openings_anywhere};
 use crate::sys::packet::Instruction;
 use crate::wire::frame::{Flags, Packet, Transport};
 use crate::wire::{Address, Frame, Services};
@@ -52,21 +56,31 @@ pub fn program(policy: &CapturePolicy) -> Vec<Instruction> {
     to.branch(If::AnyBit, u32::from(Flags::SYN | Flags::RST), destination);
     to.place(ported);
     let mut services = ports(policy.lateral(), Transport::Tcp);
-    services.extend(INSPECTED.map(u32::from));
+    services.extend(inspected_ports().map(u32::from));
     services.sort_unstable();
     services.dedup();
     by_port(to, &services, source, destination);
-    let (long, kind) = (to.label(), to.label());
-    walk::payload(to);
+    payload::payload(to);
     to.load_cell(cell::PAYLOAD);
     to.branch(If::AnyBit, 0x8000_0000, source);
-    to.branch(If::AtLeast, dce_rpc::LENGTH, long);
-    to.goto(source);
-    to.place(long);
-    walk::begins_rpc(to, kind);
-    to.goto(source);
-    to.place(kind);
-    to.one_of(&dce_rpc::SERVERS, destination);
+    for opening in openings_anywhere() {
+        let Some(servers) = &opening.servers else { continue };
+        let (begins, client) = (to.label(), to.label());
+        payload::begins(to, opening, begins);
+        to.load_x_cell(cell::TRANSPORT);
+        to.goto(client);
+        to.place(begins);
+        payload::load_field(to, servers);
+        match servers.test {
+            Test::OneOf(values) => to.one_of(values, destination),
+            Test::AtMost(most) => {
+                to.branch(If::Greater, most, source);
+                to.goto(destination);
+            }
+        }
+        to.goto(source);
+        to.place(client);
+    }
     to.goto(source);
 
     to.place(exits.inner_udp);
@@ -91,7 +105,7 @@ pub fn program(policy: &CapturePolicy) -> Vec<Instruction> {
     to.one_of(&[1, 3, 4], embedded);
     to.goto(source);
     to.place(embedded);
-    walk::fold_network(to, 8 + 8);
+    payload::fold_network(to, 8 + 8);
     to.goto(hash);
 
     let reply = to.label();
@@ -113,7 +127,7 @@ pub fn program(policy: &CapturePolicy) -> Vec<Instruction> {
         to.load(Size::Word, four);
         to.goto(network);
         to.place(wide);
-        walk::fold_network(to, six);
+        payload::fold_network(to, six);
         to.goto(hash);
     }
     to.place(network);
@@ -157,9 +171,11 @@ pub fn shard_of_address(host: Address, shards: usize) -> usize {
 fn suspect(frame: &Frame<'_>, lateral: &Services) -> Address {
     match &frame.packet {
         Packet::Tcp(segment) => {
-            let serves = |port| lateral.has_tcp(port) || INSPECTED.contains(&port);
-            let from_server =
-                || rpc_type(segment.payload).is_some_and(|kind| dce_rpc::SERVERS.contains(&u32::from(kind)));
+            let serves = |port| lateral.has_tcp(port) || is_inspected(port);
+            let from_server = || {
+                let opening = openings_anywhere().find(|opening| opening.begins(segment.payload));
+                opening.and_then(|opening| opening.servers).is_some_and(|servers| servers.holds(segment.payload))
+            };
             let flags = segment.flags;
             if !flags.is_ack() {
                 // A RST answers; anything else without ACK is a probe.

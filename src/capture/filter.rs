@@ -1,9 +1,12 @@
 //! The socket filter: what of a busy gateway's traffic reaches this process at all.
 
 use super::bpf::assembler::{Ancillary, Assembler, If, Label, Op, Size};
-use super::bpf::walk::{self, Exits, OUTGOING, Start, cell};
+use super::bpf::cells::{self, cell};
+use super::bpf::payload;
+use super::bpf::walk::{self, Exits, OUTGOING, Start};
 use super::busy::{self, Busy};
-use super::capture_policy::{CONTROL, CapturePolicy, SMALL, SMALL_BROADCAST, SMB, dce_rpc};
+use super::capture_policy::{CONTROL, CapturePolicy, SMALL, SMALL_BROADCAST};
+use crate::inspect::protocol::{openings, openings_anywhere};
 use crate::sys::packet::Instruction;
 use crate::wire::frame::{Direction, Flags, Opaque};
 
@@ -92,7 +95,7 @@ fn assemble(policy: &CapturePolicy, interfaces: &[u32], only: Option<Direction>,
 
 /// `flow` is for what is sampled where its flow is busy, with the transport header's place in its cell.
 fn tcp(to: &mut Assembler, policy: &CapturePolicy, flow: Label, pass: Label, drop: Label) {
-    let (control, inspected, small, rpc) = (to.label(), to.label(), to.label(), to.label());
+    let (control, inspected, small, anywhere) = (to.label(), to.label(), to.label(), to.label());
     let (acknowledged, bare) = (to.label(), to.label());
     to.load(Size::Byte, 13);
     to.branch(If::AnyBit, u32::from(CONTROL), control);
@@ -105,7 +108,7 @@ fn tcp(to: &mut Assembler, policy: &CapturePolicy, flow: Label, pass: Label, dro
     // What the gateway sends or forwards was looked at where it came in.
     to.load_ancillary(Ancillary::PacketType);
     to.branch(If::Equal, OUTGOING, drop);
-    walk::payload(to);
+    payload::payload(to);
     to.load_cell(cell::PAYLOAD);
     to.branch(If::Equal, 0, bare);
     // Below zero: the header claims more than the packet.
@@ -118,11 +121,11 @@ fn tcp(to: &mut Assembler, policy: &CapturePolicy, flow: Label, pass: Label, dro
     to.place(bare);
     to.load(Size::Half, 2);
     to.one_of(&policy.lateral_tcp(), small);
-    to.goto(rpc);
+    to.goto(anywhere);
     to.place(small);
     to.load_cell(cell::PAYLOAD);
     to.branch(If::Equal, 0, flow);
-    to.branch(If::Greater, SMALL, rpc);
+    to.branch(If::Greater, SMALL, anywhere);
     to.goto(pass);
 
     to.place(inspected);
@@ -131,24 +134,18 @@ fn tcp(to: &mut Assembler, policy: &CapturePolicy, flow: Label, pass: Label, dro
     to.branch(If::Greater, SMALL, large);
     to.goto(pass);
     to.place(large);
-    to.load_cell(cell::HEADER);
-    to.op_x(Op::Add);
-    to.tax();
-    to.load(Size::Word, 4);
-    to.one_of(&SMB, pass);
-    to.load_x_cell(cell::TRANSPORT);
+    for opening in openings() {
+        payload::begins(to, opening, pass);
+        to.load_x_cell(cell::TRANSPORT);
+    }
+    to.goto(drop);
 
-    to.place(rpc);
+    to.place(anywhere);
     if policy.inspects() {
-        let (long, kind) = (to.label(), to.label());
-        to.load_cell(cell::PAYLOAD);
-        to.branch(If::AtLeast, dce_rpc::LENGTH, long);
-        to.goto(drop);
-        to.place(long);
-        walk::begins_rpc(to, kind);
-        to.goto(drop);
-        to.place(kind);
-        to.goto(pass);
+        for opening in openings_anywhere() {
+            payload::begins(to, opening, pass);
+            to.load_x_cell(cell::TRANSPORT);
+        }
     }
     to.goto(drop);
 
@@ -254,7 +251,7 @@ fn tunnels(to: &mut Assembler, exits: Exits, pass: Label, drop: Label) {
     to.place(exits.sctp);
     to.load_ancillary(Ancillary::PacketType);
     to.branch(If::Equal, OUTGOING, drop);
-    walk::room(to, 13, sampled);
+    cells::room(to, 13, sampled);
     to.load(Size::Byte, 12);
     to.branch(If::Equal, 1, sctp);
     to.goto(sampled);

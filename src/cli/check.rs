@@ -13,10 +13,10 @@ use super::output::{BAD, GOOD, HEADING, NOTE};
 use super::{Global, Output, failure};
 use crate::config::diagnostic::Report;
 use crate::config::{self, Config, HostNetwork};
-use crate::daemon::machine::Machine;
 use crate::published::status::Status;
 use crate::respond::decision::NOT_SHUT;
 use crate::respond::{Decision, Mode, Switched};
+use crate::site::Machine;
 use crate::store::Store;
 
 /// Options of `check`.

@@ -8,8 +8,8 @@ use super::output::{GOOD, NOTE};
 use super::{Failure, Global, Output};
 use crate::api::host::RulesetView;
 use crate::config;
-use crate::daemon::machine::Machine;
-use crate::firewall::{Firewall, Plan};
+use crate::firewall::Firewall;
+use crate::site::{Machine, Site};
 
 /// Options of `ruleset`.
 #[derive(clap::Args, Debug)]
@@ -37,10 +37,8 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let (config, _) = config::load(&global.config).map_err(|errors| {
         Failure::input(errors.to_string()).help(format!("firedoor check --config {}", global.config.display()))
     })?;
-    let machine = Machine::now();
-    let config = machine.complete(&config);
-    let present = machine.present(&config.gateway.interfaces);
-    let plan = Plan::new(&config, &present, config::wall_clock())?;
+    let site = Site::new(&config, &Machine::now());
+    let plan = site.plan(config::wall_clock())?;
     if args.check {
         Firewall::open()?.check(&plan)?;
     }
@@ -52,7 +50,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     if args.check {
         writeln!(out, "{GOOD}# nft and the kernel take this ruleset{GOOD:#}")?;
     }
-    for missing in config.gateway.interfaces.iter().filter(|name| !present.contains(name)) {
+    for missing in config.gateway.interfaces.iter().filter(|name| !site.present().contains(name)) {
         writeln!(out, "{NOTE}# interface {missing} does not exist now: hooked when it comes{NOTE:#}")?;
     }
     write!(out, "{}", view.ruleset)?;

@@ -12,7 +12,7 @@ use super::diagnostic::Problem;
 use super::host_network::HostNetwork;
 use super::model::{Config, Greylist};
 use super::quantity::ShowDuration;
-use super::reader::{Places, suggestion};
+use super::value::{Places, suggestion};
 use super::value_kind::show_network;
 use crate::detect::settings::{Role, Window};
 use crate::respond::Mode;
@@ -127,7 +127,8 @@ impl Advice<'_> {
         }
         if config.gateway.mode == Mode::Enforce {
             let message = "the detector still takes a first contact that waits for one that nobody answers";
-            let help = "write enabled = false, or mode = \"monitor\": an honest host that asks nine others is contained";
+            let help =
+                "write enabled = false, or mode = \"monitor\": an honest host that asks nine others is contained";
             self.advise("greylist.enabled", message, "on in enforce mode", help);
         }
         if servers.is_empty() && config.gateway.care.is_empty() {

@@ -58,7 +58,7 @@ pub struct File {
     /// The configuration.
     pub config: Config,
     source: Source,
-    places: reader::Places,
+    places: value::Places,
 }
 
 impl File {

@@ -3,8 +3,7 @@
 //! Nothing stops at the first mistake: every key is looked at, and every problem reported with its place. A file with
 //! a problem gives no configuration at all.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::collections::BTreeSet;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -12,12 +11,9 @@ use toml::de::{DeTable, DeValue};
 use super::diagnostic::Problem;
 use super::keys::{Key, ROLE, ROLE_REQUIRED, SECTIONS, Section};
 use super::model::Config;
-use super::value::{Node, Reading};
+use super::value::{Node, Reading, suggestion};
 use crate::detect::settings::Role;
 use crate::wire::{Networks, Services};
-
-/// Where each key's value stands: `fuse.burst`, `networks.never_contain[2]`, `role[0].until`.
-pub type Places = BTreeMap<String, Range<usize>>;
 
 /// Most roles: each is matched against every new host.
 const MOST_ROLES: usize = 256;
@@ -135,16 +131,6 @@ fn unknown(name: &Spanned<std::borrow::Cow<'_, str>>, section: Option<&str>, out
         format!("known here: {}", siblings.join(", "))
     };
     out.problems.push(Problem::new(message).at(name.span()).label("not known").help(help));
-}
-
-/// The word that was probably meant.
-pub fn suggestion<'w>(typed: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
-    let typed: String = typed.chars().take(64).flat_map(char::to_lowercase).collect();
-    words
-        .map(|word| (strsim::damerau_levenshtein(&typed, word), word))
-        .filter(|(distance, word)| *distance <= 1 + word.len() / 4)
-        .min()
-        .map(|(_, word)| word)
 }
 
 /// What rests on several keys: copies for those who need them, and what must hold between them.

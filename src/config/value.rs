@@ -1,7 +1,8 @@
 //! Reading one value of the file: its notation, its range, and what to say when it is wrong.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,14 +14,23 @@ use toml::de::DeValue;
 use super::diagnostic::Problem;
 use super::model::GivenServer;
 use super::quantity::{Malformed, ShowDuration, ShowSize, parse_duration, parse_size};
-use super::reader::{Places, suggestion};
-use super::value_kind::{LONGEST_LIST, MOST_RUNGS, UNTIL_RELEASED, times};
 use crate::detect::Score;
 use crate::detect::settings::Window;
 use crate::respond::settings::Rung;
 use crate::time::Timestamp;
 use crate::wire::Services;
 use crate::wire::frame::Transport;
+
+/// Most entries of any list: more is a mistake, and would be slow to match for every new host.
+pub(super) const LONGEST_LIST: usize = 4096;
+/// Most rungs of the ladder.
+pub(super) const MOST_RUNGS: usize = 16;
+
+/// The words for a rung without an end.
+pub const UNTIL_RELEASED: &str = "until released";
+
+/// Where each key's value stands: `fuse.burst`, `networks.never_contain[2]`, `role[0].until`.
+pub type Places = BTreeMap<String, Range<usize>>;
 
 /// A value as the file has it.
 pub type Node<'i> = Spanned<DeValue<'i>>;
@@ -407,4 +417,18 @@ pub(super) fn interface(value: &mut Value<'_>) -> Read<String> {
         && name != ".."
         && name.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '/' | ':' | '"' | '\\'));
     if sound { Ok(name) } else { value.wrong("is no interface name", "not possible", "see `ip -brief link`") }
+}
+
+/// The word that was probably meant.
+pub fn suggestion<'w>(typed: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+    let typed: String = typed.chars().take(64).flat_map(char::to_lowercase).collect();
+    words
+        .map(|word| (strsim::damerau_levenshtein(&typed, word), word))
+        .filter(|(distance, word)| *distance <= 1 + word.len() / 4)
+        .min()
+        .map(|(_, word)| word)
+}
+
+pub(super) fn times(range: &RangeInclusive<Duration>) -> String {
+    format!("{} to {}", ShowDuration(*range.start()), ShowDuration(*range.end()))
 }

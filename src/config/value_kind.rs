@@ -11,7 +11,7 @@ use ipnetwork::IpNetwork;
 
 use super::model::{Backend, GivenServer};
 use super::quantity::{ShowDuration, ShowSize};
-use super::value::{Node, Reading, Value, interface, network, server};
+use super::value::{LONGEST_LIST, MOST_RUNGS, Node, Reading, UNTIL_RELEASED, Value, interface, network, server, times};
 use crate::detect::Score;
 use crate::detect::settings::Window;
 use crate::respond::Mode;
@@ -22,11 +22,6 @@ use crate::wire::{Networks, Services};
 
 /// Where in a `T` a value goes.
 pub type Field<T, V> = fn(&mut T) -> &mut V;
-
-/// Most entries of any list: more is a mistake, and would be slow to match for every new host.
-pub(super) const LONGEST_LIST: usize = 4096;
-/// Most rungs of the ladder.
-pub(super) const MOST_RUNGS: usize = 16;
 
 /// A notation, its range, and the field it fills.
 pub enum Kind<T: 'static> {
@@ -79,9 +74,6 @@ pub enum Kind<T: 'static> {
     /// A TOML date (to its end, UTC) or date-time with offset; left out, never.
     Date(Field<T, Option<Timestamp>>),
 }
-
-/// The words for a rung without an end.
-pub const UNTIL_RELEASED: &str = "until released";
 
 impl<T> Kind<T> {
     /// Reads `node` into its field. On a problem, says so and leaves the field as it is.
@@ -245,8 +237,4 @@ pub fn show_server(server: &GivenServer) -> String {
     let (network, port) = (show_network(server.network), server.port);
     let end = if server.transport == Transport::Udp { "/udp" } else { "" };
     if server.network.is_ipv4() { format!("{network}:{port}{end}") } else { format!("[{network}]:{port}{end}") }
-}
-
-pub(super) fn times(range: &RangeInclusive<Duration>) -> String {
-    format!("{} to {}", ShowDuration(*range.start()), ShowDuration(*range.end()))
 }

@@ -20,7 +20,6 @@ use crate::daemon::enforcement::Enforcement;
 use crate::daemon::fuse_reports::{self, FuseReports};
 use crate::daemon::gateway::Gateway;
 use crate::daemon::interface_health::InterfaceHealth;
-use crate::daemon::machine::core_settings;
 use crate::daemon::recorder::Recorder;
 use crate::daemon::shard::Message;
 use crate::daemon::tunnels::Tunnels;
@@ -237,7 +236,7 @@ impl Control {
         }
         self.report_fuse();
         let state = self.published.state();
-        self.published.host_table.trim(now, self.published.config().detect.decay, &state);
+        self.published.host_table.trim(now, self.published.site().detect.decay, &state);
         self.refresh();
         crate::log::report_suppressed();
     }
@@ -260,14 +259,13 @@ impl Control {
 
     /// Hands changed settings to responder, shards and history.
     pub(super) fn settings_changed(&mut self) {
-        let config = self.gateway.config();
-        let (detect, respond) = core_settings(&config);
+        let site = self.gateway.site();
         let mut effects = Vec::new();
-        self.responder.reconfigure(respond, self.clock.now(), &mut effects);
+        self.responder.reconfigure(site.respond.clone(), self.clock.now(), &mut effects);
         self.carry_out(effects);
-        self.capture.reconfigure(&detect);
-        self.recorder.reconfigure(&config);
-        self.published.set_config(Arc::new(config));
+        self.capture.reconfigure(&site.detect);
+        self.recorder.reconfigure(&site.config);
+        self.published.set_site(Arc::new(site));
     }
 
     /// Reads the configuration again; says what became of it.

@@ -6,10 +6,10 @@ use ipnetwork::IpNetwork;
 
 use crate::config::{self, Config};
 use crate::daemon::Error;
-use crate::daemon::machine::Machine;
 use crate::daemon::renamed::{Protected, Renamed};
 use crate::firewall::{self, Plan};
 use crate::published::status::ConfigView;
+use crate::site::{Machine, Site};
 use crate::time::Timestamp;
 
 /// What a look at the machine found.
@@ -26,7 +26,7 @@ pub(super) enum Survey {
 /// The configuration as written, and the machine.
 pub(super) struct Gateway {
     path: PathBuf,
-    /// As written; the machine's facts are filled in by [`Machine::complete`].
+    /// As written.
     written: Config,
     machine: Machine,
     /// The devices that have or had a configured name.
@@ -82,18 +82,18 @@ impl Gateway {
         self.machine.present(&self.written.gateway.interfaces)
     }
 
-    /// The configuration in force: with what only the machine knows filled in, interfaces under their configured names.
-    pub fn config(&self) -> Config {
-        let mut config = self.completed(&self.written);
-        config.gateway.interfaces.clone_from(&self.written.gateway.interfaces);
-        config
+    /// The site in force, interfaces under their configured names.
+    pub fn site(&self) -> Site {
+        let mut site = self.site_of(&self.written);
+        site.config.gateway.interfaces.clone_from(&self.written.gateway.interfaces);
+        site
     }
 
-    /// A configuration with what only the machine knows filled in, renamed interfaces under their new names too.
-    fn completed(&self, written: &Config) -> Config {
+    /// The site by a configuration, renamed interfaces under their new names too.
+    fn site_of(&self, written: &Config) -> Site {
         let mut written = written.clone();
         written.gateway.interfaces = self.devices.names(&written.gateway.interfaces);
-        self.machine.complete(&written)
+        Site::new(&written, &self.machine)
     }
 
     /// Whether frames with tags were seen.
@@ -125,9 +125,7 @@ impl Gateway {
     /// # Errors
     /// No ruleset can be made of it.
     pub fn plan_for(&self, written: &Config, now: Timestamp) -> Result<Plan, firewall::Error> {
-        let config = self.completed(written);
-        let present = self.machine.present(&config.gateway.interfaces);
-        let mut plan = Plan::new(&config, &present, now)?;
+        let mut plan = self.site_of(written).plan(now)?;
         plan.set_tagged(self.tagged);
         Ok(plan)
     }

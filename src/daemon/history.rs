@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::daemon::machine::Machine;
 use crate::firewall::Acted;
 use crate::published::Published;
 use crate::respond::decision::NOT_SHUT;
 use crate::respond::{Action, Block, By, Decision, Effect, Held, Mode, Responder, Verdict};
+use crate::site::Machine;
 use crate::store::{Kept, Limits, Receipt, Store, StoreHandle};
 use crate::suspect::{Place, Suspect, Who};
 use crate::sys::clock::{Boot, Clock};
@@ -273,7 +273,7 @@ mod tests {
     /// What a start takes over from this store, at `now`.
     fn start(store: &Store, now: Timestamp) -> (Responder, Published, Vec<Effect>) {
         let mut responder = Responder::new(Settings::default());
-        let published = Published::new(Arc::new(Config::default()));
+        let published = Published::new(Arc::default());
         let mut effects = Vec::new();
         take_over(&[], &Machine::default(), Some(store), &mut responder, &published, now, &mut effects);
         (responder, published, effects)

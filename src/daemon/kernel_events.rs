@@ -80,12 +80,12 @@ impl Control {
 
     fn neighbour(&mut self, neighbour: &Neighbour) {
         let now = self.clock.now();
-        let config = self.published.config();
+        let site = self.published.site();
         let Neighbour { interface, address, .. } = *neighbour;
         if !address.is_unicast() {
             return;
         }
-        let links = self.gateway.machine().links_of(interface, &config.gateway.interfaces);
+        let links = self.gateway.machine().links_of(interface, &site.config.gateway.interfaces);
         let next_hop = [interface, 0].iter().any(|index| self.gateway.machine().next_hops.contains(&(address, *index)));
         // Only what routes lead through: that it is a router anybody may say of himself (RFC 4861 §4.4).
         if let Some(card) = neighbour.mac.filter(|_| next_hop) {
@@ -94,7 +94,7 @@ impl Control {
                 self.enforcement.forwards(*link, card, true);
             }
         }
-        if !config.detect.protected.contains(address) {
+        if !site.detect.protected.contains(address) {
             return;
         }
         match (neighbour.liveness, neighbour.mac) {

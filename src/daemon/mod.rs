@@ -14,8 +14,7 @@ mod gateway;
 mod history;
 mod interface_health;
 mod kernel_events;
-pub mod machine;
-mod memory;
+pub mod memory;
 mod orders;
 mod record_limiter;
 mod recorder;
@@ -49,7 +48,6 @@ use enforcement::Enforcement;
 use fuse_reports::FuseReports;
 use gateway::Gateway;
 use interface_health::InterfaceHealth;
-use machine::core_settings;
 use recorder::Recorder;
 use servers::Servers;
 use tunnels::Tunnels;
@@ -105,7 +103,8 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
 
     // Open the kernel's table and the history.
     let gateway = Gateway::new(path, written, started)?;
-    let config = gateway.config();
+    let site = gateway.site();
+    let config = &site.config;
     let plan = gateway.plan(&[], started)?;
     let (enforcement, found) = Enforcement::open(&plan, clock)?;
     let kept = config.observe.history.clone();
@@ -118,23 +117,22 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
     if !found.acted.is_empty() {
         tracing::warn!(hosts = found.acted.len(), "took over hosts that the kernel acts on already");
     }
-    let (detect, respond) = core_settings(&config);
     let hash_key = HashKey::new(seed());
-    let shared = Arc::new(Shared::new(detect.capacities.addresses, detect.contact_memory, hash_key));
-    let published = Arc::new(Published::new(Arc::new(config.clone())));
+    let shared = Arc::new(Shared::new(site.detect.capacities.addresses, site.detect.contact_memory, hash_key));
+    let published = Arc::new(Published::new(Arc::new(site.clone())));
     published.set_ruleset(plan.text(true));
-    let mut responder = Responder::new(respond);
+    let mut responder = Responder::new(site.respond.clone());
     let mut effects = Vec::new();
     let (acted, machine) = (&found.acted, gateway.machine());
     let ended = history::take_over(acted, machine, history.as_ref(), &mut responder, &published, started, &mut effects);
 
     // Open the other things that need privileges, and give these up.
-    let (capture, messages) = CaptureThreads::open(&config, &detect, (&shared, hash_key), &published, clock)?;
-    let servers = Servers::open(&config)?;
-    confine::confine(&config, gateway.path(), servers.group());
+    let (capture, messages) = CaptureThreads::open(config, &site.detect, (&shared, hash_key), &published, clock)?;
+    let servers = Servers::open(config)?;
+    confine::confine(config, gateway.path(), servers.group());
 
     // Spawn threads: all start without privileges.
-    let recorder = Recorder::start(kept.as_deref(), history, &config, published.clone(), clock)
+    let recorder = Recorder::start(kept.as_deref(), history, config, published.clone(), clock)
         .map_err(system("starting the history"))?;
     recorder.forget(ended);
     let mut control = Control {

@@ -57,9 +57,9 @@ impl Control {
 
     fn status(&mut self) -> Status {
         let now = self.clock.now();
-        let config = self.published.config();
+        let site = self.published.site();
         let one_sided = self.shared.is_one_sided();
-        let backend = match config.capture.backend {
+        let backend = match site.config.capture.backend {
             Backend::Ring => "ring",
             Backend::Pnet => "pnet",
         };
@@ -67,7 +67,7 @@ impl Control {
         let names = &self.gateway.machine().names;
         let index = |name: &str| names.iter().find(|(_, known)| *known == name).map(|(index, _)| *index);
         let mut devices = Vec::new();
-        for name in &config.gateway.interfaces {
+        for name in &site.config.gateway.interfaces {
             let mut renamed = self.gateway.devices().renamed().iter().filter(|renamed| renamed.configured == *name);
             let own = index(name).map(|index| (name, None, None, index));
             let first = own.or_else(|| renamed.next().map(|first| (name, Some(&first.now), None, first.index)));
@@ -99,11 +99,11 @@ impl Control {
         let state = self.published.state();
         let (contained, contained_by_order) = state.count(Action::Contain);
         let (isolated, isolated_by_order) = state.count(Action::Isolate);
-        let enforce = config.gateway.mode == Mode::Enforce;
+        let enforce = site.config.gateway.mode == Mode::Enforce;
         let shards = self.published.counters.shard_views();
         let hosts = HostCounts {
             tracked: shards.iter().map(|shard| shard.hosts).sum(),
-            watched: self.published.host_table.survey(now, config.detect.decay),
+            watched: self.published.host_table.survey(now, site.detect.decay),
             contained,
             isolated,
             contained_by_order,
@@ -128,7 +128,7 @@ impl Control {
         });
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            mode: config.gateway.mode,
+            mode: site.config.gateway.mode,
             at: now,
             started: self.started,
             uptime_seconds: now.since(self.started).as_secs(),
@@ -138,14 +138,14 @@ impl Control {
             hosts,
             breaker: BreakerView::of(&self.responder),
             fuse: FuseView {
-                enabled: config.fuse.enabled,
-                drops: config.fuse.enabled && enforce,
+                enabled: site.config.fuse.enabled,
+                drops: site.config.fuse.enabled && enforce,
                 limited: packets("fuse_dropped") + packets("fuse_shared_dropped"),
                 would_limit: packets("fuse_would_drop") + packets("fuse_shared_would_drop"),
             },
             greylist: GreylistView {
-                enabled: config.greylist.enabled && config.fuse.enabled,
-                drops: config.greylist.enabled && config.fuse.enabled && enforce,
+                enabled: site.config.greylist.enabled && site.config.fuse.enabled,
+                drops: site.config.greylist.enabled && site.config.fuse.enabled && enforce,
                 delayed: packets("greylist_dropped"),
                 would_delay: packets("greylist_would_drop"),
             },
@@ -175,7 +175,7 @@ impl Control {
             },
             hidden,
             overlaps,
-            memory: MemoryView { resident: Usage::now().resident_bytes, bound: bound(&config) },
+            memory: MemoryView { resident: Usage::now().resident_bytes, bound: bound(&site.config) },
         }
     }
 }

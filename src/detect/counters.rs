@@ -1,7 +1,7 @@
 //! What a detector counts, for the metrics: plain numbers that one thread owns.
 
-use crate::detect::smb::{Condition, Feature};
 use crate::evidence::Signal;
+use crate::inspect::{Condition, Feature};
 use crate::wire::smb::Dialect;
 
 /// Outcomes of first contacts.

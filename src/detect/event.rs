@@ -1,8 +1,8 @@
 //! What a detector reports to the responder, and the directives it takes in return.
 
 use crate::detect::counters::Unverified;
-use crate::detect::smb::Condition;
 use crate::evidence::{Alarm, Attachment, Reached};
+use crate::inspect::Condition;
 use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::wire::smb::Dialect;

@@ -3,10 +3,10 @@
 use crate::detect::counters::Unverified;
 use crate::detect::detector::Detector;
 use crate::detect::event::Event;
-use crate::detect::smb::{Condition, Finding, Negotiated, Report};
 use crate::detect::smb_facts::Fact;
 use crate::detect::verify::attachment;
 use crate::evidence::{Grade, Score, Signal};
+use crate::inspect::{Condition, Finding, Negotiated, Report};
 use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::track::Class;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::detect::smb::Condition;
+use crate::inspect::Condition;
 use crate::time::Timestamp;
 use crate::track::clock_cache::Key;
 use crate::track::{ClockCache, HashKey};

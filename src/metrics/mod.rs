@@ -55,10 +55,9 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::Config;
     use crate::detect::counters::Counters as Detected;
-    use crate::detect::smb::{Condition, Feature};
     use crate::evidence::Score;
+    use crate::inspect::{Condition, Feature};
     use crate::published::host_report::HostReport;
     use crate::published::host_report::{Class, WindowFill};
     use crate::respond::{Block, By, Decision, Mode, Responder, Settings, Verdict};
@@ -68,7 +67,7 @@ mod tests {
     use crate::wire::{Address, Link};
 
     fn published() -> Arc<Published> {
-        Arc::new(Published::new(Arc::new(Config::default())))
+        Arc::new(Published::new(Arc::default()))
     }
 
     fn sample(text: &str, series: &str) -> f64 {
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_smb_servers_give_away_and_use_and_agree_on_are_told_apart() {
+    fn what_smb_servers_give_away_and_use_and_agree_on_are_distinguished() {
         let published = published();
         let shard = published.counters.shard(0).unwrap();
         let mut detected = Detected { encrypted: 5, ..Detected::default() };

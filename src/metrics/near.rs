@@ -26,13 +26,13 @@ pub(super) struct Near {
 impl Near {
     /// Passes over the host table.
     pub fn of(published: &Published) -> Self {
-        let config = published.config();
+        let site = published.site();
         let windows = |class, windows: &[Window]| -> Vec<(Class, u64, f64)> {
             windows.iter().map(|window| (class, window.length.as_secs(), 0.0)).collect()
         };
-        let mut fill = windows(Class::Lateral, &config.detect.lateral_windows);
-        fill.extend(windows(Class::Any, &config.detect.any_windows));
-        fill.extend(windows(Class::Udp, &config.detect.udp_windows));
+        let mut fill = windows(Class::Lateral, &site.detect.lateral_windows);
+        fill.extend(windows(Class::Any, &site.detect.any_windows));
+        fill.extend(windows(Class::Udp, &site.detect.udp_windows));
         let mut near = Near { nearest: 0, hosts: Default::default(), dialects: Default::default(), smb1: 0, fill };
         let now = published.status().at;
         let state = published.state();
@@ -45,7 +45,7 @@ impl Near {
             if state.is_acted_on(address, entry.link, entry.suspect()) {
                 return;
             }
-            let nearness = report.nearness_at(now, config.detect.decay);
+            let nearness = report.nearness_at(now, site.detect.decay);
             near.nearest = near.nearest.max(nearness);
             for ((least, _), hosts) in SHARES.iter().zip(&mut near.hosts) {
                 *hosts += u64::from(nearness >= *least);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::near::Near;
 use crate::detect::counters::Counters as Detected;
-use crate::detect::smb::Feature;
+use crate::inspect::Feature;
 use crate::published::Published;
 use crate::published::control_counters::{ControlCounters, LATENCY, Latency};
 use crate::published::counters::{InterfaceCounters, ShardCounters};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::counters::{Cell, Cells};
 use crate::detect::Signal;
 use crate::detect::evidence::Alarm;
-use crate::respond::inquiry::Finding;
+use crate::respond::address_probe::Finding;
 use crate::respond::{By, Decision, Verdict};
 
 labels! {

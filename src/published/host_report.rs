@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::detect::Settings;
-use crate::detect::smb::Condition;
 use crate::evidence::{Attachment, Evidence, Score};
+use crate::inspect::Condition;
 use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::track::Host;
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn dialects_are_named_oldest_first_and_smb1_is_told_apart() {
+    fn dialects_are_named_oldest_first_and_smb1_is_distinguished() {
         for dialect in Dialect::ALL {
             let mut report = HostSmb::default();
             report.spoke(true, dialect, false, true);

@@ -19,12 +19,12 @@ use dashmap::mapref::entry::Entry;
 
 use super::host_report::{HostReport, HostSmb, NearMiss, WindowFill};
 use super::status::Occupancy;
-use crate::detect::smb::Condition;
 use crate::evidence::{Alarm, Evidence};
+use crate::inspect::Condition;
 use crate::respond::State;
 use crate::suspect::{Place, Suspect, Who};
 use crate::time::Timestamp;
-use crate::track::hosts::{ANY_WINDOWS, LATERAL_WINDOWS, UDP_WINDOWS};
+use crate::track::host::{ANY_WINDOWS, LATERAL_WINDOWS, UDP_WINDOWS};
 use crate::wire::smb::Dialect;
 use crate::wire::{Address, Link};
 

@@ -22,8 +22,8 @@ use self::control_counters::ControlCounters;
 use self::counters::Counters;
 use self::host_table::{HostTable, Watch};
 use self::status::Status;
-use crate::config::model::Config;
 use crate::respond::{Decision, State, Verdict};
+use crate::site::Site;
 use crate::wire::Address;
 
 /// Decisions kept in memory, those that cut nobody off and others each, for `why` and `/v1/decisions`; the history database has them all.
@@ -40,7 +40,7 @@ pub struct Published {
     pub control_counters: ControlCounters,
     status: ArcSwap<Status>,
     reported: ArcSwapOption<Instant>,
-    config: ArcSwap<Config>,
+    site: ArcSwap<Site>,
     ruleset: ArcSwap<String>,
     state: ArcSwap<State>,
     /// Watches and throttles apart from the rest, so that they cannot push it out.
@@ -48,16 +48,16 @@ pub struct Published {
 }
 
 impl Published {
-    /// For a daemon that starts with this configuration; the host table is as large as those of the shards.
+    /// For a daemon that starts on this site; the host table is as large as those of the shards.
     #[must_use]
-    pub fn new(config: Arc<Config>) -> Self {
+    pub fn new(site: Arc<Site>) -> Self {
         Published {
-            host_table: HostTable::new(config.detect.capacities.hosts),
-            counters: Counters::new(config.capture.shards),
+            host_table: HostTable::new(site.detect.capacities.hosts),
+            counters: Counters::new(site.config.capture.shards),
             control_counters: ControlCounters::default(),
-            status: ArcSwap::from_pointee(Status { mode: config.gateway.mode, ..Status::default() }),
+            status: ArcSwap::from_pointee(Status { mode: site.respond.mode, ..Status::default() }),
             reported: ArcSwapOption::empty(),
-            config: ArcSwap::new(config),
+            site: ArcSwap::new(site),
             ruleset: ArcSwap::default(),
             state: ArcSwap::default(),
             recent: Mutex::default(),
@@ -82,15 +82,15 @@ impl Published {
         self.reported.load().as_ref().map(|at| at.elapsed())
     }
 
-    /// The configuration in force.
+    /// The site in force.
     #[must_use]
-    pub fn config(&self) -> Arc<Config> {
-        self.config.load_full()
+    pub fn site(&self) -> Arc<Site> {
+        self.site.load_full()
     }
 
     /// After a reload: the configuration now in force.
-    pub fn set_config(&self, config: Arc<Config>) {
-        self.config.store(config);
+    pub fn set_site(&self, site: Arc<Site>) {
+        self.site.store(site);
     }
 
     /// The ruleset as it was last put into the kernel.
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_decision_is_remembered_and_a_watch_lasts_until_more_is_done() {
-        let published = Published::new(Arc::new(Config::default()));
+        let published = Published::new(Arc::default());
         let host: Address = "10.0.0.7".parse().unwrap();
         let watch = |published: &Published| published.host_table.get(host).and_then(|entry| entry.watch);
         published.record(&Arc::new(decision(host, Verdict::Watch)));
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_recent_decisions_are_bounded_and_notes_push_out_no_acts() {
-        let published = Published::new(Arc::new(Config::default()));
+        let published = Published::new(Arc::default());
         let [host, other]: [Address; 2] = ["10.0.0.7", "10.0.0.8"].map(|text| text.parse().unwrap());
         published.record(&Arc::new(decision(other, Verdict::Contain)));
         for _ in 0..RECENT {

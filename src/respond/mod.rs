@@ -3,12 +3,12 @@
 //! No I/O and no clock, like the rest of the core: a [`Responder`] takes alarms, orders and the time, and gives
 //! [`Effect`]s for the daemon to carry out.
 
+pub mod address_probe;
 pub mod blocks;
 pub mod breaker;
 pub mod decision;
 pub mod exempt;
 pub mod held;
-pub mod inquiry;
 mod ladder_history;
 pub mod orders;
 pub mod responder;

@@ -113,9 +113,10 @@ mod tests {
             let mut copies = Vec::new();
             for (key, value) in changes {
                 copies.push((map.clone(), model.clone()));
-                match value {
-                    Some(value) => prop_assert_eq!(map.insert(key, value), model.insert(key, value)),
-                    None => prop_assert_eq!(map.remove(&key), model.remove(&key)),
+                if let Some(value) = value {
+                    prop_assert_eq!(map.insert(key, value), model.insert(key, value));
+                } else {
+                    prop_assert_eq!(map.remove(&key), model.remove(&key));
                 }
                 if let Some(value) = map.get_mut(&(key / 2)) {
                     *value = 7;

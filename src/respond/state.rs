@@ -10,8 +10,7 @@ use crate::respond::ladder_history::LadderHistory;
 use crate::respond::{Action, Block, Exempted, Held, Mode, Settings};
 use crate::suspect::{Suspect, Who};
 use crate::time::Timestamp;
-use crate::wire::Address;
-use crate::wire::Link;
+use crate::wire::{Address, Link};
 
 /// Who is blocked, held, pardoned and exempt.
 #[derive(Clone, Debug, Default)]

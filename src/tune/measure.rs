@@ -16,7 +16,7 @@ use crate::evidence::{Grade, Score, Signal};
 use crate::replay::{Lockstep, Summary};
 use crate::respond::{Decision, Verdict};
 use crate::time::Timestamp;
-use crate::track::hosts::{ANY_WINDOWS, LATERAL_WINDOWS};
+use crate::track::host::{ANY_WINDOWS, LATERAL_WINDOWS};
 use crate::wire::frame::{Packet, Transport};
 use crate::wire::{Address, Frame};
 

@@ -11,6 +11,7 @@
 mod fragment;
 mod measure;
 mod proposal;
+mod propose;
 #[cfg(test)]
 mod tests;
 

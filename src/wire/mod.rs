@@ -5,6 +5,7 @@ pub mod build;
 mod counts;
 pub mod dcerpc;
 pub mod decode;
+mod encapsulation;
 mod field;
 pub mod frame;
 mod link;

@@ -61,7 +61,7 @@ fn a_wise_file_is_left_alone() {
 }
 
 #[test]
-fn each_unwise_setting_is_told() {
+fn each_unwise_setting_is_reported() {
     // (what is replaced in the wise file, by what, what the advice must hold)
     for (from, to, expected) in [
         ("interfaces = [\"eth0\"]", "interfaces = []", "`firedoor run` will not start"),
@@ -125,8 +125,8 @@ fn each_unwise_setting_is_told() {
     ] {
         let text = WISE.replacen(from, to, 1);
         assert_ne!(text, WISE, "{from} is not in the file");
-        let told = advice(&text);
-        assert!(told.contains(expected), "{to}: expected {expected:?} in\n{told}");
+        let given = advice(&text);
+        assert!(given.contains(expected), "{to}: expected {expected:?} in\n{given}");
     }
 }
 

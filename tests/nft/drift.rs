@@ -64,7 +64,7 @@ fn our_own_changes_are_no_drift() {
     assert_eq!(watch.drain().unwrap(), []);
     site.nft("add table inet somebody_elses");
     assert_eq!(watch.drain().unwrap(), [], "another table is not our business");
-    // What packets add to the sets is told to nobody.
+    // What packets add to the sets is reported to nobody.
     let mut gun = site.gun();
     for n in 0..100 {
         gun.fire(SCANNER, victim(n), Kind::Syn(445));
@@ -140,7 +140,13 @@ fn an_interface_that_goes_and_comes_back_is_hooked_again() {
     let mut kernel = site.gateway.run(|| firedoor::sys::route::Kernel::open().unwrap()).unwrap();
     let mut planned = || {
         let present: Vec<String> = kernel.links().unwrap().into_iter().map(|link| link.name).collect();
-        Plan::new(&config(Mode::Enforce), &present, Timestamp::from_secs(1_800_000_000)).unwrap()
+        Plan::new(
+            &config(Mode::Enforce),
+            &firedoor::wire::Networks::default(),
+            &present,
+            Timestamp::from_secs(1_800_000_000),
+        )
+        .unwrap()
     };
     assert_eq!(planned(), before);
     site.scanner.link(|links| links.remove("eth0")).unwrap();

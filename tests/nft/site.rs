@@ -207,7 +207,13 @@ pub fn config(mode: Mode) -> Config {
 }
 
 pub fn plan(config: &Config) -> Plan {
-    Plan::new(config, &["lan".to_owned(), "srv".to_owned()], Timestamp::from_secs(1_800_000_000)).unwrap()
+    Plan::new(
+        config,
+        &firedoor::wire::Networks::default(),
+        &["lan".to_owned(), "srv".to_owned()],
+        Timestamp::from_secs(1_800_000_000),
+    )
+    .unwrap()
 }
 
 fn cable() -> NetworkInterface {

@@ -10,8 +10,8 @@ use firedoor::api::orders::{Done, Order, Refusal, Request};
 use firedoor::api::{self, socket};
 use firedoor::config::model::Config;
 use firedoor::detect::counters::{Counters as Detected, Outcome};
-use firedoor::detect::smb::Condition;
 use firedoor::evidence::{Attachment, Detail, Evidence, Grade, Score, Signal};
+use firedoor::inspect::Condition;
 use firedoor::metrics::{Metrics, exporter};
 use firedoor::published::Published;
 use firedoor::published::counters::Table;
@@ -24,6 +24,7 @@ use firedoor::published::status::{
 use firedoor::respond::{
     Action, Block, By, Decision, EvidenceRecord, Exempted, Held, Mode, Refused, Responder, Verdict,
 };
+use firedoor::site::{Machine, Site};
 use firedoor::suspect::Suspect;
 use firedoor::time::Timestamp;
 use firedoor::wire::smb::Dialect;
@@ -57,7 +58,7 @@ impl StandIn {
     pub fn start() -> StandIn {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("firedoor.sock");
-        let published = Arc::new(Published::new(Arc::new(config())));
+        let published = Arc::new(Published::new(Arc::new(Site::new(&config(), &Machine::default()))));
         outbreak(&published);
         let (stop, stopped) = watch::channel(false);
         let (ready, is_ready) = mpsc::channel();
@@ -98,7 +99,7 @@ pub fn address(n: u8) -> Address {
     Address::v4([10, 0, 0, n])
 }
 
-/// This machine's time, as a daemon would tell it.
+/// This machine's time, as a daemon would show it.
 pub fn now() -> Timestamp {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     Timestamp::from_nanos(u64::try_from(now.as_nanos()).unwrap())
@@ -107,7 +108,6 @@ pub fn now() -> Timestamp {
 fn config() -> Config {
     let mut config = Config::default();
     config.gateway.mode = Mode::Enforce;
-    config.respond.mode = Mode::Enforce;
     config.respond.never_contain = firedoor::wire::Networks::new(vec!["10.0.0.200/29".parse().unwrap()]);
     config
 }
@@ -193,7 +193,7 @@ pub fn outbreak(published: &Published) {
         at: now,
         reason: "theatre 3".to_owned(),
     };
-    let mut responder = Responder::new(published.config().respond.clone());
+    let mut responder = Responder::new(published.site().respond.clone());
     responder.restore(Block::new(contain).unwrap(), &mut Vec::new());
     responder.restore_held(Held { id: 3, action: Action::Contain, decision: hold });
     responder.order_exempt(entry, &By::Operator("ana".to_owned()), now, &mut Vec::new()).unwrap();

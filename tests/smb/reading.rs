@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use firedoor::capture::{FileSource, Read, Source};
-use firedoor::detect::smb::{Finding, Inspector, Report};
+use firedoor::inspect::{Finding, Inspector, Report};
 use firedoor::track::HashKey;
 use firedoor::wire::decode;
 use firedoor::wire::frame::Packet;

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use firedoor::detect::smb::Finding;
+use firedoor::inspect::Finding;
 
 use crate::exploits::*;
 use crate::message::*;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use firedoor::detect::smb::{Finding, Inspector, Report};
 use firedoor::evidence::Signal;
+use firedoor::inspect::{Finding, Inspector, Report};
 use firedoor::time::Timestamp;
 use firedoor::track::HashKey;
 use firedoor::wire::Address;

@@ -2,31 +2,11 @@
 //! with its extension headers, and one level of tunnel.
 
 use super::assembler::{Ancillary, Assembler, If, Label, Op, Size};
-use crate::capture::capture_policy::dce_rpc;
+use super::cells::{NEGATIVE, cell, left, next_ethertype, room};
+use super::payload::payload;
+use super::tunnels::{Inner, Tunnels, open};
 use crate::wire::decode::link::kind;
-use crate::wire::decode::tunnel::{HEADERS, port};
-
-/// Memory cells that hold good at every exit but [`Exits::deep`] and [`Exits::other`].
-pub(in crate::capture) mod cell {
-    /// Offset of the network header; of a tunnel's packet, of the inner one.
-    pub const NETWORK: u32 = 0;
-    /// 4 or 6, at the exits behind IP.
-    pub const FAMILY: u32 = 1;
-    /// Bytes of IP payload on the wire from the transport header on, at the exits behind IP.
-    pub const LEFT: u32 = 2;
-    /// For the walk's own use.
-    pub(super) const SPARE: u32 = 3;
-    /// After [`super::payload`]: offset of the TCP header, its length, and that of what follows on the wire.
-    pub const TRANSPORT: u32 = 4;
-    pub const HEADER: u32 = 5;
-    pub const PAYLOAD: u32 = 6;
-    /// The outer packet of a tunnel: its network header, its family, and its UDP header, or 0 if it has none.
-    pub(super) const OUTER_NETWORK: u32 = 7;
-    pub(super) const OUTER_FAMILY: u32 = 8;
-    pub(super) const OUTER_UDP: u32 = 9;
-    /// The first cell that is the program's own once the walk is over.
-    pub const FREE: u32 = 10;
-}
+use crate::wire::decode::tunnel::HEADERS;
 
 /// `skb->pkt_type` of a frame that the gateway sends.
 pub(in crate::capture) const OUTGOING: u32 = libc::PACKET_OUTGOING as u32;
@@ -41,8 +21,6 @@ const LABELS: usize = 8;
 /// The same inside of a tunnel, where more of either is rare, and the program must not become too long.
 pub(in crate::capture) const INNER_EXTENSIONS: usize = 2;
 const INNER_LAYERS: usize = 1;
-
-const NEGATIVE: u32 = 0x8000_0000;
 
 /// Where the frame's first byte stands for the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +98,7 @@ pub(in crate::capture) fn emit(to: &mut Assembler, start: Start, exits: Exits) {
 
     let inner =
         Inner { ethernet: to.label(), ethertype: to.label(), four: to.label(), six: to.label(), short: to.label() };
-    open(to, tunnels, inner, exits);
+    open(to, tunnels, inner, exits.udp);
     to.place(inner.ethernet);
     room(to, 14, inner.short);
     next_ethertype(to, 12);
@@ -167,27 +145,6 @@ struct Level {
     ipv4: Label,
     ipv6: Label,
     gre: Label,
-}
-
-/// Where the outer walk ends that may be a tunnel's.
-#[derive(Clone, Copy)]
-struct Tunnels {
-    udp: Label,
-    ipv4: Label,
-    ipv6: Label,
-    gre: Label,
-}
-
-/// Where the inner walk begins.
-#[derive(Clone, Copy)]
-struct Inner {
-    /// At an Ethernet header.
-    ethernet: Label,
-    /// Behind the ethertype in A.
-    ethertype: Label,
-    four: Label,
-    six: Label,
-    short: Label,
 }
 
 /// Through all that may stand before IP, from the ethertype in A, X being what is behind it. Falls through to nowhere.
@@ -285,35 +242,6 @@ fn named(to: &mut Assembler, level: Level, four: Label, six: Label) {
     to.branch(If::Equal, 0x0800, four);
     to.branch(If::Equal, 0x86dd, six);
     to.branch(If::Equal, 0x0806, level.arp);
-}
-
-/// A = the ethertype at X + `offset`, X = what is behind it.
-fn next_ethertype(to: &mut Assembler, offset: u32) {
-    to.load(Size::Half, offset);
-    to.store(cell::SPARE);
-    to.advance(offset + 2);
-    to.load_cell(cell::SPARE);
-}
-
-/// On if the frame holds `needed` bytes from X on, to `short` if not. A is lost.
-pub(in crate::capture) fn room(to: &mut Assembler, needed: u32, short: Label) {
-    let enough = to.label();
-    to.load_length();
-    to.op_x(Op::Sub);
-    to.branch(If::AnyBit, NEGATIVE, short);
-    to.branch(If::AtLeast, needed, enough);
-    to.goto(short);
-    to.place(enough);
-}
-
-/// On if LEFT is `needed` at least, to `short` if not. A is lost.
-fn left(to: &mut Assembler, needed: u32, short: Label) {
-    let enough = to.label();
-    to.load_cell(cell::LEFT);
-    to.branch(If::AnyBit, NEGATIVE, short);
-    to.branch(If::AtLeast, needed, enough);
-    to.goto(short);
-    to.place(enough);
 }
 
 /// From the network headers to the exits.
@@ -558,207 +486,4 @@ fn extension(to: &mut Assembler, exits: Exits, first: Label) {
     to.store(cell::LEFT);
     to.load_x_cell(cell::FREE);
     to.load_cell(cell::SPARE);
-}
-
-/// Into the tunnels, from their first header at X.
-fn open(to: &mut Assembler, tunnels: Tunnels, inner: Inner, exits: Exits) {
-    let (vxlan, geneve, teredo) = (to.label(), to.label(), to.label());
-    to.place(tunnels.udp);
-    to.load(Size::Half, 2);
-    to.one_of(&port::VXLAN.map(u32::from), vxlan);
-    to.branch(If::Equal, u32::from(port::GENEVE), geneve);
-    to.branch(If::Equal, u32::from(port::TEREDO), teredo);
-    to.load(Size::Half, 0);
-    to.branch(If::Equal, u32::from(port::TEREDO), teredo);
-    to.goto(exits.udp);
-
-    to.place(vxlan);
-    let valid = to.label();
-    enter(to, true);
-    room(to, 16, inner.short);
-    to.load(Size::Byte, 8);
-    to.branch(If::AnyBit, 0x08, valid);
-    to.goto(inner.short);
-    to.place(valid);
-    to.advance(16);
-    to.goto(inner.ethernet);
-
-    to.place(geneve);
-    enter(to, true);
-    room(to, 16, inner.short);
-    to.load(Size::Half, 10);
-    to.store(cell::SPARE);
-    to.load(Size::Byte, 8);
-    to.branch(If::AnyBit, 0xc0, inner.short);
-    to.op(Op::Shl, 2);
-    to.op(Op::Add, 16);
-    to.op_x(Op::Add);
-    to.tax();
-    to.load_cell(cell::SPARE);
-    to.branch(If::Equal, u32::from(kind::BRIDGED), inner.ethernet);
-    to.goto(inner.ethertype);
-
-    to.place(teredo);
-    let (authenticated, origin, packet) = (to.label(), to.label(), to.label());
-    let (behind, plain) = (to.label(), to.label());
-    enter(to, true);
-    room(to, 8 + 40, inner.short);
-    to.advance(8);
-    to.load(Size::Half, 0);
-    to.branch(If::Equal, 1, authenticated);
-    to.goto(behind);
-    to.place(authenticated);
-    to.load(Size::Byte, 2);
-    to.store(cell::SPARE);
-    to.load(Size::Byte, 3);
-    to.op(Op::Add, 13);
-    to.op_x(Op::Add);
-    to.load_x_cell(cell::SPARE);
-    to.op_x(Op::Add);
-    to.tax();
-    room(to, 40, inner.short);
-    to.place(behind);
-    to.load(Size::Half, 0);
-    to.branch(If::Equal, 0, origin);
-    to.goto(plain);
-    to.place(origin);
-    to.advance(8);
-    room(to, 40, inner.short);
-    to.place(plain);
-    to.load(Size::Byte, 0);
-    to.op(Op::And, 0xf0);
-    to.branch(If::Equal, 0x60, packet);
-    to.goto(inner.short);
-    to.place(packet);
-    to.goto(inner.six);
-
-    for (label, network) in [(tunnels.ipv4, inner.four), (tunnels.ipv6, inner.six)] {
-        to.place(label);
-        enter(to, false);
-        to.goto(network);
-    }
-    to.place(tunnels.gre);
-    gre(to, inner);
-}
-
-/// Notes the outer packet, of which X is the header behind IP.
-fn enter(to: &mut Assembler, udp: bool) {
-    to.load_cell(cell::NETWORK);
-    to.store(cell::OUTER_NETWORK);
-    to.load_cell(cell::FAMILY);
-    to.store(cell::OUTER_FAMILY);
-    if udp {
-        to.store_x(cell::OUTER_UDP);
-    } else {
-        to.load_constant(0);
-        to.store(cell::OUTER_UDP);
-    }
-}
-
-fn gre(to: &mut Assembler, inner: Inner) {
-    let (second, third, long) = (to.label(), to.label(), to.label());
-    enter(to, false);
-    room(to, 4, inner.short);
-    to.load(Size::Half, 0);
-    to.branch(If::AnyBit, 0x4007, inner.short);
-    to.store_x(cell::TRANSPORT);
-    to.load(Size::Half, 2);
-    to.store(cell::SPARE);
-    // Checksum, key and sequence number take four bytes each.
-    to.load_constant(4);
-    to.store(cell::HEADER);
-    for shift in [13, 11, 10] {
-        to.load_x_cell(cell::TRANSPORT);
-        to.load(Size::Half, 0);
-        to.op(Op::Shr, shift);
-        to.op(Op::And, 4);
-        to.load_x_cell(cell::HEADER);
-        to.op_x(Op::Add);
-        to.store(cell::HEADER);
-    }
-    to.load_x_cell(cell::TRANSPORT);
-    to.load(Size::Half, 0);
-    to.op(Op::And, 0x1000);
-    to.store(cell::PAYLOAD);
-    to.load_cell(cell::HEADER);
-    to.op_x(Op::Add);
-    to.tax();
-    to.load_cell(cell::SPARE);
-    to.branch(If::Equal, u32::from(kind::BRIDGED), inner.ethernet);
-    to.branch(If::Equal, u32::from(kind::ERSPAN), second);
-    to.branch(If::Equal, u32::from(kind::ERSPAN_III), third);
-    to.goto(inner.ethertype);
-    to.place(second);
-    to.load_cell(cell::PAYLOAD);
-    to.branch(If::Equal, 0, inner.ethernet);
-    to.advance(8);
-    to.goto(inner.ethernet);
-    to.place(third);
-    room(to, 12, inner.short);
-    to.load(Size::Byte, 11);
-    to.branch(If::AnyBit, 1, long);
-    to.advance(12);
-    to.goto(inner.ethernet);
-    to.place(long);
-    to.advance(20);
-    to.goto(inner.ethernet);
-}
-
-/// From a TCP header at X: its length and that of the payload to their cells. X stays; a payload length below zero
-/// wraps around.
-pub(in crate::capture) fn payload(to: &mut Assembler) {
-    to.store_x(cell::TRANSPORT);
-    to.load(Size::Byte, 12);
-    to.op(Op::Shr, 4);
-    to.op(Op::Shl, 2);
-    to.store(cell::HEADER);
-    to.load_x_cell(cell::HEADER);
-    to.load_cell(cell::LEFT);
-    to.op_x(Op::Sub);
-    to.store(cell::PAYLOAD);
-    to.load_x_cell(cell::TRANSPORT);
-}
-
-/// To `yes`, with A = the packet type, if the payload behind the TCP header at X, of at least [`dce_rpc::LENGTH`], is
-/// the beginning of DCE/RPC; on if not. X is anything then.
-pub(in crate::capture) fn begins_rpc(to: &mut Assembler, yes: Label) {
-    let (represented, versioned, no) = (to.label(), to.label(), to.label());
-    to.load_cell(cell::HEADER);
-    to.op_x(Op::Add);
-    to.tax();
-    to.load(Size::Word, 4);
-    to.one_of(&dce_rpc::REPRESENTATIONS, represented);
-    to.goto(no);
-    to.place(represented);
-    to.load(Size::Half, 0);
-    to.one_of(&dce_rpc::VERSIONS, versioned);
-    to.goto(no);
-    to.place(versioned);
-    to.load(Size::Byte, 2);
-    to.branch(If::Greater, u32::from(dce_rpc::LAST_TYPE), no);
-    to.goto(yes);
-    to.place(no);
-}
-
-/// A = the two words of the /64 of an IPv6 address at X + `offset`, folded by exclusive or.
-pub(in crate::capture) fn fold_network(to: &mut Assembler, offset: u32) {
-    to.load(Size::Word, offset);
-    to.store(cell::FREE);
-    to.load(Size::Word, offset + 4);
-    to.load_x_cell(cell::FREE);
-    to.op_x(Op::Xor);
-}
-
-/// A = the four words of an IPv6 address at X + `offset`, folded by exclusive or.
-pub(in crate::capture) fn fold(to: &mut Assembler, offset: u32) {
-    const WORDS: [u32; 3] = [cell::FREE, cell::FREE + 1, cell::FREE + 2];
-    for (cell, word) in WORDS.into_iter().zip(0..) {
-        to.load(Size::Word, offset + 4 * word);
-        to.store(cell);
-    }
-    to.load(Size::Word, offset + 12);
-    for cell in WORDS {
-        to.load_x_cell(cell);
-        to.op_x(Op::Xor);
-    }
 }

@@ -1,7 +1,8 @@
 //! The pcap format (draft-ietf-opsawg-pcap): a file header, then records of sixteen bytes and a frame.
 
+use super::batch::{Batch, Fault};
+use super::link_type;
 use super::window::{LARGEST_RECORD, Window};
-use super::{Batch, Fault, link_type};
 use crate::time::Timestamp;
 use crate::wire::frame::{Direction, LinkKind, Meta};
 

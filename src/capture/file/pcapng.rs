@@ -3,8 +3,9 @@
 //! Packets are read from enhanced, simple and the obsolete packet blocks; of options, only an interface's time
 //! resolution and offset matter here. All other blocks are passed over, whatever their size.
 
+use super::batch::{Batch, Fault, Notice};
+use super::link_type;
 use super::window::{LARGEST_RECORD, Window};
-use super::{Batch, Fault, Notice, link_type};
 use crate::time::Timestamp;
 use crate::wire::frame::{Direction, LinkKind, Meta};
 

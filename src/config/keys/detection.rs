@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Section, days, fits, hours, key, ms, secs};
+use super::key::{Section, days, fits, hours, key, ms, secs};
 use crate::config::value_kind::Kind::{Count, Ladder, Nats, Networks, Services, Small, Switch, Time, TimeOr, Windows};
 use crate::track::attempts::Attempts;
-use crate::track::hosts::{ANY_WINDOWS, LATERAL_WINDOWS, UDP_WINDOWS};
+use crate::track::host::{ANY_WINDOWS, LATERAL_WINDOWS, UDP_WINDOWS};
 use crate::track::windows::Recent;
 
 // What the tables of the core can answer for bounds what may be asked of them.

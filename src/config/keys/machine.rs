@@ -1,6 +1,6 @@
 //! Keys of what the machine does: gateway, fuse, greylist, tables, capture, what is shown, privileges.
 
-use super::{Section, days, key, ms, secs};
+use super::key::{Section, days, key, ms, secs};
 use crate::config::value_kind::Kind::{
     Backend, Count, Entries, Interfaces, ListenOrOff, Mode, Name, Networks, Path, PathOrOff, Servers,
     ServicesOrLateral, Size, Switch, Time,

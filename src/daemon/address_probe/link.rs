@@ -5,10 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 
-use crate::config::Config;
-use crate::daemon::machine::Machine;
 use crate::evidence::Attachment;
-use crate::respond::inquiry::Silence;
+use crate::respond::address_probe::Silence;
+use crate::site::{Machine, Site};
 use crate::sys::inject::Injector;
 use crate::time::Timestamp;
 use crate::track::Shared;
@@ -30,20 +29,20 @@ impl LinkProbe {
     pub fn new(
         host: Address,
         attachment: Attachment,
-        (config, machine, shared): (&Config, &Machine, &Shared),
+        (site, machine, shared): (&Site, &Machine, &Shared),
         now: Timestamp,
     ) -> Option<Self> {
-        if !config.detect.address_probe || attachment.mac == Mac::default() {
+        if !site.detect.address_probe || attachment.mac == Mac::default() {
             return None;
         }
         let watched = |index: u32| {
             let name = machine.names.get(&index);
-            name.is_some_and(|name| config.gateway.interfaces.contains(name))
+            name.is_some_and(|name| site.config.gateway.interfaces.contains(name))
         };
         let nowhere: IpAddr = if host.is_v4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let port = machine.ports.iter().find(|(port, _)| *port == attachment.interface);
         let bridge = port.map(|(_, bridge)| *bridge);
-        let attached = config
+        let attached = site
             .detect
             .attached
             .iter()

@@ -3,7 +3,7 @@
 //!
 //! Where the link is attached to this gateway, the gateway asks as any host there would, from its own address there. At a
 //! bridge the sender may be on any port, and the gateway asks on all of them, without claiming an address. What lies
-//! behind a router cannot be asked. See [`crate::respond::inquiry`].
+//! behind a router cannot be asked. See [`crate::respond::address_probe`].
 
 mod forgeries;
 mod link;
@@ -13,13 +13,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::daemon::machine::Machine;
 use crate::detect::Event;
 use crate::detect::counters::Unverified;
 use crate::evidence::{Alarm, Attachment, Grade, Score, Signal};
 use crate::published::Published;
 use crate::respond::Responder;
-use crate::respond::inquiry::{Finding, Inquiries, Inquiry, Silence, Step, suspect_of};
+use crate::respond::address_probe::{Finding, PendingEvent, PendingEvents, Silence, Step, suspect_of};
+use crate::site::Machine;
 use crate::suspect::Suspect;
 use crate::time::Timestamp;
 use crate::track::Shared;
@@ -66,7 +66,7 @@ pub(super) struct AddressProbes {
     shared: Arc<Shared>,
     published: Arc<Published>,
     /// Events that wait for an answer.
-    open: Inquiries,
+    open: PendingEvents,
     /// Suspects whose link recently reported that they do not have their address.
     spoofed: HashMap<Suspect, Timestamp>,
     /// Links that were recently asked before anything was reported of an address.
@@ -79,7 +79,7 @@ impl AddressProbes {
         AddressProbes {
             shared,
             published,
-            open: Inquiries::default(),
+            open: PendingEvents::default(),
             spoofed: HashMap::new(),
             early: Pace::default(),
             forgeries: Forgeries::default(),
@@ -129,7 +129,7 @@ impl AddressProbes {
             grade: Grade::Watch,
             signal: Signal::FanoutAny,
             score: Score(0),
-            threshold: self.published.config().detect.threshold,
+            threshold: self.published.site().detect.threshold,
             destinations: 0,
             evidence: Vec::new(),
             reached: Vec::new(),
@@ -178,12 +178,12 @@ impl AddressProbes {
                         probe.send();
                     }
                 }
-                Step::Ended(inquiry, finding, true) => {
+                Step::Ended(pending, finding, true) => {
                     self.published.control_counters.probed(finding);
-                    ended.push(Probed::Confirmed(confirmed(*inquiry, finding)));
+                    ended.push(Probed::Confirmed(confirmed(*pending, finding)));
                 }
-                Step::Ended(inquiry, finding, false) => {
-                    ended.push(self.spoofed(&inquiry.event, inquiry.suspect, finding, now));
+                Step::Ended(pending, finding, false) => {
+                    ended.push(self.spoofed(&pending.event, pending.suspect, finding, now));
                 }
             }
         }
@@ -223,13 +223,13 @@ impl AddressProbes {
         machine: &Machine,
         now: Timestamp,
     ) -> Option<LinkProbe> {
-        LinkProbe::new(host, attachment, (&self.published.config(), machine, &self.shared), now)
+        LinkProbe::new(host, attachment, (&self.published.site(), machine, &self.shared), now)
     }
 }
 
 /// The link confirmed an event: where the card itself has answered, an alarm is about the card.
-fn confirmed(inquiry: Inquiry, finding: Finding) -> Event {
-    let Inquiry { mut event, suspect, host, attachment, .. } = inquiry;
+fn confirmed(pending: PendingEvent, finding: Finding) -> Event {
+    let PendingEvent { mut event, suspect, host, attachment, .. } = pending;
     let card = Suspect::card(attachment.link(), attachment.mac);
     if finding == Finding::There
         && suspect == Suspect::address(attachment.link(), host)

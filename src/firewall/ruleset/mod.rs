@@ -65,8 +65,8 @@ use super::networks::disjoint;
 use crate::config::model::{Config, Fuse};
 use crate::respond::Mode;
 use crate::time::Timestamp;
-use crate::wire::Services;
 use crate::wire::frame::Transport;
+use crate::wire::{Networks, Services};
 use places::{write_acted, write_destinations, write_places};
 
 /// The table's name, in family `inet`.
@@ -264,12 +264,12 @@ struct Exemption {
 }
 
 impl Plan {
-    /// From the configuration. `present` are the interfaces that exist now: a chain can only be hooked at those. Roles
+    /// From the configuration; `own` are the gateway's own addresses. `present` are the interfaces that exist now: a chain can only be hooked at those. Roles
     /// that ended before `now` are left out.
     ///
     /// # Errors
     /// An interface whose name the ruleset's grammar cannot hold.
-    pub fn new(config: &Config, present: &[String], now: Timestamp) -> Result<Plan, Error> {
+    pub fn new(config: &Config, own: &Networks, present: &[String], now: Timestamp) -> Result<Plan, Error> {
         let mut interfaces: Vec<String> =
             config.gateway.interfaces.iter().filter(|name| present.contains(name)).cloned().collect();
         interfaces.sort_unstable();
@@ -277,7 +277,7 @@ impl Plan {
         if let Some(name) = interfaces.iter().find(|name| !speakable(name)) {
             return Err(Error::InterfaceName { name: name.clone() });
         }
-        let exempt = config.respond.never_contain.written().iter().chain(config.respond.own_addresses.written());
+        let exempt = config.respond.never_contain.written().iter().chain(own.written());
         Ok(Plan {
             mode: config.gateway.mode,
             interfaces,

@@ -28,7 +28,6 @@ fn config(mode: Mode) -> Config {
     config.gateway.interfaces = vec!["lan1".to_owned(), "lan0".to_owned(), "gone0".to_owned()];
     config.gateway.care = networks(&["10.9.0.0/24", "2001:db8:9::/64"]);
     config.respond.never_contain = networks(&["10.0.0.10", "10.0.0.0/28", "2001:db8::10"]);
-    config.respond.own_addresses = networks(&["10.0.0.1", "fe80::1"]);
     config.detect.roles = vec![
         role("scanner", &["10.5.0.5"], None, None),
         role("backup", &["10.5.0.0/24", "2001:db8:5::5"], Some(&[(Transport::Tcp, 445), (Transport::Tcp, 80)]), None),
@@ -38,7 +37,13 @@ fn config(mode: Mode) -> Config {
 }
 
 fn plan(config: &Config) -> Plan {
-    Plan::new(config, &["lo".to_owned(), "lan0".to_owned(), "lan1".to_owned()], NOW).unwrap()
+    Plan::new(
+        config,
+        &networks(&["10.0.0.1", "fe80::1"]),
+        &["lo".to_owned(), "lan0".to_owned(), "lan1".to_owned()],
+        NOW,
+    )
+    .unwrap()
 }
 
 #[test]
@@ -83,7 +88,7 @@ fn rules_for_isolated_destinations_exist_only_when_asked_for() {
 fn only_interfaces_that_exist_are_hooked() {
     let config = config(Mode::Enforce);
     assert_eq!(plan(&config).interfaces(), ["lan0", "lan1"]);
-    let none = Plan::new(&config, &[], NOW).unwrap().text(true);
+    let none = Plan::new(&config, &Networks::default(), &[], NOW).unwrap().text(true);
     assert!(!none.contains("hook"), "{none}");
 }
 
@@ -92,7 +97,10 @@ fn an_interface_name_cannot_smuggle_rules_in() {
     let name = "a\" } drop".to_owned();
     let mut config = config(Mode::Enforce);
     config.gateway.interfaces = vec![name.clone()];
-    assert!(matches!(Plan::new(&config, std::slice::from_ref(&name), NOW), Err(Error::InterfaceName { .. })));
+    assert!(matches!(
+        Plan::new(&config, &Networks::default(), std::slice::from_ref(&name), NOW),
+        Err(Error::InterfaceName { .. })
+    ));
 }
 
 #[test]

@@ -42,8 +42,12 @@ impl Entry for Liveness {
 
     fn clear(&self) {
         let Liveness { key: _, missed_by, missed_at, first, seen, asked } = self;
-        [missed_by, asked].iter().for_each(|word| word.store(0, Relaxed));
-        [missed_at, first, seen].iter().for_each(|word| word.store(0, Relaxed));
+        for word in [missed_by, asked] {
+            word.store(0, Relaxed);
+        }
+        for word in [missed_at, first, seen] {
+            word.store(0, Relaxed);
+        }
     }
 }
 
@@ -72,8 +76,12 @@ impl Entry for Service {
 
     fn clear(&self) {
         let Service { key: _, clients, failing, failing_at, served } = self;
-        [clients, failing].iter().for_each(|word| word.store(0, Relaxed));
-        [failing_at, served].iter().for_each(|word| word.store(0, Relaxed));
+        for word in [clients, failing] {
+            word.store(0, Relaxed);
+        }
+        for word in [failing_at, served] {
+            word.store(0, Relaxed);
+        }
     }
 }
 
@@ -101,7 +109,9 @@ impl Entry for Subnet {
     fn clear(&self) {
         let Subnet { key: _, addresses, first, seen } = self;
         addresses.store(0, Relaxed);
-        [first, seen].iter().for_each(|word| word.store(0, Relaxed));
+        for word in [first, seen] {
+            word.store(0, Relaxed);
+        }
     }
 }
 
@@ -133,8 +143,12 @@ impl Entry for Card {
 
     fn clear(&self) {
         let Card { key: _, late, before, period, seen, forwards } = self;
-        [late, before].iter().for_each(|word| word.store(0, Relaxed));
-        [period, seen, forwards].iter().for_each(|word| word.store(0, Relaxed));
+        for word in [late, before] {
+            word.store(0, Relaxed);
+        }
+        for word in [period, seen, forwards] {
+            word.store(0, Relaxed);
+        }
     }
 }
 

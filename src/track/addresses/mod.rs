@@ -20,7 +20,7 @@ use crate::wire::{Address, Link, Mac};
 
 /// What all shards share.
 pub struct Addresses {
-    addresses: Table<Liveness>,
+    liveness: Table<Liveness>,
     services: Table<Service>,
     subnets: Table<Subnet>,
     cards: Table<Card>,
@@ -59,7 +59,7 @@ impl Addresses {
     pub fn new(capacity: usize, memory: Duration, hash_key: HashKey) -> Self {
         let memory = u32::try_from(memory.as_secs()).unwrap_or(u32::MAX);
         Addresses {
-            addresses: Table::new(capacity, memory),
+            liveness: Table::new(capacity, memory),
             services: Table::new(Self::services(capacity), memory),
             subnets: Table::new(Self::subnets(capacity), memory),
             cards: Table::new(Self::cards(capacity), memory),
@@ -108,7 +108,7 @@ impl Addresses {
     /// `address` sent something.
     pub fn saw(&self, address: Address, now: Timestamp) {
         let now = seconds(now);
-        let Some(entry) = self.addresses.find_or_insert(self.key(address), now) else { return };
+        let Some(entry) = self.liveness.find_or_insert(self.key(address), now) else { return };
         if entry.seen.swap(now, Relaxed) == 0 {
             entry.first.store(now, Relaxed);
             if let Some(subnet) = self.subnets.find_or_insert(self.subnet_key(address), now) {
@@ -178,7 +178,7 @@ impl Addresses {
     /// Notes that `source` found nobody at `address`; gives how many distinct sources did within the memory.
     pub fn missed(&self, address: Address, source: Address, now: Timestamp) -> u32 {
         let now = seconds(now);
-        self.addresses
+        self.liveness
             .find_or_insert_if_room(self.key(address), now)
             .map_or(0, |entry| self.count_source((&entry.missed_by, &entry.missed_at), source, self.memory, now))
     }
@@ -186,7 +186,7 @@ impl Addresses {
     /// How many distinct sources found nobody at `address` within the memory.
     #[must_use]
     pub fn missing(&self, address: Address, now: Timestamp) -> u32 {
-        self.addresses.find(self.key(address)).map_or(0, |entry| {
+        self.liveness.find(self.key(address)).map_or(0, |entry| {
             let fresh = seconds(now).saturating_sub(entry.missed_at.load(Relaxed)) <= self.memory;
             if fresh { entry.missed_by.load(Relaxed).count_ones() } else { 0 }
         })
@@ -204,7 +204,7 @@ impl Addresses {
 
     /// The gateway itself asked the link for `address`; its answer would come back through it.
     pub fn asked(&self, address: Address, now: Timestamp) {
-        if let Some(entry) = self.addresses.find_or_insert_if_room(self.key(address), seconds(now)) {
+        if let Some(entry) = self.liveness.find_or_insert_if_room(self.key(address), seconds(now)) {
             let _ = entry.asked.compare_exchange(0, now.nanos(), Relaxed, Relaxed);
         }
     }
@@ -212,7 +212,7 @@ impl Addresses {
     /// Whether the gateway has asked for `address` at least `patience` ago and heard nothing since.
     #[must_use]
     pub fn unanswered(&self, address: Address, patience: Duration, now: Timestamp) -> bool {
-        self.addresses.find(self.key(address)).is_some_and(|entry| {
+        self.liveness.find(self.key(address)).is_some_and(|entry| {
             let asked = entry.asked.load(Relaxed);
             asked != 0 && now.since(Timestamp::from_nanos(asked)) >= patience
         })
@@ -221,7 +221,7 @@ impl Addresses {
     /// Whether `address` was seen sending within the memory.
     #[must_use]
     pub fn is_alive(&self, address: Address, now: Timestamp) -> bool {
-        self.addresses.find(self.key(address)).is_some_and(|entry| {
+        self.liveness.find(self.key(address)).is_some_and(|entry| {
             let seen = entry.seen.load(Relaxed);
             seen != 0 && seconds(now).saturating_sub(seen) <= self.memory
         })
@@ -250,7 +250,7 @@ impl Addresses {
     /// Whether addresses that were alive have lately been pushed out: then "never seen" proves nothing.
     #[must_use]
     pub fn under_pressure(&self, now: Timestamp) -> bool {
-        self.addresses.pressed_until() > seconds(now)
+        self.liveness.pressed_until() > seconds(now)
     }
 
     fn card_key(&self, link: Link, card: Mac, v4: bool) -> u64 {
@@ -379,13 +379,13 @@ impl Addresses {
     /// Addresses held, and room for.
     #[must_use]
     pub fn occupancy(&self) -> (usize, usize) {
-        self.addresses.occupancy()
+        self.liveness.occupancy()
     }
 
     /// Living addresses forgotten for want of room.
     #[must_use]
     pub fn evicted(&self) -> u64 {
-        self.addresses.evicted()
+        self.liveness.evicted()
     }
 }
 

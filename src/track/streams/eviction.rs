@@ -1,17 +1,7 @@
 //! Which connection gives way: three queues through the slots, each in the order in which its connections last spoke.
 
-use super::{Streams, hash_of};
-
-/// The three queues of eviction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Queue {
-    Closed,
-    Unverified,
-    Verified,
-}
-
-/// No slot.
-pub(super) const NONE: u32 = u32::MAX;
+use crate::track::streams::queue::{NONE, Queue};
+use crate::track::streams::{Streams, hash_of};
 
 impl<T: Default> Streams<T> {
     /// Frees the slot whose loss hurts least and returns it.
