@@ -552,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_address_is_told_what_would_happen() {
+    fn an_unknown_address_learns_what_would_happen() {
         let answer = ask("10.0.3.3", &published(Mode::Enforce));
         assert_eq!(
             answer.summary,
@@ -567,7 +567,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_may_never_be_dropped_is_told_by_which_rule() {
+    fn whoever_may_never_be_dropped_is_named_with_the_rule() {
         let published = published(Mode::Enforce);
         let mut responder = responder(&published);
         let entry = Exempted {
@@ -603,7 +603,7 @@ mod tests {
     }
 
     #[test]
-    fn a_contained_host_is_told_until_when_and_what_comes_next() {
+    fn a_contained_host_is_shown_until_when_and_what_comes_next() {
         let published = published(Mode::Enforce);
         let until = Some(NOW + Duration::from_secs(60));
         block(&published, Decision { until, ..decision(Suspect::address(LINK, HOST), Verdict::Contain, 2) });

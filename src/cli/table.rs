@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_within_a_text_are_told_in_local_time() {
+    fn moments_within_a_text_are_reported_in_local_time() {
         let at = Timestamp::from_secs(1_700_000_000);
         let text = format!("contained until {at}: it  stays (last {at}), XYZ. 2023 Z");
         let shown = format!("contained until {0}: it  stays (last {0}), XYZ. 2023 Z", moment(at));

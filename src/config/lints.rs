@@ -125,6 +125,12 @@ impl Advice<'_> {
             let help = "write enabled = true in [fuse]: the greylist knows contacts by it, and is bounded by it";
             self.advise("greylist.enabled", "without the fuse there is no greylist", "not in force", help);
         }
+        if config.gateway.mode == Mode::Enforce {
+            let message = "the detector still takes a first contact that waits for one that nobody answers";
+            let help =
+                "write enabled = false, or mode = \"monitor\": an honest host that asks nine others is contained";
+            self.advise("greylist.enabled", message, "on in enforce mode", help);
+        }
         if servers.is_empty() && config.gateway.care.is_empty() {
             let help = "name those that many use: servers = [\"10.1.0.20:445\"]";
             let message = "no server is named, so that each first contact with one waits a second, once a day";

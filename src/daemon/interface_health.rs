@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn each_blindness_is_told_apart() {
+    fn each_blindness_is_distinguished() {
         let mut health = InterfaceHealth::default();
         assert_eq!(reason(&mut health, None, false, 0), Some(Blindness::Missing));
         health.statistics(0, &says(100, 0, true));

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_smb_servers_give_away_and_use_and_agree_on_are_told_apart() {
+    fn what_smb_servers_give_away_and_use_and_agree_on_are_distinguished() {
         let published = published();
         let shard = published.counters.shard(0).unwrap();
         let mut detected = Detected { encrypted: 5, ..Detected::default() };

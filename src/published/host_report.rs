@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn dialects_are_named_oldest_first_and_smb1_is_told_apart() {
+    fn dialects_are_named_oldest_first_and_smb1_is_distinguished() {
         for dialect in Dialect::ALL {
             let mut report = HostSmb::default();
             report.spoke(true, dialect, false, true);

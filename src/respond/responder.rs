@@ -99,7 +99,7 @@ impl Responder {
         self.blocks.put(block);
     }
 
-    /// The record of a change to a block that goes on.
+    /// The record of a change to a block that stays.
     fn amended(&self, block: &Block, at: Timestamp, reason: String) -> Effect {
         let enforced = self.settings.mode == Mode::Enforce;
         Effect::Record(Arc::new(Decision { enforced, ..block.decision.amended(at, reason) }))
@@ -389,7 +389,7 @@ impl Responder {
     }
 
     /// Takes over a block that was found in the kernel or in the history at start. No record is made of it; the kernel
-    /// is told (it may have lost it), and the shards are.
+    /// is given it again (it may have lost it), and the shards are.
     pub fn restore(&mut self, block: Block, effects: &mut Vec<Effect>) {
         let suspect = block.suspect();
         let decision = &block.decision;

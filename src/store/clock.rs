@@ -1,6 +1,6 @@
 //! Times that were written by another clock.
 //!
-//! A daemon tells times by the wall clock of its start, carried on by the monotonic clock, so a jump of the wall clock
+//! A daemon takes times from the wall clock of its start, carried on by the monotonic clock, so a jump of the wall clock
 //! parts it from its successor: ten minutes that the one wrote down may be a year or nothing by the other's clock. The
 //! file says by which clock the times in it were written; within one boot of the machine the monotonic clock links the
 //! two, and the times that something is still due at are moved over.

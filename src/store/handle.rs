@@ -55,7 +55,7 @@ impl Receipt {
     }
 
     /// Waits for at most `time` on a thread that may wait: the control task, which has nothing better to do before the
-    /// kernel is told.
+    /// kernel acts.
     #[must_use]
     pub fn within_blocking(self, time: Duration) -> Kept {
         const LOOK: Duration = Duration::from_micros(100);
@@ -153,18 +153,18 @@ impl StoreHandle {
         sent.is_ok()
     }
 
-    /// Keeps a decision. Await the receipt before the kernel is told, see the module's text.
+    /// Keeps a decision. Await the receipt before the kernel acts, see the module's text.
     pub fn record(&self, decision: impl Into<Arc<Decision>>) -> Receipt {
-        let (told, receipt) = oneshot::channel();
+        let (written, receipt) = oneshot::channel();
         let record = Record::Decision(decision.into());
-        Receipt(self.send(Message::Record(record, Some(told))).then_some(receipt))
+        Receipt(self.send(Message::Record(record, Some(written))).then_some(receipt))
     }
 
     /// Keeps what an engineer ordered.
     #[expect(clippy::must_use_candidate, reason = "nothing waits for an order's record")]
     pub fn record_order(&self, order: OrderRow) -> Receipt {
-        let (told, receipt) = oneshot::channel();
-        Receipt(self.send(Message::Record(Record::Order(Box::new(order)), Some(told))).then_some(receipt))
+        let (written, receipt) = oneshot::channel();
+        Receipt(self.send(Message::Record(Record::Order(Box::new(order)), Some(written))).then_some(receipt))
     }
 
     /// Keeps the list of decisions that wait for an engineer, as it is now.

@@ -67,7 +67,7 @@ const STEPS: [&str; 6] = [
         grade        TEXT,              -- watch, scan, exploit; NULL for an engineer's order
         until        TEXT,              -- NULL is until released, or does not apply
         step         INTEGER NOT NULL,  -- rung of the ladder, from 1; 0 where it has no part
-        enforced     INTEGER NOT NULL,  -- 1 if the kernel was told
+        enforced     INTEGER NOT NULL,  -- 1 if it was put into the kernel
         reason       TEXT NOT NULL,
         operator     TEXT,              -- NULL is Firedoor itself
         interface    INTEGER NOT NULL,

@@ -111,13 +111,13 @@ impl Writer {
     /// Takes one message; says whether to stop.
     fn take(&mut self, message: Message) -> bool {
         let record = match message {
-            Message::Record(record, told) => {
+            Message::Record(record, receipt) => {
                 match &record {
                     Record::Decision(decision) => self.mirror.follow(decision),
                     Record::Servers(changes) => self.mirror.learn(changes),
                     Record::Order(_) | Record::Held | Record::Exempted => {}
                 }
-                Some((record, told))
+                Some((record, receipt))
             }
             Message::Held(held) => {
                 self.mirror.set_held(held);
@@ -140,12 +140,12 @@ impl Writer {
             Message::Stop => return true,
         };
         match record {
-            Some((record, mut told)) => {
+            Some((record, mut receipt)) => {
                 if Instant::now() < self.try_at {
                     // The disk refuses just now: the record waits, and nobody shall wait for it.
-                    told.take().map(|told| told.send(false));
+                    receipt.take().map(|receipt| receipt.send(false));
                 }
-                self.pending.push_back((record, told));
+                self.pending.push_back((record, receipt));
                 if self.pending.len() > QUEUE {
                     let watch = self.pending.iter().position(|(record, _)| is_watch(record));
                     self.pending.remove(watch.unwrap_or(0));
@@ -209,8 +209,8 @@ impl Writer {
         self.batch = (self.batch * 2).min(BATCH);
         self.shown.written.fetch_add(batch as u64, Ordering::Relaxed);
         self.shown.waiting.fetch_sub(batch as u64, Ordering::Relaxed);
-        for (_, told) in self.pending.drain(..batch) {
-            told.map(|told| told.send(true));
+        for (_, receipt) in self.pending.drain(..batch) {
+            receipt.map(|receipt| receipt.send(true));
         }
     }
 
@@ -225,8 +225,8 @@ impl Writer {
             Fault::Record(_) => {
                 // Trying this one again would hold up all others for good.
                 match self.pending.pop_front() {
-                    Some((_, told)) => {
-                        told.map(|told| told.send(false));
+                    Some((_, receipt)) => {
+                        receipt.map(|receipt| receipt.send(false));
                         self.lose(1);
                     }
                     None => self.try_at = Instant::now() + AGAIN,
@@ -240,8 +240,8 @@ impl Writer {
             }
         }
         // Nobody shall wait for a disk that refuses; the records themselves wait on.
-        for (_, told) in &mut self.pending {
-            told.take().map(|told| told.send(false));
+        for (_, receipt) in &mut self.pending {
+            receipt.take().map(|receipt| receipt.send(false));
         }
     }
 

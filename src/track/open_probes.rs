@@ -113,7 +113,7 @@ mod tests {
     const STRANGER: Mac = Mac([2, 0, 0, 0, 0, 66]);
 
     #[test]
-    fn answers_are_told_apart_and_others_are_not_heard() {
+    fn answers_are_reported_apart_and_others_are_not_heard() {
         let probes = OpenProbes::default();
         let address: Address = "fd00::9".parse().unwrap();
         probes.answered(address, CARD);

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn link_local_addresses_are_told_in_both_families() {
+    fn link_local_addresses_are_reported_in_both_families() {
         for (text, local) in [
             ("169.254.0.1", true),
             ("169.253.0.1", false),

@@ -456,7 +456,7 @@ fn of_what_the_gateway_sends_only_questions_and_answers_come_up() {
 }
 
 #[test]
-fn pnet_tells_the_two_directions_apart() {
+fn pnet_distinguishes_the_two_directions() {
     let Some(scene) = Scene::build() else { return };
     what_the_gateway_sends(&scene, |config| {
         vec![scene.gateway.run(|| Pnet::open(config, Clock::start())).unwrap().unwrap()]

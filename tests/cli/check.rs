@@ -58,7 +58,7 @@ fn machines_get_every_finding_with_line_and_column() {
 }
 
 #[test]
-fn an_interface_that_does_not_exist_is_told() {
+fn an_interface_that_does_not_exist_is_reported() {
     let file = written("[gateway]\ninterfaces = [\"fd-none0\"]\n");
     let out = run(&["check", file.path().to_str().unwrap()]);
     assert_eq!(out.status.code(), Some(0));

@@ -29,7 +29,7 @@ fn the_greylist_is_shown_where_it_is_on_and_nowhere_else() {
         "[gateway]\nmode = \"enforce\"\n[greylist]\nenabled = true\nservers = [\"10.1.2.3:445\"]\n",
     )
     .unwrap();
-    let ruleset = text(&run(&["ruleset", "--config", file.path().to_str().unwrap()]).stdout).to_owned();
+    let ruleset = text(&run(&["ruleset", "--config", file.path().to_str().unwrap()]).stdout);
     for part in ["set greylisted {", "10.1.2.3 . tcp . 445", "set young6 {", "@knocked4 goto asked_again4"] {
         assert!(ruleset.contains(part), "{part} is not in\n{ruleset}");
     }

@@ -61,7 +61,7 @@ fn a_wise_file_is_left_alone() {
 }
 
 #[test]
-fn each_unwise_setting_is_told() {
+fn each_unwise_setting_is_reported() {
     // (what is replaced in the wise file, by what, what the advice must hold)
     for (from, to, expected) in [
         ("interfaces = [\"eth0\"]", "interfaces = []", "`firedoor run` will not start"),
@@ -94,6 +94,7 @@ fn each_unwise_setting_is_told() {
         ("[[role]]", "[observe]\nhistory_keep = \"3d\"\n[[role]]", "write history_keep = \"7d\" or more"),
         ("[[role]]", "[fuse]\nenabled = false\n[[role]]", "while the daemon is down"),
         ("[[role]]", "[fuse]\nenabled = false\n[greylist]\nenabled = true\n[[role]]", "there is no greylist"),
+        ("[[role]]", "[greylist]\nenabled = true\n[[role]]", "one that nobody answers"),
         ("[[role]]", "[greylist]\nenabled = true\nwait = \"2s\"\n[[role]]", "people wait three seconds"),
         ("[[role]]", "[greylist]\nenabled = true\nports = [445, 80]\n[[role]]", "port 80 is not lateral"),
         ("[[role]]", "[greylist]\nenabled = true\nservers = [\"10.1.0.3:80\"]\n[[role]]", "nobody waits for it anyway"),
@@ -124,8 +125,8 @@ fn each_unwise_setting_is_told() {
     ] {
         let text = WISE.replacen(from, to, 1);
         assert_ne!(text, WISE, "{from} is not in the file");
-        let told = advice(&text);
-        assert!(told.contains(expected), "{to}: expected {expected:?} in\n{told}");
+        let given = advice(&text);
+        assert!(given.contains(expected), "{to}: expected {expected:?} in\n{given}");
     }
 }
 

@@ -82,7 +82,7 @@ fn each_mistake_is_named_with_its_line_and_its_mend() {
 }
 
 #[test]
-fn all_mistakes_are_told_at_once() {
+fn all_mistakes_are_reported_at_once() {
     let text = "[gateway]\nmode = \"on\"\n[fuse]\nburst = 0\nper_secnd = 1\n[networks]\ndecoys = [\"a\", \"10.0.0.1\", \"b\"]\n";
     let errors = config::parse(text, "site.toml").unwrap_err();
     let lines: Vec<_> = errors.reports().iter().filter_map(|report| report.line).collect();

@@ -18,7 +18,7 @@ use crate::prober::Probe;
 use crate::site::{self, Site};
 
 /// The way in which an interface is blind, as the status says.
-fn told(site: &Site, interface: &str) -> Option<Blindness> {
+fn blindness(site: &Site, interface: &str) -> Option<Blindness> {
     let view = site.status().interfaces.into_iter().find(|view| view.name == interface)?;
     Some(view.blind?.reason)
 }
@@ -31,7 +31,7 @@ fn is_well(site: &Site, interface: &str) {
 }
 
 #[test]
-fn a_ring_that_loses_packets_is_told_and_nobody_is_blamed_for_the_silence() {
+fn a_ring_that_loses_packets_is_reported_and_nobody_is_blamed_for_the_silence() {
     if !site::able() {
         return;
     }
@@ -53,26 +53,26 @@ fn a_ring_that_loses_packets_is_told_and_nobody_is_blamed_for_the_silence() {
     let flood = Forger::start(&site, 1, Card::Own, vec![site.clinic(), site.infected(2), site.infected(3)]);
     std::thread::sleep(Duration::from_secs(6));
     site::signal(site.daemon().pid(), "CONT");
-    let after = site::until("the losses are told", || told(&site, &office) == Some(Blindness::Drops));
+    let after = site::until("the losses are reported", || blindness(&site, &office) == Some(Blindness::Drops));
     let sent = flood.end();
-    site::until("the metric tells it too", || {
+    site::until("the metric shows it too", || {
         site.metric("firedoor_interface_blind", &format!("interface=\"{office}\"")) > 0
             && site.metric("firedoor_kernel_drops_total", "") > 0
     });
     let status = site.command(&["status"]);
     assert!(status.contains(Blindness::Drops.remedy()), "{status}");
     let acted_on = site.acted_on();
-    let told: Vec<_> = acted_on.iter().map(|act| (act.host.to_string(), &act.decision, &act.reason)).collect();
-    assert!(told.is_empty(), "{told:#?}");
+    let reported: Vec<_> = acted_on.iter().map(|act| (act.host.to_string(), &act.decision, &act.reason)).collect();
+    assert!(reported.is_empty(), "{reported:#?}");
     for session in &sessions {
         assert!(session.stats().is_undisturbed(), "{:?}", session.stats());
     }
     bystander.all_passed();
-    eprintln!("{sent} packets while it hung: the losses were told {after:?} after it ran again");
+    eprintln!("{sent} packets while it hung: the losses were reported {after:?} after it ran again");
 }
 
 #[test]
-fn an_interface_that_is_down_is_told_until_it_is_up() {
+fn an_interface_that_is_down_is_reported_until_it_is_up() {
     if !site::able() {
         return;
     }
@@ -86,7 +86,7 @@ fn an_interface_that_is_down_is_told_until_it_is_up() {
         assert!(done.success());
     };
     set("down");
-    site::until("it is told", || told(&site, &clinic) == Some(Blindness::Missing));
+    site::until("it is reported", || blindness(&site, &clinic) == Some(Blindness::Missing));
     let status = site.command(&["status"]);
     assert!(status.contains(Blindness::Missing.remedy()), "{status}");
     let act = site.contain_by_worm(0);
@@ -96,7 +96,7 @@ fn an_interface_that_is_down_is_told_until_it_is_up() {
 }
 
 #[test]
-fn answers_that_go_another_way_are_told() {
+fn answers_that_go_another_way_are_reported() {
     if !site::able() {
         return;
     }
@@ -137,7 +137,7 @@ fn answers_that_go_another_way_are_told() {
             .unwrap();
         assert_eq!(talked, 8, "the cable carries the answers");
     }
-    site::until("it is told", || told(&site, &Segment::Office.interface()) == Some(Blindness::OneWay));
+    site::until("it is reported", || blindness(&site, &Segment::Office.interface()) == Some(Blindness::OneWay));
     let status = site.command(&["status"]);
     assert!(status.contains(Blindness::OneWay.remedy()), "{status}");
     assert!(site.metric("firedoor_interface_blind", "reason=\"one_way\"") > 0);
@@ -150,11 +150,11 @@ fn call(site: &Site, machine: &Namespace) {
     machine.run(|| TcpStream::connect_timeout(&server, Duration::from_secs(2)).unwrap()).unwrap();
 }
 
-/// So long nothing of interest comes before that is told.
+/// So long nothing of interest comes before that is reported.
 const A_MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
-fn an_interface_that_fell_silent_and_one_where_nothing_is_of_interest_are_told_until_that_is_over() {
+fn an_interface_that_fell_silent_and_one_where_nothing_is_of_interest_are_reported_until_that_is_over() {
     if !site::able() {
         return;
     }
@@ -191,11 +191,11 @@ fn an_interface_that_fell_silent_and_one_where_nothing_is_of_interest_are_told_u
     });
     let since = Instant::now();
     while since.elapsed() + Duration::from_secs(2) < A_MINUTE {
-        assert_eq!((told(&site, &office), told(&site, &clinic)), (None, None), "after {:?}", since.elapsed());
+        assert_eq!((blindness(&site, &office), blindness(&site, &clinic)), (None, None), "after {:?}", since.elapsed());
         std::thread::sleep(Duration::from_millis(500));
     }
     let both = (Some(Blindness::NothingMatches), Some(Blindness::Silent));
-    site::until("both are told", || (told(&site, &office), told(&site, &clinic)) == both);
+    site::until("both are reported", || (blindness(&site, &office), blindness(&site, &clinic)) == both);
     let after = since.elapsed();
 
     let status = site.command(&["status"]);
@@ -208,7 +208,7 @@ fn an_interface_that_fell_silent_and_one_where_nothing_is_of_interest_are_told_u
     assert_eq!((gauge(&office, Blindness::NothingMatches), gauge(&clinic, Blindness::Silent)), (1, 1));
     assert_eq!((gauge(&office, Blindness::Silent), gauge(&clinic, Blindness::NothingMatches)), (0, 0));
     for seeing in [Segment::Server, WARD] {
-        assert_ne!(told(&site, &seeing.interface()), Some(Blindness::NothingMatches), "{seeing:?}");
+        assert_ne!(blindness(&site, &seeing.interface()), Some(Blindness::NothingMatches), "{seeing:?}");
     }
 
     over.store(true, Ordering::Relaxed);
@@ -219,5 +219,5 @@ fn an_interface_that_fell_silent_and_one_where_nothing_is_of_interest_are_told_u
         assert_eq!(site.metric("firedoor_interface_blind", &format!("interface=\"{interface}\"")), 0);
     }
     assert!(site.acted_on().is_empty(), "{:#?}", site.acted_on());
-    eprintln!("silence, and {sent} frames of no interest, were told after {after:?}");
+    eprintln!("silence, and {sent} frames of no interest, were reported after {after:?}");
 }

@@ -1,6 +1,6 @@
 //! The machine's clock jumps, by an hour, a year, back by a day: nothing but what a clock shows is different.
 //!
-//! The daemon alone is shown another time, by libfaketime (the wall clock only, the monotonic clock goes on). The stamps
+//! The daemon alone is shown another time, by libfaketime (the wall clock only, the monotonic clock runs on). The stamps
 //! that the kernel writes into a ring cannot be moved with it, as they would be by a real jump, so the packets here come
 //! through the portable backend; what the ring makes of such stamps, unit tests of `sys::clock` state.
 
@@ -103,8 +103,8 @@ fn is_noticed(site: &Site, ahead: i64) {
     assert!(text.contains(if ahead > 0 { "was set ahead by" } else { "was set back by" }), "{text}");
     let now = i64::try_from(wall_clock().secs()).unwrap() + ahead;
     for name in ["firedoor_snapshot_timestamp_seconds", "firedoor_shard_alive_timestamp_seconds"] {
-        let told = site.moment(name);
-        assert!((told - now).abs() <= 3, "{name} is {told}, the clock shows {now}");
+        let shown = site.moment(name);
+        assert!((shown - now).abs() <= 3, "{name} is {shown}, the clock shows {now}");
     }
     // Else it would look as if it had been restarted.
     let started = i64::try_from(site.status().started.secs()).unwrap();
@@ -129,7 +129,7 @@ fn apart(one: Timestamp, other: Timestamp) -> Duration {
     one.since(other).max(other.since(one))
 }
 
-/// Looks at the daemon for a while: it tells the time it started with, works, and holds who is contained. Gives the
+/// Looks at the daemon for a while: it shows the time it started with, works, and holds who is contained. Gives the
 /// longest that an answer took.
 fn watch(site: &Site, contained: IpAddr) -> Duration {
     let begun = Instant::now();
@@ -179,8 +179,8 @@ fn jumps_of_the_clock_change_nothing_in_a_running_daemon() {
         assert!(act.destinations <= 10, "{act:?}");
         assert!(site.in_kernel().contains(&act.host.ip()));
     }
-    let told = site.daemon().decisions().unwrap();
-    let times: Vec<Timestamp> = told.iter().map(|act| act.at).collect();
+    let recorded = site.daemon().decisions().unwrap();
+    let times: Vec<Timestamp> = recorded.iter().map(|act| act.at).collect();
     assert!(times.iter().all(|at| apart(*at, began) < wall_clock().since(began) + LATE), "{times:?}");
     let store = Store::open_to_read(&site.directory.path().join("history.db")).unwrap();
     for act in &acts {

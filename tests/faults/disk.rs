@@ -27,14 +27,14 @@ fn inside_a_small_disk() {
     drop(filler);
     site.contain(site.infected(0));
     let contained = Instant::now();
-    assert!(site.in_kernel().contains(&site.infected(0)), "the kernel is told, whatever the disk does");
+    assert!(site.in_kernel().contains(&site.infected(0)), "the kernel acts, whatever the disk does");
     let orders = 60;
     for number in 0..orders {
         let begun = Instant::now();
         site.contain([10, 77, 0, number].into());
         assert!(begun.elapsed() < Duration::from_secs(5), "order {number} took {:?}", begun.elapsed());
     }
-    site::until("the full disk is told", || site.status().store.error.is_some());
+    site::until("the full disk is reported", || site.status().store.error.is_some());
     let view = site.status().store;
     assert!(view.error.as_deref().unwrap().contains("the disk is full"), "{view:?}");
     assert!(view.waiting + view.lost > 0, "{view:?}");
@@ -69,7 +69,7 @@ fn inside_a_small_disk() {
 }
 
 #[test]
-fn decisions_go_on_without_a_disk_and_the_loss_is_told() {
+fn decisions_continue_without_a_disk_and_the_loss_is_reported() {
     if !site::able() {
         return;
     }

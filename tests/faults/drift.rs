@@ -76,7 +76,7 @@ fn an_interface_that_comes_back_is_guarded_again() {
     let index = network.gateway.link(|links| links.index(&name)).unwrap();
     let before = site.repairs(Drift::Device);
     network.gateway.link(|links| links.remove(&name)).unwrap();
-    site::until("the loss is told", || site.repairs(Drift::Device) > before);
+    site::until("the loss is reported", || site.repairs(Drift::Device) > before);
     std::thread::sleep(Duration::from_millis(200));
 
     // As an engineer would bring it back: the device first, then its addresses.

@@ -180,10 +180,10 @@ fn forge(site: &Site, number: u8, source: IpAddr, mac: Option<Mac>, count: u8) {
     machine.spawn(work).unwrap().join().unwrap().unwrap();
 }
 
-/// Nothing was done to `host`, and the engineer is told why.
-fn told(site: &Site, host: IpAddr, what: &str) {
+/// Nothing was done to `host`, and a record says why.
+fn recorded(site: &Site, host: IpAddr, what: &str) {
     let found = || site.decisions(host, Verdict::Watch).iter().any(|act| act.reason.contains(what));
-    site::until("the engineer is told why nothing was done", || found() || !site.acted_on().is_empty());
+    site::until("a record says why nothing was done", || found() || !site.acted_on().is_empty());
     assert!(site.acted_on().is_empty(), "{:#?}", site.acted_on());
 }
 
@@ -206,12 +206,12 @@ fn a_neighbour_who_was_never_seen_is_safe(shape: Shape) {
     let (silent, other) = (site.infected(3), site.infected(2));
     let absent = site.scene.network.plan.address(Segment::Office, 201);
     forge(&site, 1, silent, None, 20);
-    told(&site, silent, "answers for the address, and the frames came from");
+    recorded(&site, silent, "answers for the address, and the frames came from");
     // With a card of its own for each name, as nobody would who is clumsy.
     forge(&site, 1, other, Some(Mac([2, 7, 7, 7, 7, 7])), 20);
-    told(&site, other, "answers for the address, and the frames came from 02:07:07:07:07:07");
+    recorded(&site, other, "answers for the address, and the frames came from 02:07:07:07:07:07");
     forge(&site, 1, absent, Some(Mac([2, 7, 7, 7, 7, 8])), 20);
-    told(&site, absent, "nobody on its link answers");
+    recorded(&site, absent, "nobody on its link answers");
     assert!(site.metric("firedoor_address_probes_total", "finding=\"elsewhere\"") >= 2);
     assert!(site.metric("firedoor_address_probes_total", "finding=\"nobody\"") >= 1);
     only_what_it_did_itself_contains(&site, 3);
@@ -235,7 +235,7 @@ fn a_neighbour_who_was_never_seen_is_safe_in_ipv6() {
     let _turn = site::together();
     let site = Site::shaped(Family::Ipv6, Shape::Routed, 67, 4);
     let (silent, absent) = (site.infected(3), site.scene.network.plan.address(Segment::Office, 201));
-    // The gateway soon asks for him itself, to tell him that nobody is there (ICMPv6): then his own answer protects him.
+    // The gateway soon asks for him itself, to report that nobody is there (ICMPv6): then his own answer protects him.
     forge(&site, 1, silent, None, 20);
     forge(&site, 1, absent, Some(Mac([2, 7, 7, 7, 7, 8])), 20);
     std::thread::sleep(Duration::from_secs(2));
@@ -262,7 +262,7 @@ fn a_contained_host_does_not_take_a_neighbour_with_it() {
     let innocent: Vec<_> = site.acted_on().into_iter().filter(|act| act.host != Address::from(worm)).collect();
     assert!(innocent.is_empty(), "{innocent:#?}");
     assert_eq!(site.in_kernel(), [worm]);
-    site::until("the engineer is told why nothing was done about the neighbour", || {
+    site::until("a record says why nothing was done about the neighbour", || {
         let acts = site.decisions(site.infected(3), Verdict::Watch);
         acts.iter().any(|act| act.reason.contains("answers for the address, and the frames came from"))
     });

@@ -4,7 +4,7 @@
 //! service, pings; each client now and then meets a server that it has not met before, over SMB or remote desktop, and
 //! two of them look for a printer that is switched off. Beside it somebody forges: bare SYNs to the ward from random
 //! addresses. None of the clients and servers has a machine: their frames leave through the packet sockets of one
-//! machine on each segment, and the gateway is told their hardware addresses. Conversations run in step, sixty-four at
+//! machine on each segment, and the gateway knows their hardware addresses. Conversations run in step, sixty-four at
 //! a time, so that each frame follows the one it answers.
 
 use std::fmt::Write as _;

@@ -281,7 +281,7 @@ impl Probe {
         Target { machine: &site.scene.network.wards[0], segment: WARD, address: site.victim(0), port: 445 }
     }
 
-    /// Ends it, and tells what became of every packet.
+    /// Ends it, and reports what became of every packet.
     pub fn end(mut self) -> Log {
         self.halt();
         std::mem::take(&mut self.log.lock().unwrap())

@@ -257,7 +257,7 @@ impl Soak {
         self.tally.kills += 1;
     }
 
-    /// Lines of the daemon's log that tell of an error.
+    /// Lines of the daemon's log that report an error.
     fn errors(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.site.directory.path().join("log")).unwrap_or_default();
         text.lines().filter(|line| line.contains("ERROR")).map(str::to_owned).collect()
@@ -292,7 +292,7 @@ fn soak(name: &str, seconds: u64, round: Duration, kills: bool) {
     for _ in 0..25 {
         listener::speak(&site.scene.network, 1).unwrap();
     }
-    // The last infected host forges and plays the clients. The first is contained by order, until released, and goes on
+    // The last infected host forges and plays the clients. The first is contained by order, until released, and sends on
     // trying: what passes of that is known to the millisecond.
     let load = Load::start(&site, rate, hosts - 1, 81);
     let forbidden = Probe::forbidden(&site, 0);

@@ -1,7 +1,7 @@
 //! A storm of alarms: forged sources that the gateway must believe, for its own routes lead to them, each of which scans.
 //!
-//! Nothing tells these from a trust whose hosts all fall ill at once. So the breaker stops the decisions; what must hold is
-//! that the daemon goes on: it answers, obeys, mends its table, and shows a picture that is not old.
+//! Nothing distinguishes these from a trust whose hosts all fall ill at once. So the breaker stops the decisions; what must hold is
+//! that the daemon keeps working: it answers, obeys, mends its table, and shows a picture that is not old.
 //!
 //! For `FIREDOOR_STORM_SECONDS` (8 unless set), at most 20,000 packets a second where nothing is optimised.
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::scene;
 
-/// A copy of the executable where anybody may run it; its path tells its processes from all others.
+/// A copy of the executable where anybody may run it; its path distinguishes its processes from all others.
 fn copy(directory: &Path) -> std::path::PathBuf {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
     let path = directory.join("firedoor");

@@ -48,7 +48,7 @@ fn contained_hosts_stay_contained_and_the_fuse_holds_new_scanners() {
         let before = scene.first_contacts(&scene.counter.arrivals(), first);
         daemon.kill();
 
-        // Both at once: the old one goes on where it was, the new one begins.
+        // Both at once: the old one continues where it was, the new one begins.
         let new = Worm::release(&scene.network, 1, Order { rate: 200.0, ..Order::new(Kind::Fast, 22) }).unwrap();
         std::thread::sleep(LOOSE);
         let (old, new) = (old.end().unwrap(), new.end().unwrap());
@@ -70,7 +70,7 @@ fn contained_hosts_stay_contained_and_the_fuse_holds_new_scanners() {
             .count();
         // Questions for dark addresses may be the new scanner's; a live host's SYN names its sender.
         assert_eq!(live_after, live_before, "{family:?} {shape:?}: the contained host got through; {}", syns(first));
-        // What the first one asked for before its containment cannot be told apart, so it is taken off.
+        // What the first one asked for before its containment cannot be distinguished, so it is taken off.
         let of_new = asked_or_reached.saturating_sub(before.len() - live_before);
         let most = MOST_CONTACTS as usize + usize::try_from(LOOSE.as_secs()).unwrap() + 1;
         assert!((1..=most).contains(&of_new), "{family:?} {shape:?}: {of_new} of the new scanner, at most {most}");

@@ -35,7 +35,7 @@ fn monitor_mode_decides_the_same_and_drops_nothing() {
     }
     let report = Report::new(monitoring, monitored, None);
     assert!(report.kept, "{:#?}", report.promises);
-    assert!(report.protected.decisions.iter().all(|act| !act.enforced), "monitor mode tells the kernel nothing");
+    assert!(report.protected.decisions.iter().all(|act| !act.enforced), "monitor mode puts nothing into the kernel");
     assert!(enforced.decisions.iter().any(|act| act.enforced));
     let moment = |outcome: &Outcome| outcome.decided_after.unwrap();
     let apart = (moment(&enforced) - moment(&report.protected)).abs();

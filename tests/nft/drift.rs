@@ -64,7 +64,7 @@ fn our_own_changes_are_no_drift() {
     assert_eq!(watch.drain().unwrap(), []);
     site.nft("add table inet somebody_elses");
     assert_eq!(watch.drain().unwrap(), [], "another table is not our business");
-    // What packets add to the sets is told to nobody.
+    // What packets add to the sets is reported to nobody.
     let mut gun = site.gun();
     for n in 0..100 {
         gun.fire(SCANNER, victim(n), Kind::Syn(445));

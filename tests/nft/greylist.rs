@@ -1,6 +1,7 @@
 //! The greylist: a first contact with a host that is no known server passes on its second asking, whether or not a daemon
 //! runs, and a scan reaches nobody.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
@@ -291,7 +292,7 @@ fn fill(site: &mut Site, set: &str) {
     let mut script = format!("add element inet firedoor {set} {{\n");
     for n in 0..free {
         let source = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 99, 0, 0)) + n);
-        script.push_str(&format!("1 . {source} . 10.98.0.1 . 445 timeout 1m,\n"));
+        writeln!(script, "1 . {source} . 10.98.0.1 . 445 timeout 1m,").unwrap();
     }
     script.push('}');
     let mut nft = site.gateway.command("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();

@@ -207,7 +207,7 @@ fn an_exempt_host_passes_ahead_of_every_drop() {
 }
 
 #[test]
-fn the_kernels_refusal_is_told_in_its_own_words() {
+fn the_kernels_refusal_is_reported_in_its_own_words() {
     let Some(mut site) = Site::build(Shape::Routed) else { return };
     site.nft("add table inet firedoor");
     site.nft("add set inet firedoor acted4 { type inet_proto . ipv4_addr; }");

@@ -55,7 +55,7 @@ fn json_is_the_same_struct_as_the_api_sends() {
 }
 
 #[test]
-fn status_tells_what_is_wrong_and_what_to_do() {
+fn status_says_what_is_wrong_and_what_to_do() {
     let text = shown(&StandIn::start(), &["status"]);
     for words in [
         "enforce mode, up 1d 1h",
@@ -184,7 +184,7 @@ fn nix_is_root() -> bool {
 }
 
 #[test]
-fn wrong_usage_is_told_before_anybody_is_asked() {
+fn wrong_usage_is_reported_before_anybody_is_asked() {
     let nowhere = Path::new("/nonexistent/socket");
     for args in [
         &["contain", "10.0.0.3"][..],
@@ -200,7 +200,7 @@ fn wrong_usage_is_told_before_anybody_is_asked() {
 }
 
 #[test]
-fn a_daemon_that_is_not_there_is_told_apart_from_one_that_may_not_be_asked() {
+fn a_daemon_that_is_not_there_is_distinguished_from_one_that_may_not_be_asked() {
     let (status, said) = refused(Path::new("/nonexistent/socket"), &["status"]);
     assert_eq!(status, Some(1));
     assert!(said.contains("is not running") && said.contains("systemctl start firedoor"), "{said}");
@@ -225,7 +225,7 @@ fn a_daemon_that_is_not_there_is_told_apart_from_one_that_may_not_be_asked() {
 }
 
 #[test]
-fn whoever_may_not_open_the_socket_is_told_which_group_to_join() {
+fn whoever_may_not_open_the_socket_learns_which_group_to_join() {
     use std::os::unix::process::CommandExt;
     if !nix_is_root() {
         return eprintln!("SKIPPED: needs root to become somebody else");

@@ -46,7 +46,7 @@ fn an_outbreak_fires_the_alert_and_shows_on_every_panel() {
     let worm = Worm::release(&scene.network, 0, trial.order()).unwrap();
     prometheus.wait_for("ALERTS{alertname=\"FiredoorOutbreak\",alertstate=\"firing\"}", PATIENCE);
     daemon.check_running().unwrap();
-    // The worm goes on against a closed door: the kernel's counters move, and every panel has something to show.
+    // The worm keeps knocking at a closed door: the kernel's counters move, and every panel has something to show.
     prometheus.wait_for("firedoor_dropped_packets_total{by=\"contain\"} > 0", PATIENCE);
     for (title, expr) in expressions() {
         let found = prometheus.wait_for(&expr, PATIENCE);

@@ -100,7 +100,7 @@ pub fn address(n: u8) -> Address {
     Address::v4([10, 0, 0, n])
 }
 
-/// This machine's time, as a daemon would tell it.
+/// This machine's time, as a daemon would show it.
 pub fn now() -> Timestamp {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     Timestamp::from_nanos(u64::try_from(now.as_nanos()).unwrap())

@@ -51,7 +51,7 @@ fn wannacry_shows_each_of_its_steps_on_every_host_it_exploits() {
 #[test]
 fn wannacrys_victims_give_their_condition_away() {
     let Some(folder) = captures() else { return };
-    let told = |wanted| {
+    let reported = |wanted| {
         let mut hosts = BTreeSet::new();
         for (_, report) in inspect(&folder.join("worm/wannacry.pcap")) {
             if let Report::Condition { server, condition } = report
@@ -62,9 +62,9 @@ fn wannacrys_victims_give_their_condition_away() {
         }
         hosts.into_iter().collect::<Vec<_>>()
     };
-    assert!(told(Condition::Unpatched).contains(&"192.168.116.138".to_owned()));
-    assert!(told(Condition::Implanted).contains(&"192.168.116.138".to_owned()));
-    assert!(!told(Condition::Implanted).contains(&"192.168.116.150".to_owned()));
+    assert!(reported(Condition::Unpatched).contains(&"192.168.116.138".to_owned()));
+    assert!(reported(Condition::Implanted).contains(&"192.168.116.138".to_owned()));
+    assert!(!reported(Condition::Implanted).contains(&"192.168.116.150".to_owned()));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn no_benign_capture_shows_an_exploit() {
 #[test]
 fn each_remote_execution_is_named() {
     let Some(folder) = captures() else { return };
-    for (file, frame, told) in [
+    for (file, frame, reported) in [
         (
             "covenant_sharpsc_create_dcerpc_smb_svcctl_2020-08-06022635",
             190,
@@ -143,7 +143,7 @@ fn each_remote_execution_is_named() {
             (frame, Signal::RemoteExecution, true, true)
         );
         assert_eq!((finding.host.to_string(), finding.peer.to_string()), ("172.18.39.5".into(), "172.18.39.6".into()));
-        assert!(finding.detail.to_string().starts_with(told), "{file}: {}", finding.detail);
+        assert!(finding.detail.to_string().starts_with(reported), "{file}: {}", finding.detail);
     }
 }
 

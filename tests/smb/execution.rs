@@ -33,7 +33,7 @@ pub fn admin_share() -> Script {
 }
 
 /// The details of what a script shows.
-fn told(script: &Script) -> Vec<String> {
+fn reported(script: &Script) -> Vec<String> {
     details(Stage::new().play(ends(445), script))
 }
 
@@ -45,14 +45,14 @@ fn details(stage: &Stage) -> Vec<String> {
 #[test]
 fn a_service_created_over_a_pipe_is_named() {
     assert_eq!(
-        told(&calls(&[15, CREATE, START])),
+        reported(&calls(&[15, CREATE, START])),
         ["svcctl CreateServiceW (opnum 0xc) over a named pipe [MS-SCMR 3.1.4.12]"]
     );
 }
 
 #[test]
-fn a_start_tells_only_after_an_administrative_share() {
-    assert_eq!(told(&calls(&[START])), Vec::<String>::new());
+fn a_start_counts_only_after_an_administrative_share() {
+    assert_eq!(reported(&calls(&[START])), Vec::<String>::new());
     let mut stage = Stage::new();
     stage.play(Ends { client_port: 49_999, ..ends(445) }, &admin_share());
     stage.wait(Duration::from_secs(590)).play(ends(445), &calls(&[START]));
@@ -83,15 +83,15 @@ fn contexts_follow_binds_and_alterations() {
     let pipe = |data: &[u8]| (Client, smb2(9, false, 2, 1, &smb2_write_body(7, data)));
     let other = |data: &[u8]| (Client, smb2(9, false, 2, 1, &smb2_write_body(8, data)));
     let none = Vec::<String>::new();
-    assert_eq!(told(&vec![pipe(&bind(11, &[(0, SRVSVC)])), pipe(&request(0, 12, 8))]), none);
-    assert_eq!(told(&vec![pipe(&bind(11, &[(0, SVCCTL)])), other(&request(0, 12, 8))]), none);
-    assert_eq!(told(&vec![pipe(&bind(11, &[(0, SVCCTL)])), pipe(&request(1, 12, 8))]), none);
+    assert_eq!(reported(&vec![pipe(&bind(11, &[(0, SRVSVC)])), pipe(&request(0, 12, 8))]), none);
+    assert_eq!(reported(&vec![pipe(&bind(11, &[(0, SVCCTL)])), other(&request(0, 12, 8))]), none);
+    assert_eq!(reported(&vec![pipe(&bind(11, &[(0, SVCCTL)])), pipe(&request(1, 12, 8))]), none);
     let rebound = vec![pipe(&bind(11, &[(0, SVCCTL)])), pipe(&bind(11, &[(0, SRVSVC)])), pipe(&request(0, 12, 8))];
-    assert_eq!(told(&rebound), none);
+    assert_eq!(reported(&rebound), none);
     let altered = vec![pipe(&bind(11, &[(0, SRVSVC)])), pipe(&bind(14, &[(3, TASKS)])), pipe(&request(3, 1, 8))];
-    assert_eq!(told(&altered).len(), 1);
+    assert_eq!(reported(&altered).len(), 1);
     let many: Vec<(u16, [u8; 16])> = (0..30).map(|id| (id, if id == 29 { AT } else { SRVSVC })).collect();
-    assert_eq!(told(&vec![pipe(&bind(11, &many)), pipe(&request(29, 0, 8))]).len(), 1);
+    assert_eq!(reported(&vec![pipe(&bind(11, &many)), pipe(&request(29, 0, 8))]).len(), 1);
 }
 
 #[test]
@@ -101,14 +101,14 @@ fn a_chain_of_commands_hides_nothing() {
     let write = smb2_part(9, false, 3, 1, &smb2_write_body(7, &bind(11, &[(0, SVCCTL)])), true);
     let call = smb2_part(9, false, 4, 1, &smb2_write_body(7, &request(0, START, 700)), false);
     let script = vec![(Client, framed(&[tree, create, write, call].concat()))];
-    assert_eq!(told(&script).len(), 1);
+    assert_eq!(reported(&script).len(), 1);
 }
 
 #[test]
 fn several_calls_in_one_write_are_all_read() {
     let data = [bind(11, &[(0, SVCCTL)]), request(0, 15, 40), request(0, 24, 40)].concat();
     let script = vec![(Client, smb2(9, false, 2, 1, &smb2_write_body(7, &data)))];
-    assert_eq!(told(&script), ["svcctl CreateServiceA (opnum 0x18) over a named pipe [MS-SCMR 3.1.4]"]);
+    assert_eq!(reported(&script), ["svcctl CreateServiceA (opnum 0x18) over a named pipe [MS-SCMR 3.1.4]"]);
 }
 
 #[test]
@@ -117,13 +117,13 @@ fn smb1_pipes_carry_it_by_transaction_and_by_write() {
         (Client, write_andx(IDS, 0x4001, 0x0008, &bind(11, &[(0, SVCCTL)]))),
         (Client, transaction(0x25, IDS, &[0x26, 0x4001], 0, &request(0, CREATE, 50))),
     ];
-    assert_eq!(told(&by_write).len(), 1);
+    assert_eq!(reported(&by_write).len(), 1);
     let prefixed = [&[0, 1][..], &bind(11, &[(0, SVCCTL)])].concat();
     let raw = vec![
         (Client, write_andx(IDS, 0x4001, 0x000c, &prefixed)),
         (Client, write_andx(IDS, 0x4001, 0x0008, &request(0, CREATE, 50))),
     ];
-    assert_eq!(told(&raw).len(), 1);
+    assert_eq!(reported(&raw).len(), 1);
 }
 
 #[test]

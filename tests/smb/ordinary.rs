@@ -88,7 +88,7 @@ fn nothing_ordinary_is_an_exploit() {
 }
 
 #[test]
-fn compression_is_no_exploit_and_is_told_once() {
+fn compression_is_no_exploit_and_is_reported_once() {
     let script = vec![
         (Server, smb311_negotiated(true)),
         (Client, compressed(4176, 0, 0)),
@@ -122,7 +122,7 @@ fn a_multi_protocol_offer_answered_by_smb2_is_no_smb1() {
 }
 
 #[test]
-fn smb1_is_told_once_for_a_pair_and_named_by_its_dialect() {
+fn smb1_is_reported_once_for_a_pair_and_named_by_its_dialect() {
     let mut stage = Stage::new();
     for n in 0..3 {
         let one = Ends { client_port: 50_000 + n, ..ends(445) };

@@ -22,6 +22,8 @@ pub(in crate::capture) mod cell {
     pub(in crate::capture::bpf) const OUTER_UDP: u32 = 9;
     /// The first cell that is the program's own once the walk is over.
     pub const FREE: u32 = 10;
+    /// While the walk lasts: where the outer packet of a tunnel ends.
+    pub(in crate::capture::bpf) const OUTER_END: u32 = FREE + 1;
 }
 
 pub(super) const NEGATIVE: u32 = 0x8000_0000;

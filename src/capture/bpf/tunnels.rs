@@ -109,6 +109,9 @@ pub(super) fn open(to: &mut Assembler, tunnels: Tunnels, inner: Inner, udp: Labe
 
 /// Notes the outer packet, of which X is the header behind IP.
 fn enter(to: &mut Assembler, udp: bool) {
+    to.load_cell(cell::LEFT);
+    to.op_x(Op::Add);
+    to.store(cell::OUTER_END);
     to.load_cell(cell::NETWORK);
     to.store(cell::OUTER_NETWORK);
     to.load_cell(cell::FAMILY);

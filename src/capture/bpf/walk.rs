@@ -267,7 +267,7 @@ fn network(to: &mut Assembler, level: Level, exits: Exits, four: Label, six: Lab
     to.store(cell::FAMILY);
     to.load(Size::Half, 6);
     to.branch(If::AnyBit, 0x3fff, part);
-    ipv4(to);
+    ipv4(to, level);
     if let Some(short) = level.short {
         left(to, 0, short);
         room(to, 0, short);
@@ -280,7 +280,7 @@ fn network(to: &mut Assembler, level: Level, exits: Exits, four: Label, six: Lab
     to.branch(If::Equal, 1, exits.fragment);
     to.goto(exits.other_ip);
     to.place(begins);
-    ipv4(to);
+    ipv4(to, level);
     to.goto(first);
 
     to.place(six);
@@ -294,7 +294,7 @@ fn network(to: &mut Assembler, level: Level, exits: Exits, four: Label, six: Lab
         to.place(versioned);
     }
     to.store_x(cell::NETWORK);
-    ipv6(to);
+    ipv6(to, level);
     to.place(transport);
     for _ in 0..if level.short.is_some() { INNER_EXTENSIONS } else { EXTENSIONS } {
         transports(to, level, exits, ends);
@@ -343,8 +343,8 @@ struct Ends {
 }
 
 /// From the IPv4 header at X to A = protocol, X = the header behind.
-fn ipv4(to: &mut Assembler) {
-    length(to, 2, 0);
+fn ipv4(to: &mut Assembler, level: Level) {
+    length(to, level, 2, 0);
     to.load(Size::Byte, 9);
     to.store(cell::SPARE);
     to.load(Size::Byte, 0);
@@ -361,10 +361,10 @@ fn ipv4(to: &mut Assembler) {
 }
 
 /// The same for IPv6.
-fn ipv6(to: &mut Assembler) {
+fn ipv6(to: &mut Assembler, level: Level) {
     to.load_constant(6);
     to.store(cell::FAMILY);
-    length(to, 4, 40);
+    length(to, level, 4, 40);
     to.load(Size::Byte, 6);
     to.store(cell::SPARE);
     to.advance(40);
@@ -372,14 +372,18 @@ fn ipv6(to: &mut Assembler) {
 }
 
 /// LEFT = the length field at X + `offset`; where segmentation offload left it empty, what the frame holds behind X
-/// and `header`.
-fn length(to: &mut Assembler, offset: u32, header: u32) {
+/// and `header`, or the outer packet where a tunnel's is walked.
+fn length(to: &mut Assembler, level: Level, offset: u32, header: u32) {
     let (empty, known) = (to.label(), to.label());
     to.load(Size::Half, offset);
     to.branch(If::Equal, 0, empty);
     to.goto(known);
     to.place(empty);
-    to.load_length();
+    if level.short.is_some() {
+        to.load_cell(cell::OUTER_END);
+    } else {
+        to.load_length();
+    }
     to.op_x(Op::Sub);
     to.op(Op::Sub, header);
     to.place(known);

@@ -2,8 +2,10 @@
 //!
 //! The reader, the commented default file and the reference page are all made from it. Defaults stand nowhere but in
 //! the `Default` of the settings themselves; the table reaches them through its fields. A new setting needs its field,
-//! a row here, and the two generated files anew: `firedoor reference`, and with `--defaults`.
+//! a row here, its name in `complete`, which does not compile without, and the two generated files anew:
+//! `firedoor reference`, and with `--defaults`.
 
+mod complete;
 mod detection;
 mod key;
 mod machine;

@@ -1,4 +1,4 @@
-//! SMB over TCP and over NetBIOS sessions: its row in the table of protocols, and how its messages are told from bytes.
+//! SMB over TCP and over NetBIOS sessions: its row in the table of protocols, and how its messages are recognised.
 //!
 //! What SMB1 and SMB2 say lies in `smb1` and `smb2`; each exploit has a file.
 

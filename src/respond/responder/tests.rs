@@ -92,7 +92,7 @@ fn ticked(responder: &mut Responder, secs: u64) -> Vec<Effect> {
 }
 
 #[test]
-fn the_kernel_is_told_first_and_monitor_mode_decides_the_same() {
+fn the_kernel_is_reported_first_and_monitor_mode_decides_the_same() {
     let effects = said(&mut enforcing(), &alarm(HOST, Grade::Scan, 0));
     assert_eq!(enforced(effects.first()), block(HOST, Action::Contain, Some(at(600))));
     assert_eq!(verdicts(&effects), [Verdict::Contain]);

@@ -91,7 +91,7 @@ fn a_neighbour_that_answers_is_alive_and_one_that_does_not_is_dead() {
 }
 
 #[test]
-fn an_interface_that_goes_and_a_new_address_are_told() {
+fn an_interface_that_goes_and_a_new_address_are_reported() {
     let Some([left, right]) = pair() else { return };
     let mut changes = left.run(|| Changes::open(false).unwrap()).unwrap();
     let new: IpNetwork = "10.66.0.77/24".parse().unwrap();
@@ -108,7 +108,7 @@ fn an_interface_that_goes_and_a_new_address_are_told() {
 }
 
 #[test]
-fn a_lost_change_is_told_as_such() {
+fn a_lost_change_is_reported_as_such() {
     let Some([left, _right]) = pair() else { return };
     let mut changes = left
         .run(|| {

@@ -1,4 +1,4 @@
-//! A set-associative table of atomics that all shards share: four entries a set, no lock.
+//! The set-associative table of atomics that all shards share: each entry one cache line, no lock.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -7,33 +7,45 @@ const WAYS: usize = 4;
 /// After a living entry was pushed out, so many seconds of "never seen" prove nothing.
 const PRESSURE: u32 = 600;
 
-/// What an entry is worth that nothing holds, and one that has expired; living ones are worth more.
-pub(super) const EMPTY: u8 = 0;
-pub(super) const EXPIRED: u8 = 1;
-
-/// What such a table holds. All of it is atomic; an empty entry's key is 0.
-pub(super) trait Entry: Default {
-    /// Its fingerprint.
-    fn key(&self) -> &AtomicU64;
-
-    /// What it proves if it is not empty, and as of when: [`EXPIRED`] after `memory` seconds, else more. The entry that is
-    /// worth least gives way, the oldest first.
-    fn worth(&self, now: u32, memory: u32) -> (u8, u32);
-
-    /// Forgets all but the key.
-    fn clear(&self);
+/// Everything known of one address, of one service of it, of one segment, or of one hardware address.
+#[derive(Default)]
+#[repr(align(64))]
+pub(super) struct Entry {
+    /// Fingerprint; 0 is empty.
+    pub key: AtomicU64,
+    /// A 64-bit sketch: of a service's distinct clients, a segment's distinct addresses, a hardware address' distinct
+    /// source addresses of late.
+    pub others: AtomicU64,
+    /// A 64-bit sketch: of the sources that fail on a service, of those that missed an address nobody is at, of a
+    /// hardware address' distinct source addresses of the period before.
+    pub failing: AtomicU64,
+    /// When the gateway first asked for it (ARP, neighbour solicitation) without an answer so far; 0 is not asked.
+    pub asked: AtomicU64,
+    /// Its hardware address as the link layer itself says (ARP, kernel neighbour table), 0 is unknown; of a service a sketch of
+    /// the clients that it answered today.
+    pub mac: AtomicU64,
+    /// First seen sending, seconds; 0 is never.
+    pub first: AtomicU32,
+    /// Last seen sending, seconds; 0 is never.
+    pub seen: AtomicU32,
+    /// Last answered a connection attempt, seconds; 0 is never.
+    pub served: AtomicU32,
+    /// When `failing` was last written, seconds; for a hardware address the number of the period.
+    pub failing_at: AtomicU32,
+    /// When the hardware address was last confirmed, seconds; of a service the number of the day.
+    pub mac_at: AtomicU32,
 }
 
 /// The table.
-pub(super) struct Table<E> {
-    sets: Vec<[E; WAYS]>,
+pub(super) struct Table {
+    sets: Vec<[Entry; WAYS]>,
     memory: u32,
     used: AtomicU64,
     evicted: AtomicU64,
     pressure_until: AtomicU32,
 }
 
-impl<E: Entry> Table<E> {
+impl Table {
     /// For about `capacity` entries, each of which may go once it is `memory` seconds old.
     pub fn new(capacity: usize, memory: u32) -> Self {
         Table {
@@ -47,7 +59,7 @@ impl<E: Entry> Table<E> {
 
     /// The memory that a table for `capacity` entries takes.
     pub const fn bytes(capacity: usize) -> usize {
-        Self::sets(capacity) * size_of::<[E; WAYS]>()
+        Self::sets(capacity) * size_of::<[Entry; WAYS]>()
     }
 
     const fn sets(capacity: usize) -> usize {
@@ -55,50 +67,62 @@ impl<E: Entry> Table<E> {
         (if sets == 0 { 1 } else { sets }).next_power_of_two()
     }
 
-    fn set(&self, key: u64) -> &[E] {
+    fn set(&self, key: u64) -> &[Entry] {
         self.sets.get((key >> 32) as usize & (self.sets.len() - 1)).map_or(&[], |set| set.as_slice())
     }
 
     /// The entry of this key.
-    pub fn find(&self, key: u64) -> Option<&E> {
-        self.set(key).iter().find(|entry| entry.key().load(Relaxed) == key)
+    pub fn find(&self, key: u64) -> Option<&Entry> {
+        self.set(key).iter().find(|entry| entry.key.load(Relaxed) == key)
     }
 
     /// The entry of this key, made if there is none; nothing where no room can be made for it.
-    pub fn find_or_insert(&self, key: u64, now: u32) -> Option<&E> {
+    pub fn find_or_insert(&self, key: u64, now: u32) -> Option<&Entry> {
         self.insert(key, now, u8::MAX)
     }
 
-    /// The same, unless room could only be made by forgetting a living entry.
-    pub fn find_or_insert_if_room(&self, key: u64, now: u32) -> Option<&E> {
-        self.insert(key, now, EXPIRED)
+    /// The same, unless room could only be made by forgetting who is alive: what is unknown is not worth that.
+    pub fn find_or_insert_unknown(&self, key: u64, now: u32) -> Option<&Entry> {
+        self.insert(key, now, 1)
     }
 
-    fn insert(&self, key: u64, now: u32, most: u8) -> Option<&E> {
+    fn insert(&self, key: u64, now: u32, most: u8) -> Option<&Entry> {
         let set = self.set(key);
-        if let Some(entry) = set.iter().find(|entry| entry.key().load(Relaxed) == key) {
+        if let Some(entry) = set.iter().find(|entry| entry.key.load(Relaxed) == key) {
             return Some(entry);
         }
-        let worth = |entry: &E| {
-            if entry.key().load(Relaxed) == 0 { (EMPTY, 0) } else { entry.worth(now, self.memory) }
+        let rank = |entry: &Entry| {
+            let (seen, served) = (entry.seen.load(Relaxed), entry.served.load(Relaxed));
+            match entry.key.load(Relaxed) {
+                0 => (0, 0),
+                _ if now.saturating_sub(seen.max(served)) > self.memory => (1, seen),
+                _ if served != 0 => (4, served),
+                _ if now.saturating_sub(entry.first.load(Relaxed)) > 60 => (3, seen),
+                _ => (2, seen),
+            }
         };
-        let victim = set.iter().min_by_key(|entry| worth(entry)).filter(|entry| worth(entry).0 <= most)?;
-        match worth(victim).0 {
-            EMPTY => {
+        let victim = set.iter().min_by_key(|entry| rank(entry)).filter(|entry| rank(entry).0 <= most)?;
+        match rank(victim).0 {
+            0 => {
                 self.used.fetch_add(1, Relaxed);
             }
-            EXPIRED => {}
+            1 => {}
             _ => {
                 self.evicted.fetch_add(1, Relaxed);
                 self.pressure_until.store(now.saturating_add(PRESSURE), Relaxed);
             }
         }
-        victim.clear();
-        victim.key().store(key, Relaxed);
+        for word in [&victim.others, &victim.failing, &victim.asked, &victim.mac] {
+            word.store(0, Relaxed);
+        }
+        for word in [&victim.first, &victim.seen, &victim.served, &victim.failing_at, &victim.mac_at] {
+            word.store(0, Relaxed);
+        }
+        victim.key.store(key, Relaxed);
         Some(victim)
     }
 
-    /// Until when, in seconds, living entries count as lately pushed out.
+    /// Until when, in seconds, entries that were alive count as lately pushed out.
     pub fn pressed_until(&self) -> u32 {
         self.pressure_until.load(Relaxed)
     }

@@ -465,7 +465,7 @@ fn no_ipv6_packet_can_speak_for_an_ipv4_host() {
 }
 
 #[test]
-fn echoes_are_told_apart() {
+fn echoes_are_distinguished() {
     for (request, four, six) in [(true, 8_u8, 128_u8), (false, 0, 129)] {
         let mut bytes = Vec::new();
         PacketBuilder::ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)

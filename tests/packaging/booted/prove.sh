@@ -46,7 +46,7 @@ exec 3<>/dev/tcp/127.0.0.1/9477
 printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3
 fact "METRICS $(grep -c '^firedoor_' <&3)"
 
-# All of it at work: what the ring shows is judged, and the kernel and the history are told.
+# All of it at work: what the ring shows is judged, and kernel and history take it.
 for number in $(seq 30); do
     is_acted_on $worm && break
     nsenter --net --target=$machine timeout 0.1 bash -c ": </dev/tcp/10.78.0.$number/445" 2>/dev/null || true
