@@ -123,8 +123,10 @@ impl Addresses {
         if entry.mac_at.swap(today, Relaxed) != today {
             entry.mac.store(0, Relaxed);
         }
-        let bit = 1_u64 << (client.wrapping_mul(u64::from(today) << 1 | 1) >> 58);
-        entry.mac.fetch_or(bit, Relaxed) & bit == 0
+        // Three bits each, as in a Bloom filter: of the few clients that it takes, none is taken for another.
+        let hash = client.wrapping_mul(u64::from(today) << 1 | 1);
+        let bits = [58, 52, 46].iter().fold(0_u64, |bits, at| bits | 1 << (hash >> at & 63));
+        entry.mac.fetch_or(bits, Relaxed) & bits != bits
     }
 
     /// What `server` answers next is news again.
