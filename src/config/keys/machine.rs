@@ -83,8 +83,8 @@ pub(super) const GREYLIST: Section = Section {
             "enabled",
             Switch(|c| &mut c.greylist.enabled),
             "Have first contacts ask twice. A person waits a second, once a day for each host, and never for a server. \
-             Whoever has a role for the port or is on the never-contain list waits for nobody. Off as long as the \
-             detector takes what waits for what is silent.",
+             Whoever has a role for the port or is on the never-contain list waits for nobody. Let monitor mode \
+             learn the servers first: `firedoor servers`, and `firedoor greylist` for what it would cost.",
         ),
         key(
             "wait",
