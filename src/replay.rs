@@ -12,12 +12,12 @@ use serde::Serialize;
 
 use crate::capture::{CapturePolicy, fanout};
 use crate::detect::{self, Counters, Detector, Event};
+use crate::respond::servers::{Learning, Servers, Service};
 use crate::respond::{self, Decision, Effect, Mode, Responder, Verdict};
 use crate::suspect::{Suspect, Who};
 use crate::time::Timestamp;
 use crate::track::{HashKey, Shared};
 use crate::wire::frame::Direction;
-use crate::respond::servers::{Learning, Servers, Service};
 use crate::wire::frame::Transport;
 use crate::wire::{Address, Frame};
 

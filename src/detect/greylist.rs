@@ -168,7 +168,7 @@ impl Detector {
         scorer.now = due.min(now);
         for slot in hosts.slots_of(source).into_iter().flatten() {
             let Some(host) = hosts.slot_mut(slot).filter(|host| host.identity == identity) else { continue };
-            if !host.acted && !host.alarmed.is_some_and(|at| scorer.now.since(at) < REPEAT) {
+            if !host.acted && host.alarmed.is_none_or(|at| scorer.now.since(at) >= REPEAT) {
                 let dark = scorer.is_dark(attempt.peer);
                 let seconds = u32::try_from(Waits::PATIENCE.as_secs()).unwrap_or(u32::MAX);
                 if !asked_again {

@@ -278,7 +278,7 @@ fn a_file_of_version_four_loses_nothing_on_its_way_to_records() {
     let evidence = |n: u8, signal, at: &str, port, weight, detail: &str| EvidenceRecord {
         signal,
         at: at.parse().unwrap(),
-        peer: crate::wire::Address::v4([10, 9, 0, n]),
+        peer: Address::v4([10, 9, 0, n]),
         port,
         weight: Score(weight),
         detail: detail.to_owned(),

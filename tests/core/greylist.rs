@@ -97,7 +97,9 @@ fn outbreak(seed: u64, pace: u64, asks: Asks, most: u64) -> (usize, Option<u64>)
     let lives = |n: u64| mixed(n << 8 ^ seed << 40) % 100 < 30;
     let target = |n: u64| Family::V4.address(VACANT, u16::try_from((n * 89 + seed * 31) % 249 + 1).unwrap());
     let alive: BTreeSet<Address> = (0..249).filter(|n| lives(*n)).map(target).collect();
-    alive.iter().for_each(|host| scene.lives(*host));
+    for host in &alive {
+        scene.lives(*host);
+    }
     scene.wait(secs(1));
     let start = scene.now;
     let (mut kernel, mut reached, mut contained) = (Kernel::default(), BTreeSet::new(), None);
@@ -193,7 +195,9 @@ fn below_that_it_reaches_few_and_who_asks_once_nobody() {
 
 /// An honest client's first contact as the kernel has it: dropped, repeated after a second, answered.
 fn waits_and_is_answered(scene: &mut Scene, from: Address, to: &[Address], port: u16) {
-    to.iter().for_each(|to| scene.syn(from, *to, port));
+    for to in to {
+        scene.syn(from, *to, port);
+    }
     scene.wait(secs(1));
     for to in to {
         scene.syn(from, *to, port);
@@ -222,13 +226,19 @@ fn an_honest_first_contact_that_waits_is_no_evidence() {
 fn six_sessions_opened_at_once_are_an_administrators_and_leave_nothing() {
     let mut scene = Scene::with(greylisting(true)).settle();
     let hosts: Vec<Address> = (1..=6).map(|n| Family::V4.server(n)).collect();
-    hosts.iter().for_each(|to| scene.syn(HOST, *to, 3389));
+    for to in &hosts {
+        scene.syn(HOST, *to, 3389);
+    }
     for after in [1000, 2000] {
         scene.wait(ms(after));
-        hosts.iter().for_each(|to| scene.syn(HOST, *to, 3389));
+        for to in &hosts {
+            scene.syn(HOST, *to, 3389);
+        }
     }
     // Held back at the second asking, through at the third.
-    hosts.iter().for_each(|to| scene.syn_ack(*to, HOST, 3389));
+    for to in &hosts {
+        scene.syn_ack(*to, HOST, 3389);
+    }
     assert_eq!(scene.score(HOST).0, 0);
     assert!(!scene.verdicts(HOST).contains(&Verdict::Contain));
 }

@@ -112,7 +112,7 @@ pub(super) const GREYLIST: Section = Section {
         ),
         key(
             "server_keep",
-            Time(|c| &mut c.greylist.learning.keep, days(1)..=days(365)),
+            Time(|c| &mut c.greylist.learning.keep, days(2)..=days(365)),
             "A server that answers nobody for so long is known no more; one that refuses several clients is not until it \
              answers again.",
         ),
