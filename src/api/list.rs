@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-use crate::api::explain::{self, Standing};
+use crate::api::explain::{self, standing::Standing};
 use crate::api::host::HostsView;
 use crate::published::Published;
 use crate::published::host_report::HostReport;
