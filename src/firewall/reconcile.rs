@@ -100,7 +100,7 @@ impl Firewall {
         Ok(Reconciled { loaded, restored, exempted, acted: self.acted()? })
     }
 
-    /// Puts the tables back that somebody deleted, with what is acted on and the routers' cards: one transaction, with
+    /// Puts the tables back that somebody deleted, with what is acted on, the routers' cards and the servers: one transaction, with
     /// nothing read ahead of it, so the door is open for as short as nft takes. `false` if a [`Firewall::reconcile`] has
     /// to do it: nothing was loaded yet, there are more than [`MOST_REASSERTED`] places, or nft cannot be given one of
     /// them as text (ports that are shut behind a VLAN tag).
@@ -131,6 +131,12 @@ impl Firewall {
         for (interface, card) in self.forwarders.iter().flatten() {
             for set in forwarders {
                 rows.insert((*set, places::card_key(*interface, *card)), Row { jump: None, left: None });
+            }
+        }
+        if plan.has_greylist() {
+            let servers = self.servers.rows(false, now);
+            if servers.len() <= MOST_REASSERTED {
+                rows.extend(servers);
             }
         }
         // One of the two tables may have been deleted alone.

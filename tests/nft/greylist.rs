@@ -255,8 +255,9 @@ fn many_servers_come_and_go() {
 fn reloads_keep_what_waits_and_servers_come_back_after_a_deletion() {
     let mut config = greylisting(Mode::Enforce);
     let Some(mut site) = loaded(Shape::Bridged, &config) else { return };
-    let server = (KnownServer::tcp(victim(9).into(), 445), Some(Duration::from_secs(3600)));
-    site.firewall(|firewall| firewall.set_servers(&[server]).unwrap());
+    let hour = Some(Duration::from_secs(3600));
+    let learnt = [victim(9), victim6(9)].map(|at| (KnownServer::tcp(at.into(), 445), hour));
+    site.firewall(|firewall| firewall.set_servers(&learnt).unwrap());
     let mut gun = site.gun();
     assert!(!passes(&site, &mut gun, SCANNER, victim(1), SMB));
     config.respond.never_contain = networks(&["10.200.0.0/16"]);
@@ -269,6 +270,8 @@ fn reloads_keep_what_waits_and_servers_come_back_after_a_deletion() {
 
     site.nft("flush ruleset");
     assert!(site.firewall(|firewall| firewall.reassert().unwrap()));
+    assert_eq!(filled(&mut site, "servers4"), 1, "at once, with the rules");
+    assert_eq!(filled(&mut site, "servers6"), 1, "at once, with the rules");
     site.load(&plan(&config));
     assert_eq!(["knocked4", "servers4", "frame_servers4"].map(|set| filled(&mut site, set)), [0, 1, 1]);
     assert!(passes(&site, &mut gun, SCANNER, victim(9), SMB));
@@ -279,7 +282,7 @@ fn reloads_keep_what_waits_and_servers_come_back_after_a_deletion() {
     site.load(&plan(&config));
     site.nft("flush set inet firedoor servers4");
     site.load(&plan(&config));
-    assert_eq!(site.firewall(|firewall| firewall.servers().unwrap()).len(), 1);
+    assert_eq!(site.firewall(|firewall| firewall.servers().unwrap()).len(), 2);
     // Turned off, nothing of it stands in the way.
     config.greylist.enabled = false;
     site.load(&plan(&config));
