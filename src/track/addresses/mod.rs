@@ -1,19 +1,21 @@
 //! What all shards know of addresses: who is alive, who serves, who is a router.
 //!
 //! The one structure that shards share on the hot path, so it takes no lock: a set-associative table of atomics, each
-//! entry one cache line. Readers and writers may race; every race loses at most one of two concurrent facts of the same
-//! kind, which the next packet states again. A full set gives up the entry that proves least (asked for but never seen,
-//! then seen sending, then serving; oldest first), and while entries that were alive are being pushed out, "never seen"
-//! proves nothing: see [`Addresses::under_pressure`].
+//! slot one cache line, read as one of five kinds of entry by the key it is found under. Readers and writers may race;
+//! every race loses at most one of two concurrent facts of the same kind, which the next packet states again. A full set
+//! gives up the entry that proves least (asked for but never seen, then seen sending, then serving; oldest first), and
+//! while living entries are being pushed out, "never seen" proves nothing: see [`Addresses::under_pressure`].
 
+mod entry;
 mod table;
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::time::Timestamp;
 use crate::track::HashKey;
-use crate::track::addresses::table::{Entry, Table};
+use crate::track::addresses::entry::{Card, Liveness, Owner, Service, Subnet};
+use crate::track::addresses::table::Table;
 use crate::wire::{Address, Link, Mac};
 
 /// The shared table.
@@ -69,44 +71,45 @@ impl Addresses {
         self.hash_key.address(address)
     }
 
-    fn key(&self, address: Address) -> u64 {
-        self.hash_key.address(address) | 1
+    fn liveness(&self, address: Address) -> Option<Liveness<'_>> {
+        self.table.find(Liveness::key(&self.hash_key, address))
     }
 
-    /// The key of the /24 or /64 around an address: even where an address' is odd, so the two never meet.
-    fn subnet_key(&self, address: Address) -> u64 {
-        let mask = if address.is_v4() { !0xff } else { !u128::from(u64::MAX) };
-        let hash = self.hash_key.address(Address::from_bits(address.bits() & mask)) & !1;
-        if hash == 0 { 2 } else { hash }
+    fn service(&self, server: Address, port: u16) -> Option<Service<'_>> {
+        self.table.find(Service::key(&self.hash_key, server, port))
+    }
+
+    fn subnet(&self, address: Address) -> Option<Subnet<'_>> {
+        self.table.find(Subnet::key(&self.hash_key, address))
+    }
+
+    fn card(&self, link: Link, card: Mac, v4: bool) -> Option<Card<'_>> {
+        self.table.find(Card::key(&self.hash_key, link, card, v4))
     }
 
     /// `address` sent something.
     pub fn saw(&self, address: Address, now: Timestamp) {
         let now = seconds(now);
-        let Some(entry) = self.table.find_or_insert(self.key(address), now) else { return };
+        let Some(entry) = self.table.find_or_insert(Liveness::key(&self.hash_key, address), now) else { return };
         if entry.seen.swap(now, Relaxed) == 0 {
             entry.first.store(now, Relaxed);
-            if let Some(subnet) = self.table.find_or_insert(self.subnet_key(address), now) {
+            if let Some(subnet) = self.table.find_or_insert(Subnet::key(&self.hash_key, address), now) {
                 let _ = subnet.first.compare_exchange(0, now, Relaxed, Relaxed);
-                subnet.others.fetch_or(self.sketch(address), Relaxed);
+                subnet.addresses.fetch_or(self.sketch(address), Relaxed);
             }
         }
-        if let Some(subnet) = self.table.find(self.subnet_key(address)) {
+        if let Some(subnet) = self.subnet(address) {
             subnet.seen.store(now, Relaxed);
         }
         entry.asked.store(0, Relaxed);
-    }
-
-    fn service_key(&self, server: Address, port: u16) -> u64 {
-        self.hash_key.pair(server, server, u64::from(port)) | 1
     }
 
     /// `server` answered a connection attempt of `client` on `port`.
     pub fn served(&self, server: Address, port: u16, client: Address, now: Timestamp) {
         let bit = self.sketch(client);
         let now = seconds(now);
-        if let Some(entry) = self.table.find_or_insert(self.service_key(server, port), now) {
-            entry.others.fetch_or(bit, Relaxed);
+        if let Some(entry) = self.table.find_or_insert(Service::key(&self.hash_key, server, port), now) {
+            entry.clients.fetch_or(bit, Relaxed);
             entry.served.store(now, Relaxed);
             entry.failing.store(0, Relaxed);
         }
@@ -117,33 +120,33 @@ impl Addresses {
     #[must_use]
     pub fn is_news(&self, server: Address, port: u16, client: u64, now: Timestamp) -> bool {
         let today = seconds(now) / DAY;
-        let Some(entry) = self.table.find_or_insert(self.service_key(server, port), seconds(now)) else {
+        let Some(entry) = self.table.find_or_insert(Service::key(&self.hash_key, server, port), seconds(now)) else {
             return false;
         };
-        if entry.mac_at.swap(today, Relaxed) != today {
-            entry.mac.store(0, Relaxed);
+        if entry.day.swap(today, Relaxed) != today {
+            entry.today.store(0, Relaxed);
         }
         // Three bits each, as in a Bloom filter: of the few clients that it takes, none is taken for another.
         let hash = client.wrapping_mul(u64::from(today) << 1 | 1);
         let bits = [58, 52, 46].iter().fold(0_u64, |bits, at| bits | 1 << (hash >> at & 63));
-        entry.mac.fetch_or(bits, Relaxed) & bits != bits
+        entry.today.fetch_or(bits, Relaxed) & bits != bits
     }
 
     /// What `server` answers next is news again.
     pub fn forget_news(&self, server: Address, port: u16) {
-        if let Some(entry) = self.table.find(self.service_key(server, port)) {
-            entry.mac_at.store(0, Relaxed);
+        if let Some(entry) = self.service(server, port) {
+            entry.day.store(0, Relaxed);
         }
     }
 
     /// Whether `client` is among those that `server` lately answered on `port`, as far as a sketch of them shows.
     #[must_use]
     pub fn has_served(&self, server: Address, port: u16, client: Address, now: Timestamp) -> bool {
-        self.table.find(self.service_key(server, port)).is_some_and(|entry| {
+        self.service(server, port).is_some_and(|entry| {
             let served = entry.served.load(Relaxed);
             served != 0
                 && seconds(now).saturating_sub(served) <= self.memory
-                && entry.others.load(Relaxed) & self.sketch(client) != 0
+                && entry.clients.load(Relaxed) & self.sketch(client) != 0
         })
     }
 
@@ -154,55 +157,56 @@ impl Addresses {
     /// Whether others than `client` use this service: at least two have been answered within the memory.
     #[must_use]
     pub fn is_known_server(&self, server: Address, port: u16, client: Address, now: Timestamp) -> bool {
-        self.table.find(self.service_key(server, port)).is_some_and(|entry| {
+        self.service(server, port).is_some_and(|entry| {
             let served = entry.served.load(Relaxed);
             served != 0
                 && seconds(now).saturating_sub(served) <= self.memory
-                && (entry.others.load(Relaxed) & !self.sketch(client)).count_ones() >= 2
+                && (entry.clients.load(Relaxed) & !self.sketch(client)).count_ones() >= 2
         })
     }
 
     /// Notes that `source` failed on a service; gives how many distinct sources do now, if it served lately.
     pub fn failed(&self, server: Address, port: u16, source: Address, now: Timestamp) -> u32 {
-        let Some(entry) = self.table.find(self.service_key(server, port)) else { return 0 };
+        let Some(entry) = self.service(server, port) else { return 0 };
         let now = seconds(now);
         let served = entry.served.load(Relaxed);
         if served == 0 || now.saturating_sub(served) > self.memory {
             return 0;
         }
         // Kept fresh by each: an outage lasts while sources keep failing.
-        self.fails(entry, source, FAILING_FOR, now)
+        self.count_source((entry.failing, entry.failing_at), source, FAILING_FOR, now)
     }
 
     /// Notes that `source` found nobody at `address`; gives how many distinct sources did within the memory.
     pub fn missed(&self, address: Address, source: Address, now: Timestamp) -> u32 {
         let now = seconds(now);
         self.table
-            .find_or_insert_unknown(self.key(address), now)
-            .map_or(0, |entry| self.fails(entry, source, self.memory, now))
+            .find_or_insert_unknown(Liveness::key(&self.hash_key, address), now)
+            .map_or(0, |entry| self.count_source((entry.missed_by, entry.missed_at), source, self.memory, now))
     }
 
     /// How many distinct sources found nobody at `address` within the memory.
     #[must_use]
     pub fn missing(&self, address: Address, now: Timestamp) -> u32 {
-        self.table.find(self.key(address)).map_or(0, |entry| {
-            let fresh = seconds(now).saturating_sub(entry.failing_at.load(Relaxed)) <= self.memory;
-            if fresh { entry.failing.load(Relaxed).count_ones() } else { 0 }
+        self.liveness(address).map_or(0, |entry| {
+            let fresh = seconds(now).saturating_sub(entry.missed_at.load(Relaxed)) <= self.memory;
+            if fresh { entry.missed_by.load(Relaxed).count_ones() } else { 0 }
         })
     }
 
-    fn fails(&self, entry: &Entry, source: Address, within: u32, now: u32) -> u32 {
-        if now.saturating_sub(entry.failing_at.load(Relaxed)) > within {
-            entry.failing.store(0, Relaxed);
+    /// Enters `source` into a sketch that lasts for `within` after its last entry; gives how many are in it.
+    fn count_source(&self, (sketch, at): (&AtomicU64, &AtomicU32), source: Address, within: u32, now: u32) -> u32 {
+        if now.saturating_sub(at.load(Relaxed)) > within {
+            sketch.store(0, Relaxed);
         }
-        entry.failing_at.store(now, Relaxed);
+        at.store(now, Relaxed);
         let bit = self.sketch(source);
-        (entry.failing.fetch_or(bit, Relaxed) | bit).count_ones()
+        (sketch.fetch_or(bit, Relaxed) | bit).count_ones()
     }
 
     /// The gateway itself asked the link for `address`; its answer would come back through it.
     pub fn asked(&self, address: Address, now: Timestamp) {
-        if let Some(entry) = self.table.find_or_insert_unknown(self.key(address), seconds(now)) {
+        if let Some(entry) = self.table.find_or_insert_unknown(Liveness::key(&self.hash_key, address), seconds(now)) {
             let _ = entry.asked.compare_exchange(0, now.nanos(), Relaxed, Relaxed);
         }
     }
@@ -210,7 +214,7 @@ impl Addresses {
     /// Whether the gateway has asked for `address` at least `patience` ago and heard nothing since.
     #[must_use]
     pub fn unanswered(&self, address: Address, patience: Duration, now: Timestamp) -> bool {
-        self.table.find(self.key(address)).is_some_and(|entry| {
+        self.liveness(address).is_some_and(|entry| {
             let asked = entry.asked.load(Relaxed);
             asked != 0 && now.since(Timestamp::from_nanos(asked)) >= patience
         })
@@ -219,8 +223,8 @@ impl Addresses {
     /// Whether `address` was seen sending within the memory.
     #[must_use]
     pub fn is_alive(&self, address: Address, now: Timestamp) -> bool {
-        self.table.find(self.key(address)).is_some_and(|entry| {
-            let seen = entry.seen.load(Relaxed).max(entry.served.load(Relaxed));
+        self.liveness(address).is_some_and(|entry| {
+            let seen = entry.seen.load(Relaxed);
             seen != 0 && seconds(now).saturating_sub(seen) <= self.memory
         })
     }
@@ -228,7 +232,7 @@ impl Addresses {
     /// Whether the /24 or /64 around `address` has been heard for at least `learning`.
     #[must_use]
     pub fn is_subnet_known(&self, address: Address, learning: Duration, now: Timestamp) -> bool {
-        self.table.find(self.subnet_key(address)).is_some_and(|entry| {
+        self.subnet(address).is_some_and(|entry| {
             let first = entry.first.load(Relaxed);
             first != 0 && u64::from(seconds(now).saturating_sub(first)) >= learning.as_secs()
         })
@@ -239,35 +243,32 @@ impl Addresses {
     #[must_use]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 64 ln 64 = 267")]
     pub fn subnet_hosts(&self, address: Address) -> u32 {
-        let set = self.table.find(self.subnet_key(address)).map_or(0, |entry| entry.others.load(Relaxed).count_ones());
+        let set = self.subnet(address).map_or(0, |entry| entry.addresses.load(Relaxed).count_ones());
         let free = f64::from(64 - set.min(63));
         (64.0 * (64.0 / free).ln()).round() as u32
     }
 
-    /// Whether addresses that were alive have lately been pushed out: then "never seen" proves nothing.
+    /// Whether living entries, of whatever kind, have lately been pushed out: then "never seen" proves nothing.
     #[must_use]
     pub fn under_pressure(&self, now: Timestamp) -> bool {
         self.table.pressed_until() > seconds(now)
     }
 
-    fn card_key(&self, link: Link, card: Mac, v4: bool) -> u64 {
-        self.hash_key.on(link, self.hash_key.mac(card)).rotate_left(if v4 { 0 } else { 32 }) | 1
-    }
-
     /// `card` sent a packet whose source it is not known to own. To be reported for each address at least once a [`PERIOD`].
     pub fn carried(&self, link: Link, card: Mac, address: Address, now: Timestamp) {
         let now = seconds(now);
-        let Some(entry) = self.table.find_or_insert(self.card_key(link, card, address.is_v4()), now) else { return };
+        let key = Card::key(&self.hash_key, link, card, address.is_v4());
+        let Some(entry) = self.table.find_or_insert(key, now) else { return };
         entry.seen.store(now, Relaxed);
         let period = now / PERIOD;
-        let last = entry.failing_at.swap(period, Relaxed);
+        let last = entry.period.swap(period, Relaxed);
         if last != period {
-            let before = entry.others.swap(0, Relaxed);
-            entry.failing.store(if last + 1 == period { before } else { 0 }, Relaxed);
+            let before = entry.late.swap(0, Relaxed);
+            entry.before.store(if last + 1 == period { before } else { 0 }, Relaxed);
         }
         let bit = self.sketch(address);
-        if entry.others.load(Relaxed) & bit == 0 {
-            entry.others.fetch_or(bit, Relaxed);
+        if entry.late.load(Relaxed) & bit == 0 {
+            entry.late.fetch_or(bit, Relaxed);
         }
     }
 
@@ -275,9 +276,9 @@ impl Addresses {
     /// estimate, up to 64).
     #[must_use]
     pub fn carries(&self, link: Link, card: Mac, v4: bool, now: Timestamp) -> u32 {
-        self.table.find(self.card_key(link, card, v4)).map_or(0, |entry| {
-            let age = (seconds(now) / PERIOD).saturating_sub(entry.failing_at.load(Relaxed));
-            let (late, before) = (entry.others.load(Relaxed), entry.failing.load(Relaxed));
+        self.card(link, card, v4).map_or(0, |entry| {
+            let age = (seconds(now) / PERIOD).saturating_sub(entry.period.load(Relaxed));
+            let (late, before) = (entry.late.load(Relaxed), entry.before.load(Relaxed));
             match age {
                 0 => late | before,
                 1 => late,
@@ -297,24 +298,24 @@ impl Addresses {
     /// handshake through it.
     pub fn forwards(&self, link: Link, card: Mac, now: Timestamp) {
         let now = seconds(now);
-        if let Some(entry) = self.table.find_or_insert(self.card_key(link, card, true), now) {
+        if let Some(entry) = self.table.find_or_insert(Card::key(&self.hash_key, link, card, true), now) {
             entry.seen.store(now, Relaxed);
-            entry.served.store(now, Relaxed);
+            entry.forwards.store(now, Relaxed);
         }
     }
 
     /// What was taken for somebody behind `card` was the card itself.
     pub fn ends(&self, link: Link, card: Mac) {
-        if let Some(entry) = self.table.find(self.card_key(link, card, true)) {
-            entry.served.store(0, Relaxed);
+        if let Some(entry) = self.card(link, card, true) {
+            entry.forwards.store(0, Relaxed);
         }
     }
 
     /// Whether `card` is known to forward for others.
     #[must_use]
     pub fn is_forwarder(&self, link: Link, card: Mac, now: Timestamp) -> bool {
-        self.table.find(self.card_key(link, card, true)).is_some_and(|entry| {
-            let at = entry.served.load(Relaxed);
+        self.card(link, card, true).is_some_and(|entry| {
+            let at = entry.forwards.load(Relaxed);
             at != 0 && seconds(now).saturating_sub(at) <= self.memory
         })
     }
@@ -326,11 +327,6 @@ impl Addresses {
         self.is_forwarder(link, card, now)
             || self.carries_many(link, card, true, now)
             || self.carries_many(link, card, false, now)
-    }
-
-    /// The owner's entry of an address is apart from what is known of the address itself: each link has its own.
-    fn owner_key(&self, link: Link, address: Address) -> u64 {
-        self.hash_key.on(link, self.hash_key.address(address)) | 1
     }
 
     /// The link itself says that `address` is at `card`: somebody asked, and the card answered; or the card completed a
@@ -347,18 +343,17 @@ impl Addresses {
     }
 
     fn note_owner(&self, link: Link, address: Address, card: Mac, how: u8, now: u32) {
-        if let Some(entry) = self.table.find_or_insert(self.owner_key(link, address), now) {
+        if let Some(entry) = self.table.find_or_insert(Owner::key(&self.hash_key, link, address), now) {
             let [a, b, c, d, e, f] = card.0;
-            entry.mac.store(u64::from_be_bytes([0, how, a, b, c, d, e, f]), Relaxed);
-            entry.mac_at.store(now, Relaxed);
+            entry.card.store(u64::from_be_bytes([0, how, a, b, c, d, e, f]), Relaxed);
             entry.seen.store(now, Relaxed);
         }
     }
 
     fn owner(&self, link: Link, address: Address, now: Timestamp) -> Option<(Mac, u8)> {
-        let entry = self.table.find(self.owner_key(link, address))?;
-        let [_, how, a, b, c, d, e, f] = entry.mac.load(Relaxed).to_be_bytes();
-        let fresh = seconds(now).saturating_sub(entry.mac_at.load(Relaxed)) <= RESOLUTION;
+        let entry = self.table.find(Owner::key(&self.hash_key, link, address))?;
+        let [_, how, a, b, c, d, e, f] = entry.card.load(Relaxed).to_be_bytes();
+        let fresh = seconds(now).saturating_sub(entry.seen.load(Relaxed)) <= RESOLUTION;
         (how != 0 && fresh).then_some((Mac([a, b, c, d, e, f]), how))
     }
 

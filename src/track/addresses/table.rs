@@ -1,5 +1,6 @@
-//! The set-associative table of atomics that all shards share: each entry one cache line, no lock.
+//! The set-associative table of atomics that all shards share: each slot one cache line, no lock.
 
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 const WAYS: usize = 4;
@@ -7,38 +8,55 @@ const WAYS: usize = 4;
 /// After a living entry was pushed out, so many seconds of "never seen" prove nothing.
 const PRESSURE: u32 = 600;
 
-/// Everything known of one address, of one service of it, of one segment, or of one hardware address.
+/// An entry that has lived for so many seconds is worth more than one that is new.
+const SETTLED: u32 = 60;
+
+/// What an empty slot is worth, and one whose entry has expired; living entries are worth more.
+const EMPTY: u8 = 0;
+const EXPIRED: u8 = 1;
+
+/// A slot's words. How much an entry is worth, and so what gives way in a full set, the table reads from the three times;
+/// the other words, and what the times are times of, only the entry's kind knows.
 #[derive(Default)]
 #[repr(align(64))]
-pub(super) struct Entry {
+pub(super) struct Slot {
     /// Fingerprint; 0 is empty.
-    pub key: AtomicU64,
-    /// A 64-bit sketch: of a service's distinct clients, a segment's distinct addresses, a hardware address' distinct
-    /// source addresses of late.
-    pub others: AtomicU64,
-    /// A 64-bit sketch: of the sources that fail on a service, of those that missed an address nobody is at, of a
-    /// hardware address' distinct source addresses of the period before.
-    pub failing: AtomicU64,
-    /// When the gateway first asked for it (ARP, neighbour solicitation) without an answer so far; 0 is not asked.
-    pub asked: AtomicU64,
-    /// Its hardware address as the link layer itself says (ARP, kernel neighbour table), 0 is unknown; of a service a sketch of
-    /// the clients that it answered today.
-    pub mac: AtomicU64,
-    /// First seen sending, seconds; 0 is never.
-    pub first: AtomicU32,
-    /// Last seen sending, seconds; 0 is never.
-    pub seen: AtomicU32,
-    /// Last answered a connection attempt, seconds; 0 is never.
-    pub served: AtomicU32,
-    /// When `failing` was last written, seconds; for a hardware address the number of the period.
-    pub failing_at: AtomicU32,
-    /// When the hardware address was last confirmed, seconds; of a service the number of the day.
-    pub mac_at: AtomicU32,
+    key: AtomicU64,
+    pub a: AtomicU64,
+    pub b: AtomicU64,
+    pub c: AtomicU64,
+    pub number: AtomicU32,
+    pub at: AtomicU32,
+    /// Since when the entry lives, seconds; 0 counts as long ago.
+    pub since: AtomicU32,
+    /// When it was last seen to live, seconds; 0 is never.
+    pub last: AtomicU32,
+    /// When it last proved that others rely on it, seconds; 0 is never.
+    pub proven: AtomicU32,
+}
+
+/// What one kind of entry makes of a slot's words.
+pub(super) trait Entry<'t>: Copy {
+    fn of(slot: &'t Slot) -> Self;
+}
+
+/// The key of an entry of kind `E`: only as that is its slot read.
+#[derive(Clone, Copy)]
+pub(super) struct Key<E> {
+    hash: u64,
+    kind: PhantomData<fn() -> E>,
+}
+
+impl<E> Key<E> {
+    /// Of a hash other than 0.
+    pub fn new(hash: u64) -> Self {
+        Key { hash, kind: PhantomData }
+    }
 }
 
 /// The table.
 pub(super) struct Table {
-    sets: Vec<[Entry; WAYS]>,
+    sets: Vec<[Slot; WAYS]>,
     memory: u32,
     used: AtomicU64,
     evicted: AtomicU64,
@@ -59,7 +77,7 @@ impl Table {
 
     /// The memory that a table for `capacity` entries takes.
     pub const fn bytes(capacity: usize) -> usize {
-        Self::sets(capacity) * size_of::<[Entry; WAYS]>()
+        Self::sets(capacity) * size_of::<[Slot; WAYS]>()
     }
 
     const fn sets(capacity: usize) -> usize {
@@ -67,58 +85,59 @@ impl Table {
         (if sets == 0 { 1 } else { sets }).next_power_of_two()
     }
 
-    fn set(&self, key: u64) -> &[Entry] {
+    fn set(&self, key: u64) -> &[Slot] {
         self.sets.get((key >> 32) as usize & (self.sets.len() - 1)).map_or(&[], |set| set.as_slice())
     }
 
     /// The entry of this key.
-    pub fn find(&self, key: u64) -> Option<&Entry> {
-        self.set(key).iter().find(|entry| entry.key.load(Relaxed) == key)
+    pub fn find<'t, E: Entry<'t>>(&'t self, key: Key<E>) -> Option<E> {
+        self.set(key.hash).iter().find(|slot| slot.key.load(Relaxed) == key.hash).map(E::of)
     }
 
     /// The entry of this key, made if there is none; nothing where no room can be made for it.
-    pub fn find_or_insert(&self, key: u64, now: u32) -> Option<&Entry> {
-        self.insert(key, now, u8::MAX)
+    pub fn find_or_insert<'t, E: Entry<'t>>(&'t self, key: Key<E>, now: u32) -> Option<E> {
+        self.insert(key.hash, now, u8::MAX).map(E::of)
     }
 
-    /// The same, unless room could only be made by forgetting who is alive: what is unknown is not worth that.
-    pub fn find_or_insert_unknown(&self, key: u64, now: u32) -> Option<&Entry> {
-        self.insert(key, now, 1)
+    /// The same, unless room could only be made by forgetting a living entry: what is unknown is not worth that.
+    pub fn find_or_insert_unknown<'t, E: Entry<'t>>(&'t self, key: Key<E>, now: u32) -> Option<E> {
+        self.insert(key.hash, now, EXPIRED).map(E::of)
     }
 
-    fn insert(&self, key: u64, now: u32, most: u8) -> Option<&Entry> {
+    fn insert(&self, key: u64, now: u32, most: u8) -> Option<&Slot> {
         let set = self.set(key);
-        if let Some(entry) = set.iter().find(|entry| entry.key.load(Relaxed) == key) {
-            return Some(entry);
+        if let Some(slot) = set.iter().find(|slot| slot.key.load(Relaxed) == key) {
+            return Some(slot);
         }
-        let rank = |entry: &Entry| {
-            let (seen, served) = (entry.seen.load(Relaxed), entry.served.load(Relaxed));
-            match entry.key.load(Relaxed) {
-                0 => (0, 0),
-                _ if now.saturating_sub(seen.max(served)) > self.memory => (1, seen),
-                _ if served != 0 => (4, served),
-                _ if now.saturating_sub(entry.first.load(Relaxed)) > 60 => (3, seen),
-                _ => (2, seen),
+        let rank = |slot: &Slot| {
+            let (last, proven) = (slot.last.load(Relaxed), slot.proven.load(Relaxed));
+            match slot.key.load(Relaxed) {
+                0 => (EMPTY, 0),
+                _ if now.saturating_sub(last.max(proven)) > self.memory => (EXPIRED, last),
+                _ if proven != 0 => (4, proven),
+                _ if now.saturating_sub(slot.since.load(Relaxed)) > SETTLED => (3, last),
+                _ => (2, last),
             }
         };
-        let victim = set.iter().min_by_key(|entry| rank(entry)).filter(|entry| rank(entry).0 <= most)?;
+        let victim = set.iter().min_by_key(|slot| rank(slot)).filter(|slot| rank(slot).0 <= most)?;
         match rank(victim).0 {
-            0 => {
+            EMPTY => {
                 self.used.fetch_add(1, Relaxed);
             }
-            1 => {}
+            EXPIRED => {}
             _ => {
                 self.evicted.fetch_add(1, Relaxed);
                 self.pressure_until.store(now.saturating_add(PRESSURE), Relaxed);
             }
         }
-        for word in [&victim.others, &victim.failing, &victim.asked, &victim.mac] {
+        let Slot { key: fingerprint, a, b, c, number, at, since, last, proven } = victim;
+        for word in [a, b, c] {
             word.store(0, Relaxed);
         }
-        for word in [&victim.first, &victim.seen, &victim.served, &victim.failing_at, &victim.mac_at] {
-            word.store(0, Relaxed);
+        for time in [number, at, since, last, proven] {
+            time.store(0, Relaxed);
         }
-        victim.key.store(key, Relaxed);
+        fingerprint.store(key, Relaxed);
         Some(victim)
     }
 

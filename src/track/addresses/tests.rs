@@ -83,6 +83,21 @@ fn a_flood_of_new_addresses_spares_servers_and_admits_that_it_forgets() {
 }
 
 #[test]
+fn whatever_is_pushed_out_the_table_admits_that_it_forgets() {
+    let evict: [fn(&Addresses, u32); 3] = [
+        |table, n| table.served(Address::v4((0x0a40_0000 + n).to_be_bytes()), 445, A, at(0)),
+        |table, n| table.carried(Link { outer: u16::try_from(n).unwrap(), ..LINK }, CARD, A, at(0)),
+        |table, n| table.resolved(LINK, Address::v4((0x0a40_0000 + n).to_be_bytes()), CARD, at(0)),
+    ];
+    for push in evict {
+        let table = table(64);
+        assert_eq!(Addresses::bytes(64), 64 * 64, "a cache line each");
+        (0..1000).for_each(|n| push(&table, n));
+        assert!(table.evicted() > 0 && table.under_pressure(at(599)) && !table.under_pressure(at(600)));
+    }
+}
+
+#[test]
 fn a_zones_hosts_are_estimated() {
     let table = table(4096);
     assert_eq!(table.subnet_hosts(A), 0);
