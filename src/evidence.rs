@@ -197,7 +197,7 @@ pub enum Detail {
         /// How long that was waited for.
         seconds: u32,
     },
-    /// Held back by the greylist for so many seconds, while nobody was seen there.
+    /// Asked repeatedly for so many seconds, while the greylist held it back.
     HeldBack {
         /// For how long.
         seconds: u32,
@@ -264,7 +264,7 @@ impl fmt::Display for Detail {
                 write!(f, "its first SYN was dropped, and not repeated within {seconds} s, as TCP does")
             }
             Detail::HeldBack { seconds } => {
-                write!(f, "asked repeatedly within {seconds} s, held back, of an address where nobody was seen")
+                write!(f, "asked again and again within {seconds} s, while the greylist held it back")
             }
             Detail::Tunnel { kind, inside: 0 } => write!(f, "begins to use a tunnel ({})", kind.label()),
             Detail::Tunnel { kind, inside } => {

@@ -10,7 +10,7 @@ use crate::detect::counters::Outcome;
 use crate::detect::detector::Detector;
 use crate::detect::event::Event;
 use crate::detect::scorer::{REPEAT, Scorer};
-use crate::evidence::{Detail, Signal};
+use crate::evidence::{Detail, Score, Signal};
 use crate::suspect::Place;
 use crate::time::Timestamp;
 use crate::track::waits::{Again, AtOnce, Wait};
@@ -178,6 +178,12 @@ impl Detector {
                     // Held back all the while: whether somebody is there will not be known, and nobody was seen there.
                     scorer.no_longer_waits(host, attempt.peer, false);
                     scorer.failed(host, attempt, Detail::HeldBack { seconds }, true);
+                } else if scorer.now < host.held_until && !scorer.is_usual(source, attempt.peer, attempt.port) {
+                    // It may be there. But whoever is held back and opens one contact after another must not stay so for good.
+                    scorer.no_longer_waits(host, attempt.peer, false);
+                    let weight = Score(scorer.settings.weights.failure.0 / 3);
+                    let detail = Detail::HeldBack { seconds };
+                    scorer.weigh(host, Signal::GreylistWaiting, attempt.peer, attempt.port, weight, detail);
                 }
             }
         }

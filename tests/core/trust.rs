@@ -770,7 +770,11 @@ fn with_the_greylist_hardly_anybody_infects_another() {
     let (secondary, infected) = whole.sum();
     println!("with the greylist: {secondary} secondary infections of {infected} infected hosts");
     whole.print();
-    assert!(secondary * 20 <= infected * 3, "{secondary} secondary infections of {infected}");
+    for (kind, (all, by_another)) in &whole.infected {
+        // A slow worm repeats its SYNs, an address every 30 s, until it is half way to the threshold.
+        let slow = u64::from(*kind == Kind::Slow) * 6;
+        assert!(by_another * 10 <= all * slow, "{kind:?}: {by_another} of {all}");
+    }
 }
 
 #[test]
