@@ -128,6 +128,10 @@ signals! {
     Probe = "probe.liveness", Scan;
     /// A fragment made to hide a transport header: tiny, or overlapping it (RFC 1858, RFC 3128).
     FragmentEvasion = "fragment.evasion", Scan;
+    /// Distinct destinations that the greylist has wait at once.
+    GreylistWaiting = "greylist.waiting", Scan;
+    /// The greylist dropped a first contact, and nobody asked again: TCP would have.
+    GreylistOnce = "greylist.once", Scan;
     /// A host begins to use a tunnel, or several hosts in one spread: what runs inside cannot be distinguished at the door.
     Tunnel = "tunnel.begun", Scan;
 }
@@ -183,6 +187,21 @@ pub enum Detail {
         /// Window length in seconds.
         seconds: u32,
     },
+    /// So many distinct destinations wait at once.
+    Waiting {
+        /// How many.
+        count: u32,
+    },
+    /// Asked once, and not again within so many seconds.
+    Once {
+        /// How long that was waited for.
+        seconds: u32,
+    },
+    /// Asked repeatedly for so many seconds, while the greylist held it back.
+    HeldBack {
+        /// For how long.
+        seconds: u32,
+    },
     /// A tunnel of this kind, with at least so many hosts inside.
     Tunnel {
         /// Its kind.
@@ -234,6 +253,18 @@ impl fmt::Display for Detail {
             Detail::Answered => f.write_str("answered"),
             Detail::Window { count, limit, seconds } => {
                 write!(f, "{count} distinct destinations within {seconds} s, threshold {limit}")
+            }
+            Detail::Waiting { count } => {
+                write!(
+                    f,
+                    "{count} first contacts within 3 s, all with hosts that are no known servers, wait for an answer"
+                )
+            }
+            Detail::Once { seconds } => {
+                write!(f, "its first SYN was dropped, and not repeated within {seconds} s, as TCP does")
+            }
+            Detail::HeldBack { seconds } => {
+                write!(f, "asked again and again within {seconds} s, while the greylist held it back")
             }
             Detail::Tunnel { kind, inside: 0 } => write!(f, "begins to use a tunnel ({})", kind.label()),
             Detail::Tunnel { kind, inside } => {

@@ -12,11 +12,13 @@ use serde::Serialize;
 
 use crate::capture::{CapturePolicy, fanout};
 use crate::detect::{self, Counters, Detector, Event};
-use crate::respond::{self, Decision, Effect, Responder, Verdict};
+use crate::respond::servers::{Learning, Servers, Service};
+use crate::respond::{self, Decision, Effect, Mode, Responder, Verdict};
 use crate::suspect::{Suspect, Who};
 use crate::time::Timestamp;
 use crate::track::{HashKey, Shared};
 use crate::wire::frame::Direction;
+use crate::wire::frame::Transport;
 use crate::wire::{Address, Frame};
 
 /// The core without its daemon.
@@ -38,6 +40,8 @@ pub struct Lockstep {
     now: Timestamp,
     /// Frames in a row from long before `now`.
     astray: u32,
+    /// Who answered whom, where that is asked for: see [`detect::Settings::learns_servers`].
+    servers: Servers,
     /// Whom it knows from before it started afresh, and what was done about whom.
     seen: Seen,
 }
@@ -118,6 +122,7 @@ impl Lockstep {
             span: None,
             now: Timestamp::ZERO,
             astray: 0,
+            servers: Servers::new(Vec::new(), Learning::default(), Mode::Monitor),
             seen: Seen::default(),
         }
     }
@@ -159,6 +164,7 @@ impl Lockstep {
         self.span = old.span;
         self.frames = old.frames;
         self.decisions = old.decisions;
+        self.servers = old.servers;
         self.seen = seen;
     }
 
@@ -201,8 +207,13 @@ impl Lockstep {
         let Some(detector) = self.detectors.get_mut(shard) else { return };
         self.events.extend(detector.events());
         for event in std::mem::take(&mut self.events) {
-            if let Event::Alarm(alarm) = &event {
-                self.responder.tick(alarm.at, &mut self.effects);
+            match event {
+                Event::Alarm(ref alarm) => self.responder.tick(alarm.at, &mut self.effects),
+                Event::Served { server, transport, port, client, at } => {
+                    let service = Service { address: server, tcp: transport != Transport::Udp, port };
+                    self.servers.served(service, client, at);
+                }
+                _ => {}
             }
             self.responder.event(&event, &mut self.effects);
         }
@@ -255,6 +266,12 @@ impl Lockstep {
         let outcome = order(&mut self.responder, &mut self.effects);
         self.carry_out();
         outcome
+    }
+
+    /// Who answered whom; empty where that is not asked for.
+    #[must_use]
+    pub fn servers(&self) -> &Servers {
+        &self.servers
     }
 
     /// What the shards share.

@@ -19,6 +19,8 @@ mod evidence;
 mod exemptions;
 #[path = "core/forged.rs"]
 mod forged;
+#[path = "core/greylist.rs"]
+mod greylist;
 #[path = "core/ladder.rs"]
 mod ladder;
 #[path = "core/outcomes.rs"]

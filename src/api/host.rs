@@ -235,6 +235,9 @@ pub struct WhyView {
     pub next: Option<NextStep>,
     /// Until then an alarm only leads to a watch, because an engineer released it.
     pub pardoned_until: Option<Timestamp>,
+    /// What the greylist has, or would have, to do with it, in sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub greylist: Vec<String>,
     /// The evidence, oldest first: what the decision in force rests on, or without one what counts now.
     pub evidence: Vec<EvidenceRecord>,
     /// The decision that waits, if one does.

@@ -12,6 +12,8 @@
 //! | `GET /v1/decisions?host=&limit=` | list of [`Decision`], latest first |
 //! | `GET /v1/held` | list of [`Held`] |
 //! | `GET /v1/never-contain` | [`NeverContainView`] |
+//! | `GET /v1/servers` | [`ServersView`](crate::published::greylist::ServersView) |
+//! | `GET /v1/greylist` | [`WaitsView`](crate::published::greylist::WaitsView) |
 //! | `GET /v1/ruleset` | [`RulesetView`] |
 //! | `POST /v1/contain`, `/v1/isolate` | body [`body::Act`] |
 //! | `POST /v1/release` | body [`body::Release`] |
@@ -26,6 +28,7 @@
 pub mod body;
 pub mod explain;
 mod failure;
+mod greylist;
 pub mod host;
 mod list;
 pub mod orders;
@@ -114,6 +117,8 @@ fn router(published: Arc<Published>, orders: Orders) -> Router {
         .route("/v1/never-contain", get(never_contain))
         .route("/v1/never-contain/add", post(exempt))
         .route("/v1/never-contain/remove", post(unexempt))
+        .route("/v1/servers", get(servers))
+        .route("/v1/greylist", get(waits))
         .route("/v1/ruleset", get(ruleset))
         .route("/v1/contain", post(contain))
         .route("/v1/isolate", post(isolate))
@@ -163,6 +168,14 @@ async fn never_contain(State(api): State<Api>) -> Json<NeverContainView> {
         own_addresses: written(&site.respond.own_addresses),
         added: api.published.state().exempted().to_vec(),
     })
+}
+
+async fn servers(State(api): State<Api>) -> Json<crate::published::greylist::ServersView> {
+    Json(api.published.servers().as_ref().clone())
+}
+
+async fn waits(State(api): State<Api>) -> Json<crate::published::greylist::WaitsView> {
+    Json(api.published.waits().as_ref().clone())
 }
 
 async fn ruleset(State(api): State<Api>) -> Json<RulesetView> {

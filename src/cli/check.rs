@@ -13,6 +13,7 @@ use super::output::{BAD, GOOD, HEADING, NOTE};
 use super::{Global, Output, failure};
 use crate::config::diagnostic::Report;
 use crate::config::{self, Config, HostNetwork};
+use crate::published::greylist::Readiness;
 use crate::published::status::Status;
 use crate::respond::decision::NOT_SHUT;
 use crate::respond::{Decision, Mode, Switched};
@@ -48,6 +49,9 @@ struct Findings {
     /// Where attached networks of protected links overlap: an address of both is two hosts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     overlaps: Vec<Overlap>,
+    /// What the running daemon knows of servers, where the greylist is on: whether it may begin to drop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    servers: Option<Readiness>,
     /// Lines to paste.
     #[serde(skip_serializing_if = "Option::is_none")]
     proposal: Option<String>,
@@ -105,6 +109,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
                     warnings: Vec::new(),
                     drops: None,
                     overlaps: Vec::new(),
+                    servers: None,
                     proposal: None,
                 };
                 out.json(&findings)?;
@@ -122,6 +127,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
             let warnings = read.warnings(Some(config::wall_clock()), around.as_ref());
             let proposal = around.as_ref().and_then(|around| read.proposal(around));
             let drops = (!args.file_only).then(|| begins_to_drop(&read.config, global)).flatten();
+            let servers = (!args.file_only).then(|| servers(&read.config, global)).flatten();
             let overlaps =
                 if args.file_only { Vec::new() } else { overlaps(&Machine::now(), &read.config.gateway.interfaces) };
             let ok = !args.strict || warnings.is_empty();
@@ -133,6 +139,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
                     warnings: warnings.reports(),
                     drops,
                     overlaps,
+                    servers,
                     proposal,
                 })?;
             } else {
@@ -153,6 +160,10 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
                         "{NOTE}{mine} on {one} and {theirs} on {other} overlap{NOTE:#}: an address that both have is two \
                          hosts, judged and shut\nby link; never-contain entries and roles hold on both.\n"
                     )?;
+                }
+                if let Some(servers) = &servers {
+                    let said = super::servers::readiness(servers, config::wall_clock());
+                    writeln!(out, "{NOTE}Greylist{NOTE:#}: {said}.\n")?;
                 }
                 if let Some(proposal) = proposal {
                     writeln!(out, "{HEADING}Proposed, from what this machine knows of its network:{HEADING:#}\n")?;
@@ -187,6 +198,13 @@ fn begins_to_drop(config: &Config, global: &Global) -> Option<Switched> {
         store.acted().ok()?.iter().filter(|decision| counted(decision)).map(|decision| decision.host).collect(),
         now,
     )
+}
+
+/// What the running daemon knows of servers, where this configuration has a greylist.
+fn servers(config: &Config, global: &Global) -> Option<Readiness> {
+    let asked = config.greylist.enabled && config.fuse.enabled;
+    let client = asked.then(|| Client::at(global.socket_or(&config.observe.socket)))?;
+    Some(client.get::<Status>("/v1/status").ok()?.greylist.readiness)
 }
 
 fn count(n: usize, noun: &str) -> String {

@@ -19,6 +19,7 @@ mod completions;
 mod contain;
 mod decisions;
 pub mod failure;
+mod greylist;
 mod held;
 mod hosts;
 mod isolate;
@@ -34,6 +35,7 @@ mod reload;
 mod replay;
 mod ruleset;
 mod run;
+mod servers;
 mod status;
 mod table;
 mod tune;
@@ -121,6 +123,10 @@ commands! {
     Release => release;
     /// List, confirm or drop decisions that wait because the breaker tripped
     Held => held;
+    /// List known servers: nobody waits for them in the greylist
+    Servers => servers;
+    /// List for whom first contacts wait in the greylist, or would, most often first
+    Greylist => greylist;
     /// Arm the tripped breaker again
     Rearm => rearm;
     /// List, add or remove who can never be dropped

@@ -71,6 +71,7 @@ fn print(status: &Status, out: &mut Output) -> io::Result<()> {
     line(out, "Hosts", &counts.join(", "))?;
     breaker(status, out)?;
     fuse(status, out)?;
+    greylist(status, out)?;
     firewall(status, out)?;
     hidden(status, out)?;
     overlaps(status, out)?;
@@ -146,6 +147,19 @@ fn fuse(status: &Status, out: &mut Output) -> io::Result<()> {
         format!("counts only: {} first contacts would have been dropped", count(fuse.would_limit))
     };
     line(out, "Fuse", &text)
+}
+
+fn greylist(status: &Status, out: &mut Output) -> io::Result<()> {
+    let greylist = &status.greylist;
+    let text = if !greylist.enabled {
+        format!("{NOTE}off{NOTE:#}: greylist.enabled is false")
+    } else if greylist.drops {
+        format!("on: {} packets of first contacts had to be sent again", count(greylist.delayed))
+    } else {
+        format!("counts only: {} first contacts would have waited a second", count(greylist.would_delay))
+    };
+    line(out, "Greylist", &text)?;
+    line(out, "", &super::servers::readiness(&greylist.readiness, status.at))
 }
 
 fn firewall(status: &Status, out: &mut Output) -> io::Result<()> {

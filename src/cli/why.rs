@@ -60,6 +60,12 @@ fn part(view: &WhyView, out: &mut Output) -> io::Result<()> {
             writeln!(out, "  {}", exempt(exemption))?;
         }
     }
+    if !view.greylist.is_empty() {
+        writeln!(out, "\n{HEADING}Greylist{HEADING:#}")?;
+        for line in &view.greylist {
+            writeln!(out, "  {line}")?;
+        }
+    }
     if let Some(next) = &view.next {
         let long = next.seconds.map_or_else(
             || "until released".to_owned(),

@@ -10,19 +10,22 @@ use ipnetwork::IpNetwork;
 
 use super::diagnostic::Problem;
 use super::host_network::HostNetwork;
-use super::model::Config;
+use super::model::{Config, Greylist};
 use super::quantity::ShowDuration;
 use super::value::{Places, suggestion};
 use super::value_kind::show_network;
 use crate::detect::settings::{Role, Window};
 use crate::respond::Mode;
 use crate::time::Timestamp;
-use crate::wire::{Address, Networks};
+use crate::wire::frame::Transport;
+use crate::wire::{Address, Networks, Services};
 
 /// Most distinct lateral destinations of any of 86 benign hosts, in any window up to 600 s.
 const BENIGN_LATERAL: u32 = 2;
 /// Most distinct destinations on any port over the same hosts, within so many seconds.
 const BENIGN_ANY: [(u64, u32); 4] = [(600, 131), (60, 70), (10, 59), (1, 24)];
+/// TCP repeats a SYN after one second (RFC 6298); this leaves room for timers that are early.
+const BEFORE_SECOND_SYN: Duration = Duration::from_millis(900);
 /// A role that ends this soon is warned about.
 const SOON: Duration = Duration::from_hours(14 * 24);
 
@@ -105,9 +108,62 @@ impl Advice<'_> {
             let help = "write enabled = true";
             self.advise("fuse.enabled", "nothing limits a new worm while the daemon is down", "off", help);
         }
+        self.greylist();
         if config.gateway.mode == Mode::Enforce && config.observe.history.is_none() {
             let help = "write history = \"/var/lib/firedoor/history.db\"";
             self.advise("observe.history", "a restart forgets the ladder and who decided what", "off", help);
+        }
+    }
+
+    fn greylist(&mut self) {
+        let config = self.config;
+        let Greylist { enabled, wait, ports, learning: _, servers } = &config.greylist;
+        if !enabled {
+            return;
+        }
+        if !config.fuse.enabled {
+            let help = "write enabled = true in [fuse]: the greylist knows contacts by it, and is bounded by it";
+            self.advise("greylist.enabled", "without the fuse there is no greylist", "not in force", help);
+        }
+        if config.gateway.mode == Mode::Enforce {
+            let message = "the detector still takes a first contact that waits for one that nobody answers";
+            let help =
+                "write enabled = false, or mode = \"monitor\": an honest host that asks nine others is contained";
+            self.advise("greylist.enabled", message, "on in enforce mode", help);
+        }
+        if servers.is_empty() && config.gateway.care.is_empty() {
+            let help = "name those that many use: servers = [\"10.1.0.20:445\"]";
+            let message = "no server is named, so that each first contact with one waits a second, once a day";
+            self.advise("greylist.servers", message, "empty", help);
+        }
+        if *wait > BEFORE_SECOND_SYN {
+            let message = "TCP's second SYN comes before the wait is over, so that people wait three seconds";
+            self.advise("greylist.wait", message, "longer than 900 ms", "write wait = \"700ms\"");
+        }
+        let lateral = &config.detect.lateral;
+        let is_lateral = |transport, port| match transport {
+            Transport::Udp => lateral.has_udp(port),
+            _ => lateral.has_tcp(port),
+        };
+        for (at, (transport, port)) in ports.iter().flat_map(Services::written).enumerate() {
+            if !is_lateral(*transport, *port) {
+                let message = format!("port {port} is not lateral, so that nobody waits for it");
+                let help = "add it to services.lateral";
+                self.advise(&format!("greylist.ports[{at}]"), message, "without effect", help);
+            }
+        }
+        for (at, server) in servers.iter().enumerate() {
+            if !is_lateral(server.transport, server.port) {
+                let message = format!("port {} is not lateral: nobody waits for it anyway", server.port);
+                let key = format!("greylist.servers[{at}]");
+                self.advise(&key, message, "without effect", "take it out, or correct the port");
+            }
+        }
+        let given = Networks::new(servers.iter().map(|server| server.network).collect());
+        for (at, network) in covers(&given, &config.detect.protected) {
+            let message = format!("nobody waits for any host in {}", show_network(network));
+            let help = "name the servers, not the network that they are in";
+            self.advise(&format!("greylist.servers[{at}]"), message, "covers a whole protected network", help);
         }
     }
 

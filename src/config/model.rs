@@ -4,8 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnetwork::IpNetwork;
+
 use crate::respond::Mode;
-use crate::wire::Networks;
+use crate::respond::servers::Learning;
+use crate::wire::frame::Transport;
+use crate::wire::{Networks, Services};
 
 /// Which way frames are taken off the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -58,6 +62,32 @@ pub struct Fuse {
     pub sources: u32,
 }
 
+/// `[greylist]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Greylist {
+    /// Whether a first contact with a host that is no known server has to ask twice. It takes the fuse.
+    pub enabled: bool,
+    /// The second asking passes so long after the first.
+    pub wait: Duration,
+    /// The services that wait; `None` is the lateral ones over TCP.
+    pub ports: Option<Services>,
+    /// What makes a server a known one, without being named.
+    pub learning: Learning,
+    /// Who is asked by many, and waits for nobody: besides those that were learnt.
+    pub servers: Vec<GivenServer>,
+}
+
+/// A server that the configuration names, or a network of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GivenServer {
+    /// Where it is.
+    pub network: IpNetwork,
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// What it serves on.
+    pub port: u16,
+}
+
 /// `[observe]`: metrics, API, history, log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observe {
@@ -99,6 +129,8 @@ pub struct Config {
     pub respond: crate::respond::Settings,
     /// `[fuse]`
     pub fuse: Fuse,
+    /// `[greylist]`
+    pub greylist: Greylist,
     /// `[observe]`
     pub observe: Observe,
     /// `[privileges]`
@@ -126,6 +158,14 @@ impl Default for Config {
                 contacts: 1_048_576,
                 contact_timeout: Duration::from_secs(86_400),
                 sources: 65_536,
+            },
+            // True once the core knows what waits: docs/greylist.md.
+            greylist: Greylist {
+                enabled: false,
+                wait: Duration::from_millis(700),
+                ports: None,
+                learning: Learning::default(),
+                servers: Vec::new(),
             },
             observe: Observe {
                 metrics: Some(SocketAddr::from(([127, 0, 0, 1], 9477))),

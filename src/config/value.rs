@@ -12,6 +12,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::diagnostic::Problem;
+use super::model::GivenServer;
 use super::quantity::{Malformed, ShowDuration, ShowSize, parse_duration, parse_size};
 use crate::detect::Score;
 use crate::detect::settings::Window;
@@ -346,6 +347,10 @@ impl Value<'_> {
 /// An element of a list of networks.
 pub(super) fn network(value: &mut Value<'_>) -> Read<IpNetwork> {
     let text = value.string("an address or a network in quotes, such as \"10.1.0.0/16\"")?;
+    network_of(value, &text)
+}
+
+fn network_of(value: &mut Value<'_>, text: &str) -> Read<IpNetwork> {
     let Ok(network) = IpNetwork::from_str(text.trim()) else {
         let help = "write 10.1.2.3, 10.1.0.0/16, fd00::1 or fd00::/64; names are not looked up";
         return value.wrong("is no address or network", "cannot be read", help);
@@ -370,16 +375,36 @@ fn service(value: &mut Value<'_>) -> Read<(Transport, u16)> {
         DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_owned(),
         _ => value.string(WANTED)?,
     };
-    let (port, transport) = text.split_once('/').unwrap_or((text.as_str(), "tcp"));
-    let transport = match transport.trim() {
-        "tcp" => Some(Transport::Tcp),
-        "udp" => Some(Transport::Udp),
-        _ => None,
-    };
-    match (transport, port.trim().parse::<u16>()) {
-        (Some(transport), Ok(port)) if port > 0 => Ok((transport, port)),
-        _ => value.wrong("is no service", "not possible", format!("write {WANTED}")),
+    match service_of(&text) {
+        Some(service) => Ok(service),
+        None => value.wrong("is no service", "not possible", format!("write {WANTED}")),
     }
+}
+
+/// `445`, `445/tcp` or `1434/udp`.
+fn service_of(text: &str) -> Option<(Transport, u16)> {
+    let (port, transport) = text.split_once('/').unwrap_or((text, "tcp"));
+    let transport = match transport.trim() {
+        "tcp" => Transport::Tcp,
+        "udp" => Transport::Udp,
+        _ => return None,
+    };
+    Some((transport, port.trim().parse().ok().filter(|port| *port > 0)?))
+}
+
+/// An element of a list of servers.
+pub(super) fn server(value: &mut Value<'_>) -> Read<GivenServer> {
+    const WANTED: &str = "a server with its port in quotes: \"10.1.2.3:445\", \"10.1.0.0/24:445\", \"[fd00::1]:445\", \"10.1.2.3:137/udp\"";
+    let text = value.string(WANTED)?;
+    // IPv6 stands in brackets, so that no group of it is taken for the port.
+    let split = match text.trim().strip_prefix('[') {
+        Some(rest) => rest.split_once("]:"),
+        None => text.trim().split_once(':').filter(|(_, port)| !port.contains(':')),
+    };
+    let Some((host, (transport, port))) = split.and_then(|(host, port)| Some((host, service_of(port)?))) else {
+        return value.wrong("is no server with a port", "cannot be read", format!("write {WANTED}"));
+    };
+    Ok(GivenServer { network: network_of(value, host)?, transport, port })
 }
 
 /// An element of a list of interfaces.

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
-use super::model::Backend;
+use super::model::{Backend, GivenServer};
 use super::quantity::{ShowDuration, ShowSize};
-use super::value::{LONGEST_LIST, MOST_RUNGS, Node, Reading, UNTIL_RELEASED, Value, interface, network, times};
+use super::value::{LONGEST_LIST, MOST_RUNGS, Node, Reading, UNTIL_RELEASED, Value, interface, network, server, times};
 use crate::detect::Score;
 use crate::detect::settings::Window;
 use crate::respond::Mode;
@@ -55,6 +55,10 @@ pub enum Kind<T: 'static> {
     Services(Field<T, Services>),
     /// Ports, or `"any"`.
     ServicesOrAny(Field<T, Option<Services>>),
+    /// Ports, or `"lateral"`: the lateral ones over TCP.
+    ServicesOrLateral(Field<T, Option<Services>>),
+    /// Addresses or networks, each with a port.
+    Servers(Field<T, Vec<GivenServer>>),
     /// Names of network interfaces.
     Interfaces(Field<T, Vec<String>>),
     /// The name of a user, a group or a role.
@@ -93,6 +97,8 @@ impl<T> Kind<T> {
             Kind::Networks(field) => value.put(field(target), |v| v.list(network).map(Networks::new)),
             Kind::Services(field) => value.put(field(target), Value::services),
             Kind::ServicesOrAny(field) => value.put(field(target), |v| v.unless("any", Value::services)),
+            Kind::ServicesOrLateral(field) => value.put(field(target), |v| v.unless("lateral", Value::services)),
+            Kind::Servers(field) => value.put(field(target), |v| v.list(server)),
             Kind::Interfaces(field) => value.put(field(target), |v| v.list(interface)),
             Kind::Name(field) => value.put(field(target), Value::name),
             Kind::Text(field) => value.put(field(target), Value::text),
@@ -123,6 +129,8 @@ impl<T> Kind<T> {
             Kind::Networks(field) => array(field(target).written().iter().map(|n| quoted(&show_network(*n)))),
             Kind::Services(field) => show_services(field(target)),
             Kind::ServicesOrAny(field) => field(target).as_ref().map_or_else(|| quoted("any"), show_services),
+            Kind::ServicesOrLateral(field) => field(target).as_ref().map_or_else(|| quoted("lateral"), show_services),
+            Kind::Servers(field) => array(field(target).iter().map(|server| quoted(&show_server(server)))),
             Kind::Interfaces(field) => array(field(target).iter().map(|name| quoted(name))),
             Kind::Name(field) | Kind::Text(field) => quoted(field(target)),
             Kind::Path(field) => quoted(&field(target).to_string_lossy()),
@@ -164,6 +172,12 @@ impl<T> Kind<T> {
             Kind::Networks(_) => format!("addresses and networks, up to {LONGEST_LIST}"),
             Kind::Services(_) => "ports: `445` or `\"445/tcp\"` is TCP, `\"1434/udp\"` is UDP".into(),
             Kind::ServicesOrAny(_) => "ports as in `services.lateral`, or `\"any\"`".into(),
+            Kind::ServicesOrLateral(_) => {
+                "ports as in `services.lateral`, or `\"lateral\"`: those of them over TCP".into()
+            }
+            Kind::Servers(_) => {
+                format!("`\"10.1.2.3:445\"`, `\"10.1.0.0/24:445/tcp\"`, `\"[fd00::1]:137/udp\"`: up to {LONGEST_LIST}")
+            }
             Kind::Interfaces(_) => "interface names".into(),
             Kind::Name(_) => "a name: up to 64 letters, digits, `.`, `_` and `-`".into(),
             Kind::Text(_) => "one line of text".into(),
@@ -215,4 +229,12 @@ fn show_services(services: &Services) -> String {
 pub fn show_network(network: IpNetwork) -> String {
     let whole = if network.is_ipv4() { 32 } else { 128 };
     if network.prefix() == whole { network.ip().to_string() } else { network.to_string() }
+}
+
+/// A server as an engineer writes it.
+#[must_use]
+pub fn show_server(server: &GivenServer) -> String {
+    let (network, port) = (show_network(server.network), server.port);
+    let end = if server.transport == Transport::Udp { "/udp" } else { "" };
+    if server.network.is_ipv4() { format!("{network}:{port}{end}") } else { format!("[{network}]:{port}{end}") }
 }

@@ -19,6 +19,7 @@ use crate::daemon::capture_threads::CaptureThreads;
 use crate::daemon::enforcement::Enforcement;
 use crate::daemon::fuse_reports::{self, FuseReports};
 use crate::daemon::gateway::Gateway;
+use crate::daemon::greylist::Greylist;
 use crate::daemon::interface_health::InterfaceHealth;
 use crate::daemon::recorder::Recorder;
 use crate::daemon::shard::Message;
@@ -46,6 +47,7 @@ pub(super) struct Control {
     pub probes: AddressProbes,
     pub interface_health: InterfaceHealth,
     pub fuse_reports: FuseReports,
+    pub greylist: Greylist,
     pub tunnels: Tunnels,
 }
 
@@ -140,6 +142,9 @@ impl Control {
                 self.published.host_table.gave_away(server, condition, now);
             }
             Message::Event(event) => {
+                if self.greylist.take(&event, &mut self.enforcement) {
+                    return true;
+                }
                 if let Event::Alarm(alarm) = &event {
                     self.published.control_counters.alarmed(alarm);
                     self.tunnels.note(alarm, |link| self.responder.settings().link_name(link));
@@ -235,6 +240,7 @@ impl Control {
             self.survey();
         }
         self.report_fuse();
+        self.greylist.tick(now, (&mut self.enforcement, &self.recorder), &self.shared, &self.published);
         let state = self.published.state();
         self.published.host_table.trim(now, self.published.site().detect.decay, &state);
         self.refresh();
@@ -265,6 +271,8 @@ impl Control {
         self.carry_out(effects);
         self.capture.reconfigure(&site.detect);
         self.recorder.reconfigure(&site.config);
+        let switched = self.published.site().config.gateway.mode != site.config.gateway.mode;
+        self.greylist.reconfigure(&site.config, switched, self.clock.now());
         self.published.set_site(Arc::new(site));
     }
 

@@ -74,6 +74,23 @@ impl Enforcement {
         self.firewall.check(plan)
     }
 
+    /// Has the kernel hold back the second askings of a source for a while.
+    pub fn hold_back(&mut self, place: Place, time: Duration) {
+        if let Err(error) = self.firewall.hold_back(place, time) {
+            tracing::error!("the kernel does not hold back what {place:?} asks again: {error}");
+        }
+    }
+
+    /// Makes `servers` the ones that nobody waits for; gives what went wrong.
+    pub fn set_servers(&mut self, servers: &[(firewall::KnownServer, Option<Duration>)]) -> Option<String> {
+        self.firewall.set_servers(servers).err().map(|error| error.to_string())
+    }
+
+    /// The servers that the kernel knows; none where it cannot be asked.
+    pub fn servers(&mut self) -> Vec<firewall::KnownServer> {
+        self.firewall.servers().unwrap_or_default().into_iter().map(|(server, _)| server).collect()
+    }
+
     /// Why the table is not in place, if it is not.
     pub fn error(&self) -> Option<&str> {
         self.error.as_deref()

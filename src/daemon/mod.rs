@@ -11,6 +11,7 @@ mod control;
 mod enforcement;
 mod fuse_reports;
 mod gateway;
+mod greylist;
 mod history;
 mod interface_health;
 mod kernel_events;
@@ -47,6 +48,7 @@ use control::{Control, End};
 use enforcement::Enforcement;
 use fuse_reports::FuseReports;
 use gateway::Gateway;
+use greylist::Greylist;
 use interface_health::InterfaceHealth;
 use recorder::Recorder;
 use servers::Servers;
@@ -126,6 +128,12 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
     let (acted, machine) = (&found.acted, gateway.machine());
     let ended = history::take_over(acted, machine, history.as_ref(), &mut responder, &published, started, &mut effects);
 
+    let learnt = history.as_ref().map(crate::store::Store::servers).transpose().unwrap_or_else(|error| {
+        tracing::error!("the history's servers cannot be read: {error}");
+        None
+    });
+    let greylist = Greylist::new(learnt.unwrap_or_default(), config, started);
+
     // Open the other things that need privileges, and give these up.
     let (capture, messages) = CaptureThreads::open(config, &site.detect, (&shared, hash_key), &published, clock)?;
     let servers = Servers::open(config)?;
@@ -148,6 +156,7 @@ pub fn run(path: PathBuf, written: Config) -> Result<(), Error> {
         probes: AddressProbes::new(shared, published.clone()),
         interface_health: InterfaceHealth::default(),
         fuse_reports: FuseReports::default(),
+        greylist,
         tunnels: Tunnels::default(),
     };
     control.capture.start().map_err(system("starting a capture thread"))?;

@@ -9,6 +9,7 @@ use crate::daemon::history;
 use crate::daemon::record_limiter::RecordLimiter;
 use crate::published::Published;
 use crate::published::status::StoreView;
+use crate::respond::servers::ServerChanges;
 use crate::respond::{Decision, Effect, Exempted, Responder, Verdict};
 use crate::store::{OrderRow, Store, StoreHandle};
 use crate::sys::clock::Clock;
@@ -63,6 +64,13 @@ impl Recorder {
             for suspect in suspects {
                 store.forget(suspect);
             }
+        }
+    }
+
+    /// The history keeps what was learnt of servers.
+    pub fn keep_servers(&self, changes: ServerChanges) {
+        if let Some(store) = &self.store {
+            store.keep_servers(changes);
         }
     }
 

@@ -5,8 +5,8 @@ use crate::daemon::control::Control;
 use crate::daemon::interface_health::carried;
 use crate::daemon::memory::bound;
 use crate::published::status::{
-    BreakerView, DropCause, Drops, FirewallView, FuseView, HiddenView, HostCounts, InterfaceView, MemoryView,
-    Occupancy, OverlapView, OverlapsView, Status,
+    BreakerView, DropCause, Drops, FirewallView, FuseView, GreylistView, HiddenView, HostCounts, InterfaceView,
+    MemoryView, Occupancy, OverlapView, OverlapsView, Status,
 };
 use crate::respond::{Action, Block, Mode, Switched};
 use crate::suspect::Place;
@@ -142,6 +142,13 @@ impl Control {
                 drops: site.config.fuse.enabled && enforce,
                 limited: packets("fuse_dropped") + packets("fuse_shared_dropped"),
                 would_limit: packets("fuse_would_drop") + packets("fuse_shared_would_drop"),
+            },
+            greylist: GreylistView {
+                enabled: site.config.greylist.enabled && site.config.fuse.enabled,
+                drops: site.config.greylist.enabled && site.config.fuse.enabled && enforce,
+                delayed: packets("greylist_dropped"),
+                would_delay: packets("greylist_would_drop"),
+                readiness: self.published.servers().readiness.clone(),
             },
             tables: self.published.counters.tables(),
             sets: self

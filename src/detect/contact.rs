@@ -6,6 +6,7 @@ use crate::detect::attempt::ContactAttempt;
 use crate::detect::counters::{Outcome, Unverified};
 use crate::detect::detector::{Beyond, Detector, Pace};
 use crate::detect::event::Event;
+use crate::detect::greylist::LIMITED;
 use crate::detect::scorer::{REPEAT, Scorer};
 use crate::detect::settings::Settings;
 use crate::detect::still_scanning::meet;
@@ -15,6 +16,7 @@ use crate::suspect::{Suspect, Who};
 use crate::time::Timestamp;
 use crate::track::buckets::Buckets;
 use crate::track::contacts::Seen;
+use crate::track::waits::Again;
 use crate::track::{Attempt, Class, Contacts, Host, Hosts, Shared};
 use crate::wire::frame::{Transport, Tunnel};
 use crate::wire::{Address, Frame};
@@ -65,7 +67,7 @@ impl Detector {
         if !self.scorer.is_watched(source) || source == peer {
             return;
         }
-        let Detector { scorer, hosts, contacts, deadlines, buckets, repeats, beyond, probes, .. } = self;
+        let Detector { scorer, hosts, contacts, deadlines, waits, buckets, repeats, beyond, probes, .. } = self;
         let Some(host) = sender(scorer, hosts, probes, frame, (source, peer)) else { return };
         let now = scorer.now;
         if now.since(host.reported) >= ALIVE_EVERY || host.reported == Timestamp::ZERO {
@@ -109,8 +111,19 @@ impl Detector {
         if meet(host, contacts, peer, class, now) == Seen::Before {
             if running && !(host.attempts.is_empty() && host.evidence.is_empty()) {
                 self.inferred(what);
-            } else if !running && !host.attempts.is_empty() {
-                host.attempts.opened_again(peer, port, class, opening);
+            } else if !running {
+                if !host.attempts.is_empty() {
+                    host.attempts.opened_again(peer, port, class, opening);
+                }
+                if let Again::Passes(attempt) = scorer.asked_again(host, waits, what) {
+                    // Several that waited pass at the same moment, by their client's timers: no overrun.
+                    if let Some(oldest) = host.attempts.push(attempt) {
+                        scorer.silent(host, oldest, true);
+                    }
+                    if let Some(due) = deadlines.start(source, now, self.order) {
+                        self.judge(due);
+                    }
+                }
             }
             return;
         }
@@ -131,6 +144,16 @@ impl Detector {
             scorer.counters.outcome(Outcome::Answered);
             remember(host, class, peer, port);
         } else if scorer.awaits_answer(host, buckets, what) {
+            if scorer.must_wait(what) {
+                if self.reports_of_waits.may(now) {
+                    let (transport, destination) = (what.transport, peer);
+                    scorer.events.push(Event::Waits { source, destination, transport, port, at: now });
+                }
+                if scorer.drops_first() {
+                    scorer.waits(host, waits, source, what);
+                    return;
+                }
+            }
             scorer.pend(host, what);
             if let Some(due) = deadlines.start(source, now, self.order) {
                 self.judge(due);
@@ -284,6 +307,7 @@ impl Scorer {
         };
         if weighs && what.is_lateral() && is_fused(settings, &self.shared, buckets, host, self.now) {
             self.counters.outcome(Outcome::Limited);
+            host.held_until = host.held_until.max(self.now + LIMITED);
             return false;
         }
         weighs

@@ -19,17 +19,20 @@ pub enum Outcome {
     Overrun,
     /// Dropped by the kernel's fuse, by the mirror's reckoning: fan-out, not failure.
     Limited,
+    /// Dropped by the kernel's greylist: it waits for a second asking.
+    Waits,
 }
 
 impl Outcome {
     /// Every outcome, in label order.
-    pub const ALL: [Outcome; 6] = [
+    pub const ALL: [Outcome; 7] = [
         Outcome::Answered,
         Outcome::Refused,
         Outcome::Unreachable,
         Outcome::Silent,
         Outcome::Overrun,
         Outcome::Limited,
+        Outcome::Waits,
     ];
 
     /// The metric label.
@@ -42,6 +45,7 @@ impl Outcome {
             Outcome::Silent => "silent",
             Outcome::Overrun => "overrun",
             Outcome::Limited => "limited",
+            Outcome::Waits => "waits",
         }
     }
 }

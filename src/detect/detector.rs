@@ -13,7 +13,7 @@ use crate::inspect::{Inspector, Report};
 use crate::time::Timestamp;
 use crate::track::attempts::Due;
 use crate::track::buckets::Buckets;
-use crate::track::{Addresses, Contacts, Deadlines, HashKey, Host, Hosts, RecentTraffic, Shared};
+use crate::track::{Addresses, Contacts, Deadlines, HashKey, Host, Hosts, RecentTraffic, Shared, Waits};
 use crate::wire::frame::{Opaque, Packet, Tunnel};
 use crate::wire::{Address, Frame};
 
@@ -26,6 +26,7 @@ pub struct Detector {
     pub(super) hosts: Hosts,
     pub(super) contacts: Contacts,
     pub(super) deadlines: Deadlines,
+    pub(super) waits: Waits,
     pub(super) buckets: Buckets,
     pub(super) inspector: Inspector,
     pub(super) reports: Vec<Report>,
@@ -38,6 +39,8 @@ pub struct Detector {
     pub(super) beyond: Option<Beyond>,
     /// Address probes that were asked for lately.
     pub(super) probes: Pace,
+    /// What was reported lately of who waits.
+    pub(super) reports_of_waits: Pace,
 }
 
 /// A first contact on a lateral service from behind a router, over IPv6: a host there has as many addresses as it likes in
@@ -80,6 +83,7 @@ impl Detector {
             hosts: Hosts::new(share(capacities.hosts), hash_key),
             contacts: Contacts::new(share(capacities.contacts), settings.contact_memory, hash_key),
             deadlines: Deadlines::new(share(capacities.attempts), settings.answer_timeout),
+            waits: Waits::new(share(capacities.attempts) / 4, hash_key),
             buckets: Buckets::new(hash_key),
             inspector: Inspector::new(share(capacities.streams), hash_key),
             reports: Vec::with_capacity(32),
@@ -90,6 +94,7 @@ impl Detector {
             hash_key,
             beyond: None,
             probes: Pace::default(),
+            reports_of_waits: Pace::default(),
             scorer: Scorer::new(settings, shared),
         }
     }
@@ -101,6 +106,7 @@ impl Detector {
         let each = Hosts::bytes(share(capacities.hosts))
             + Contacts::bytes(share(capacities.contacts))
             + Deadlines::bytes(share(capacities.attempts))
+            + Waits::bytes(share(capacities.attempts) / 4)
             + Inspector::bytes(share(capacities.streams))
             + SmbFacts::BYTES
             + Repeats::BYTES;
@@ -141,17 +147,29 @@ impl Detector {
         while let Some(due) = self.deadlines.take(self.scorer.now) {
             self.judge(due);
         }
+        while let Some((due, wait)) = self.waits.take(self.scorer.now) {
+            self.asked_once(due, wait);
+        }
     }
 
     /// The next deadline, for drivers that keep several detectors in step.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Due> {
-        self.deadlines.next()
+        let answers = self.deadlines.next();
+        let Some((at, host)) = self.waits.next() else { return answers };
+        let waits = Due { at, began: at, order: u64::MAX, host };
+        Some(answers.filter(|due| due.at <= at).unwrap_or(waits))
     }
 
     /// Judges the next deadline alone, if it is due by `now`.
     pub fn judge_next(&mut self, now: Timestamp) {
-        if let Some(due) = self.deadlines.take(now) {
+        let first = self.waits.next().is_none_or(|(at, _)| self.deadlines.next().is_some_and(|due| due.at <= at));
+        if !first {
+            if let Some((due, wait)) = self.waits.take(now) {
+                self.scorer.now = self.scorer.now.max(due);
+                self.asked_once(due, wait);
+            }
+        } else if let Some(due) = self.deadlines.take(now) {
             self.scorer.now = self.scorer.now.max(due.at);
             self.judge(due);
         }

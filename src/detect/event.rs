@@ -1,10 +1,13 @@
 //! What a detector reports to the responder, and the directives it takes in return.
 
+use std::time::Duration;
+
 use crate::detect::counters::Unverified;
 use crate::evidence::{Alarm, Attachment, Reached};
 use crate::inspect::Condition;
-use crate::suspect::Suspect;
+use crate::suspect::{Place, Suspect, Who};
 use crate::time::Timestamp;
+use crate::wire::frame::Transport;
 use crate::wire::smb::Dialect;
 use crate::wire::{Address, Link, Mac};
 
@@ -82,6 +85,48 @@ pub enum Event {
         signing: bool,
         /// A cipher was agreed on.
         encryption: bool,
+    },
+    /// The greylist has a first contact wait, or would have.
+    Waits {
+        /// Who asked.
+        source: Address,
+        /// Whom.
+        destination: Address,
+        /// Over what.
+        transport: Transport,
+        /// On which port.
+        port: u16,
+        /// When.
+        at: Timestamp,
+    },
+    /// Several first contacts of a suspect wait at once: its second askings are to be held back for a while.
+    HoldBack {
+        /// Where its first contacts are limited: its card, or its address behind a router.
+        place: Place,
+        /// For how long.
+        time: Duration,
+    },
+    /// A host answered a client that it has not answered today, on a service that greylists may hold.
+    Served {
+        /// The server.
+        server: Address,
+        /// Over what.
+        transport: Transport,
+        /// On which port.
+        port: u16,
+        /// The client.
+        client: Who,
+        /// When.
+        at: Timestamp,
+    },
+    /// A known server refuses several clients.
+    Refuses {
+        /// The server.
+        server: Address,
+        /// Over what.
+        transport: Transport,
+        /// On which port.
+        port: u16,
     },
     /// A server's answer gave away a condition that an engineer must mend, for the first time within the contact memory.
     SmbCondition {

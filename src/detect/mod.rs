@@ -13,6 +13,7 @@ mod directives;
 mod event;
 mod fanout;
 mod findings;
+mod greylist;
 mod handshake;
 mod link_request;
 mod outcome;

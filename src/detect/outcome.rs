@@ -41,11 +41,13 @@ impl Detector {
         proof: Proof,
         answer: Answer,
     ) -> bool {
-        let Detector { scorer, hosts, contacts, .. } = self;
+        let Detector { scorer, hosts, contacts, waits, .. } = self;
         let now = scorer.now;
-        let waits = |host: &Host| host.attempts.waits_for(peer, port, proof);
-        let Some(host) = hosts.get_mut_where(host, waits) else { return false };
+        let pends = |host: &Host| host.attempts.waits_for(peer, port, proof);
+        let Some(host) = hosts.get_mut_where(host, pends) else { return false };
         let attempt = if let Some(attempt) = host.attempts.settle(peer, port, classes, proof) {
+            attempt
+        } else if let Some(attempt) = scorer.answered_at_once(host, waits, peer, port, proof) {
             attempt
         } else {
             // An answer after the verdict: what was recorded of this peer's silence is retracted.
@@ -54,6 +56,9 @@ impl Detector {
                 if met && matches!(answer, Answer::Open) && port != 0 {
                     // A server of the same few for longer than a contact is remembered is one still.
                     scorer.shared.addresses.served(peer, port, host.address, now);
+                    let class = classes.first().copied().unwrap_or(Class::Other);
+                    scorer.learn(host, peer, port, class);
+                    scorer.no_longer_waits(host, peer, true);
                 }
                 return met;
             }
@@ -66,6 +71,7 @@ impl Detector {
             let (transport, openings) = (Transport::Tcp, [Opening::default(); 2]);
             Attempt { peer, transport, port, class, at: now, openings }
         };
+        scorer.no_longer_waits(host, peer, matches!(answer, Answer::Open));
         match answer {
             Answer::Open => {
                 contacts.answered(host.party(), peer, attempt.class);
@@ -237,6 +243,7 @@ impl Scorer {
         }
         let known = self.shared.addresses.is_known_server(peer, port, host.address, now);
         self.shared.addresses.served(peer, port, host.address, now);
+        self.learn(host, peer, port, class);
         let weight = scaled(if known { weights.known_server } else { weights.answered }, class);
         if known && (host.score.0 > 0 || weight.0 > 0) {
             self.weigh(host, Signal::KnownServer, peer, port, weight, Detail::Answered);
@@ -273,18 +280,22 @@ impl Scorer {
         } else {
             Detail::Silent { after_ms: u32::try_from(after).unwrap_or(u32::MAX) }
         };
+        self.no_longer_waits(host, attempt.peer, false);
         let dark = self.is_dark(attempt.peer);
         self.failed(host, attempt, detail, dark);
     }
 
     /// A first contact failed.
-    fn failed(&mut self, host: &mut Host, attempt: Attempt, detail: Detail, dark: bool) {
+    pub(super) fn failed(&mut self, host: &mut Host, attempt: Attempt, detail: Detail, dark: bool) {
         let Attempt { peer, port, class, .. } = attempt;
         if class != Class::Arp {
             let addresses = &self.shared.addresses;
             // Whoever tries a service that others use and finds it gone has met an outage, not made a guess.
-            let outage = addresses.failed(peer, port, host.address, self.now) >= self.settings.outage_sources
-                || addresses.is_known_server(peer, port, host.address, self.now);
+            let many = addresses.failed(peer, port, host.address, self.now) >= self.settings.outage_sources;
+            let outage = many || addresses.is_known_server(peer, port, host.address, self.now);
+            if many && matches!(detail, Detail::Refused) {
+                self.refuses(peer, port, attempt.transport);
+            }
             if outage {
                 self.counters.unverified(Unverified::Outage);
                 return;
@@ -309,6 +320,9 @@ impl Scorer {
             | Class::Probe
             | Class::Fragment
             | Class::Tunnel => return,
+            _ if matches!(detail, Detail::Once { .. }) => {
+                (Signal::GreylistOnce, if dark { weights.dark } else { weights.once })
+            }
             Class::Echo => (Signal::EchoSweep, if dark { weights.dark } else { weights.failure }),
             Class::Lateral | Class::Other | Class::LateralUdp if dark => (Signal::Dark, weights.dark),
             // A datagram to somebody who is there stays unanswered for many honest reasons.

@@ -112,6 +112,11 @@ impl Scorer {
         threshold_of(&self.settings, self.threshold, host)
     }
 
+    /// Half way to the threshold that applies to `host`: from there on it is watched.
+    pub fn half(&self, host: &Host) -> Score {
+        Score(self.threshold_of(host).0 / 2).min(self.settings.watch)
+    }
+
     /// Adds evidence to `host` and alarms if that tips it.
     pub fn weigh(&mut self, host: &mut Host, signal: Signal, peer: Address, port: u16, weight: Score, detail: Detail) {
         self.counters.evidence(signal);
@@ -134,7 +139,7 @@ impl Scorer {
     /// several first contacts of its own meanwhile where `own` counts: one or two are anybody's work.
     pub fn hearsay(&mut self, host: &mut Host, evidence: Evidence, own: bool) -> bool {
         let (settings, now) = (&*self.settings, self.now);
-        let half = Score(self.threshold_of(host).0 / 2).min(settings.watch);
+        let half = self.half(host);
         let opened = own && host.lateral.reached(OWN.0, OWN.1, now);
         let room = (half.0 - host.score_now(now, settings.decay).0).max(0);
         let weight = if opened { evidence.weight } else { evidence.weight.min(Score(room)) };

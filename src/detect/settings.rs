@@ -68,6 +68,10 @@ pub struct Weights {
     pub remote_execution: Score,
     /// A fragment that hides its transport header, sent to a new peer.
     pub fragment: Score,
+    /// A destination that waits at once with two others or more.
+    pub waiting: Score,
+    /// A first contact that the greylist dropped, and that was not asked again.
+    pub once: Score,
     /// First contact answered by a known server (negative).
     pub known_server: Score,
     /// First contact answered by anyone else.
@@ -86,6 +90,8 @@ impl Default for Weights {
             exploit: Score(9900),
             remote_execution: Score(5000),
             fragment: Score(5000),
+            waiting: Score(2000),
+            once: Score(1100),
             known_server: Score(-1390),
             answered: Score(0),
         }
@@ -110,6 +116,46 @@ pub struct Capacities {
 impl Default for Capacities {
     fn default() -> Self {
         Capacities { hosts: 65_536, contacts: 1_048_576, addresses: 262_144, attempts: 65_536, streams: 16_384 }
+    }
+}
+
+/// The kernel's greylist, as the core mirrors it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Greylist {
+    /// Whether the kernel drops what waits; otherwise it is only reported who would have waited.
+    pub drops: bool,
+    /// The second asking passes so long after the first.
+    pub wait: Duration,
+    /// The services that wait.
+    pub services: Services,
+    /// Servers that the configuration names: for them nobody waits.
+    pub given: Vec<(ipnetwork::IpNetwork, Transport, u16)>,
+    /// Networks that are servers for every port.
+    pub care: Networks,
+    /// Who waits for nobody.
+    pub exempt: Networks,
+}
+
+impl Greylist {
+    /// Whether a first contact of `source` with this service waits, as far as the configuration says: servers that were
+    /// learnt are known elsewhere.
+    #[must_use]
+    pub fn covers(&self, source: Address, (destination, transport, port): (Address, Transport, u16)) -> bool {
+        let waits = match transport {
+            Transport::Tcp => self.services.has_tcp(port),
+            Transport::Udp => self.services.has_udp(port),
+            Transport::Icmp | Transport::Other => false,
+        };
+        waits && !self.exempt.contains(source) && !self.is_given((destination, transport, port))
+    }
+
+    /// Whether the configuration names this server.
+    #[must_use]
+    pub fn is_given(&self, (address, transport, port): (Address, Transport, u16)) -> bool {
+        let given = |(network, over, on): &(ipnetwork::IpNetwork, Transport, u16)| {
+            (*over, *on) == (transport, port) && network.contains(address.ip())
+        };
+        self.care.contains(address) || self.given.iter().any(given)
     }
 }
 
@@ -176,6 +222,10 @@ pub struct Settings {
     pub believe_claims: bool,
     /// The kernel's fuse as the core mirrors it; `None` where nothing is dropped.
     pub fuse: Option<Fuse>,
+    /// The kernel's greylist as the core mirrors it; `None` where first contacts do not wait, and nobody asks who would.
+    pub greylist: Option<Greylist>,
+    /// Whether who serves whom is reported, so that servers are learnt.
+    pub learns_servers: bool,
 }
 
 /// The services worms spread over: DESIGN.md's table of words.
@@ -240,6 +290,8 @@ impl Default for Settings {
             live: false,
             believe_claims: false,
             fuse: None,
+            greylist: None,
+            learns_servers: false,
         }
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    fn of(&mut self, set: &str) -> &mut Table {
+    pub(super) fn of(&mut self, set: &str) -> &mut Table {
         match places::family(set) {
             Family::Inet => &mut self.inet,
             Family::Netdev => &mut self.netdev,
@@ -36,8 +36,12 @@ impl Tables {
 
     /// The elements of all sets that hold places.
     pub(super) fn read(&mut self) -> Result<Found, Error> {
+        self.read_sets(places::sets().map(|(set, _)| set))
+    }
+
+    fn read_sets(&mut self, sets: impl Iterator<Item = &'static str>) -> Result<Found, Error> {
         let mut found = Found::default();
-        for (set, _) in places::sets() {
+        for set in sets {
             let rows =
                 self.of(set).elements(set, usize::MAX, |element| Some((element.key.to_vec(), row(set, &element)?)))?;
             found.rows.extend(rows.0.into_iter().map(|(key, row)| ((set, key), row)));
@@ -48,7 +52,10 @@ impl Tables {
     /// Those of `keys` that are there.
     fn look_up(&mut self, keys: &[Key]) -> Result<Found, Error> {
         if keys.len() > LOOKED_UP {
-            return self.read();
+            let mut sets: Vec<&'static str> = keys.iter().map(|(set, _)| *set).collect();
+            sets.sort_unstable();
+            sets.dedup();
+            return self.read_sets(sets.into_iter());
         }
         let mut found = Found::default();
         for (set, key) in keys {
@@ -122,7 +129,8 @@ fn row(set: &str, element: &Element<'_>) -> Option<Row> {
 
 /// The sources in a set whose elements count packets.
 pub(super) fn throttled(table: &mut Table, set: &str, most: usize) -> Result<Vec<(Place, u64)>, Error> {
-    let read = |element: Element<'_>| Some((places::read_untagged(element.key)?, element.packets.unwrap_or(0)));
+    // Those without a counter are not the fuse's: see `hold_back`.
+    let read = |element: Element<'_>| Some((places::read_untagged(element.key)?, element.packets?));
     Ok(table.elements(set, most, read)?.0)
 }
 

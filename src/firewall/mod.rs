@@ -15,12 +15,14 @@
 mod counters;
 mod elements;
 mod error;
+mod hold_back;
 mod intents;
 mod networks;
 mod places;
 mod reconcile;
 pub mod ruleset;
 mod script;
+mod servers;
 mod skeleton;
 mod watch;
 
@@ -35,6 +37,8 @@ use intents::{Intent, Intents};
 use places::{Found, Hooks, Key};
 pub use ruleset::{Existing, Family, Frames, Plan, Variant};
 use script::Nft;
+pub use servers::KnownServer;
+use servers::Servers;
 use skeleton::Skeleton;
 pub use watch::{Drift, Watch, What};
 
@@ -93,6 +97,7 @@ pub struct Firewall {
     intents: Intents,
     /// Cards that forward for others; `None` until they are set, or read from the kernel.
     forwarders: Option<HashSet<(u32, Mac)>>,
+    servers: Servers,
     /// The kernel acts on places that are not intents: somebody put them there by hand.
     foreign: bool,
     /// Some of those are isolated.
@@ -119,6 +124,7 @@ impl Firewall {
             hooks: Hooks::default(),
             intents: Intents::default(),
             forwarders: None,
+            servers: Servers::default(),
             foreign: false,
             foreign_isolated: false,
             ports,
@@ -387,6 +393,7 @@ impl Firewall {
         self.tables.netdev.delete()?;
         self.skeleton = None;
         self.intents = Intents::default();
+        self.servers = Servers::default();
         Ok(there)
     }
 }

@@ -19,7 +19,7 @@ use crate::wire::Networks;
 pub const MOST_REASSERTED: usize = 4096;
 
 /// Sets whose size or timeout a changed setting changes.
-const RESIZED: [&str; 11] = [
+const RESIZED: [&str; 19] = [
     "contacts4",
     "fuse4",
     "throttled4",
@@ -31,6 +31,14 @@ const RESIZED: [&str; 11] = [
     "fuse_net6",
     "frame_fuse",
     "frame_throttled",
+    "young4",
+    "knocked4",
+    "young6",
+    "knocked6",
+    "frame_young4",
+    "frame_knocked4",
+    "frame_young6",
+    "frame_knocked6",
 ];
 
 impl Firewall {
@@ -88,10 +96,11 @@ impl Firewall {
         self.intents.retain(|place| !is_exempt(place));
         let restored = self.restore(&found, &exempted, &before, now)?;
         self.restore_forwarders(first)?;
+        self.restore_servers(now)?;
         Ok(Reconciled { loaded, restored, exempted, acted: self.acted()? })
     }
 
-    /// Puts the tables back that somebody deleted, with what is acted on and the routers' cards: one transaction, with
+    /// Puts the tables back that somebody deleted, with what is acted on, the routers' cards and the servers: one transaction, with
     /// nothing read ahead of it, so the door is open for as short as nft takes. `false` if a [`Firewall::reconcile`] has
     /// to do it: nothing was loaded yet, there are more than [`MOST_REASSERTED`] places, or nft cannot be given one of
     /// them as text (ports that are shut behind a VLAN tag).
@@ -122,6 +131,12 @@ impl Firewall {
         for (interface, card) in self.forwarders.iter().flatten() {
             for set in forwarders {
                 rows.insert((*set, places::card_key(*interface, *card)), Row { jump: None, left: None });
+            }
+        }
+        if plan.has_greylist() {
+            let servers = self.servers.rows(false, now);
+            if servers.len() <= MOST_REASSERTED {
+                rows.extend(servers);
             }
         }
         // One of the two tables may have been deleted alone.

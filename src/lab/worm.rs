@@ -28,7 +28,7 @@ use crate::wire::build::{self, End};
 /// The port it tries, unless another is given.
 pub const PORT: u16 = 445;
 
-/// How long a connecting worm waits for an answer: WannaCry's select() timeout.
+/// How long a connecting worm waits for an answer, unless another time is given: WannaCry's select() timeout.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How a worm spreads.
@@ -100,13 +100,15 @@ pub struct Order {
     pub seed: u64,
     /// The port it knocks on.
     pub port: u16,
+    /// A connecting worm gives up after so long.
+    pub patience: Duration,
 }
 
 impl Order {
     /// This kind of worm at its own pace on [`PORT`].
     #[must_use]
     pub const fn new(kind: Kind, seed: u64) -> Self {
-        Order { kind, rate: kind.rate(), seed, port: PORT }
+        Order { kind, rate: kind.rate(), seed, port: PORT, patience: PATIENCE }
     }
 }
 
@@ -247,7 +249,8 @@ async fn knock(from: IpAddr, targets: impl Iterator<Item = IpAddr>, order: Order
         tally.attempt(target);
         let tally = Arc::clone(&tally);
         tokio::spawn(async move {
-            if let Ok(Ok(())) = tokio::time::timeout(PATIENCE, connect(from, SocketAddr::new(target, order.port))).await
+            if let Ok(Ok(())) =
+                tokio::time::timeout(order.patience, connect(from, SocketAddr::new(target, order.port))).await
             {
                 tally.answered.fetch_add(1, Ordering::Relaxed);
             }

@@ -183,6 +183,9 @@ families! {
     Counter "firedoor_fuse_limited_packets_total" ["effect"]
         "First contacts beyond the fuse's limit: dropped, or in monitor mode let through."
         => |at| each([("dropped", float(at.status.fuse.limited)), ("would_drop", float(at.status.fuse.would_limit))]);
+    Counter "firedoor_greylist_delayed_packets_total" ["effect"]
+        "Packets of first contacts with hosts that are no known servers: dropped, to be sent again, or in monitor mode let through."
+        => |at| each([("dropped", float(at.status.greylist.delayed)), ("would_drop", float(at.status.greylist.would_delay))]);
     Gauge "firedoor_ruleset_in_place" []
         "1 while the kernel holds the ruleset as it should be."
         => |at| one(truth(at.status.firewall.in_place));

@@ -8,6 +8,7 @@ mod labels;
 
 pub mod control_counters;
 pub mod counters;
+pub mod greylist;
 pub mod host_report;
 pub mod host_table;
 pub mod status;
@@ -20,6 +21,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use self::control_counters::ControlCounters;
 use self::counters::Counters;
+use self::greylist::{ServersView, WaitsView};
 use self::host_table::{HostTable, Watch};
 use self::status::Status;
 use crate::respond::{Decision, State, Verdict};
@@ -43,6 +45,8 @@ pub struct Published {
     site: ArcSwap<Site>,
     ruleset: ArcSwap<String>,
     state: ArcSwap<State>,
+    servers: ArcSwap<ServersView>,
+    waits: ArcSwap<WaitsView>,
     /// Watches and throttles apart from the rest, so that they cannot push it out.
     recent: Mutex<[VecDeque<Arc<Decision>>; 2]>,
 }
@@ -58,6 +62,8 @@ impl Published {
             status: ArcSwap::from_pointee(Status { mode: site.respond.mode, ..Status::default() }),
             reported: ArcSwapOption::empty(),
             site: ArcSwap::new(site),
+            servers: ArcSwap::default(),
+            waits: ArcSwap::default(),
             ruleset: ArcSwap::default(),
             state: ArcSwap::default(),
             recent: Mutex::default(),
@@ -91,6 +97,24 @@ impl Published {
     /// After a reload: the configuration now in force.
     pub fn set_site(&self, site: Arc<Site>) {
         self.site.store(site);
+    }
+
+    /// The servers that were learnt.
+    #[must_use]
+    pub fn servers(&self) -> Arc<ServersView> {
+        self.servers.load_full()
+    }
+
+    /// Who waits for whom, or would.
+    #[must_use]
+    pub fn waits(&self) -> Arc<WaitsView> {
+        self.waits.load_full()
+    }
+
+    /// Puts up what is known of servers, and who waits.
+    pub fn set_greylist(&self, servers: ServersView, waits: WaitsView) {
+        self.servers.store(Arc::new(servers));
+        self.waits.store(Arc::new(waits));
     }
 
     /// The ruleset as it was last put into the kernel.

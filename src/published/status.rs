@@ -7,6 +7,7 @@
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
+use crate::published::greylist::Readiness;
 use crate::respond::{Mode, Responder, Switched};
 use crate::time::Timestamp;
 use crate::wire::Address;
@@ -38,6 +39,9 @@ pub struct Status {
     pub breaker: BreakerView,
     /// The kernel's first-contact limiter.
     pub fuse: FuseView,
+    /// The kernel's rule that a first contact with a host that is no known server asks twice.
+    #[serde(default)]
+    pub greylist: GreylistView,
     /// The shards' tables, summed over shards.
     pub tables: Vec<Occupancy>,
     /// The kernel's sets and maps.
@@ -73,6 +77,7 @@ impl Default for Status {
             hosts: HostCounts::default(),
             breaker: BreakerView::default(),
             fuse: FuseView::default(),
+            greylist: GreylistView::default(),
             tables: Vec::new(),
             sets: Vec::new(),
             store: StoreView::default(),
@@ -377,6 +382,22 @@ pub struct FuseView {
     pub limited: u64,
     /// First contacts it would have dropped, in monitor mode.
     pub would_limit: u64,
+}
+
+/// The kernel's greylist.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GreylistView {
+    /// Whether it is in the ruleset.
+    pub enabled: bool,
+    /// Whether it drops (enforce) or only counts (monitor).
+    pub drops: bool,
+    /// Packets it dropped that have to be sent again: first ones, and those that came too soon.
+    pub delayed: u64,
+    /// First contacts that would have waited, in monitor mode.
+    pub would_delay: u64,
+    /// Whether the site is ready for it to drop: what is known of servers.
+    #[serde(default)]
+    pub readiness: Readiness,
 }
 
 /// How full something of fixed capacity is.

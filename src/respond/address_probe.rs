@@ -108,7 +108,11 @@ pub fn suspect_of(event: &Event) -> Option<(Suspect, Address, Attachment)> {
         | Event::Unproved { .. }
         | Event::Forwards { .. }
         | Event::SmbNegotiated { .. }
-        | Event::SmbCondition { .. } => None,
+        | Event::SmbCondition { .. }
+        | Event::Waits { .. }
+        | Event::HoldBack { .. }
+        | Event::Served { .. }
+        | Event::Refuses { .. } => None,
     }
 }
 

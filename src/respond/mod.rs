@@ -12,6 +12,7 @@ pub mod held;
 mod ladder_history;
 pub mod orders;
 pub mod responder;
+pub mod servers;
 pub mod settings;
 mod snapshot_map;
 pub mod state;

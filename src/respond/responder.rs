@@ -57,7 +57,11 @@ impl Responder {
             Event::SmbNegotiated { .. }
             | Event::SmbCondition { .. }
             | Event::Unproved { .. }
-            | Event::Forwards { .. } => {}
+            | Event::Forwards { .. }
+            | Event::Waits { .. }
+            | Event::HoldBack { .. }
+            | Event::Served { .. }
+            | Event::Refuses { .. } => {}
         }
     }
 

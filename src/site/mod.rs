@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::detect;
+use crate::detect::settings::Greylist;
 use crate::firewall::{self, Plan};
 use crate::respond::{self, Mode};
 use crate::time::Timestamp;
 use crate::track::buckets::Fuse;
-use crate::wire::Networks;
+use crate::wire::frame::Transport;
+use crate::wire::{Networks, Services};
 
 pub use machine::Machine;
 
@@ -44,6 +46,8 @@ impl Site {
             live: true,
             fuse: (config.fuse.enabled && config.gateway.mode == Mode::Enforce)
                 .then_some(Fuse { burst: config.fuse.burst, per_second: config.fuse.per_second }),
+            greylist: config.fuse.enabled.then(|| greylist(config)),
+            learns_servers: true,
             ..config.detect.clone()
         };
         let mut interfaces: Vec<_> = machine.names.iter().map(|(index, name)| (*index, name.clone())).collect();
@@ -66,6 +70,26 @@ impl Site {
     #[must_use]
     pub fn present(&self) -> &[String] {
         &self.present
+    }
+}
+
+/// The kernel's greylist as the core mirrors it. Where it is off, it is still reported who would have waited: an engineer sees
+/// the cost before he pays it.
+fn greylist(config: &Config) -> Greylist {
+    let greylist = &config.greylist;
+    let mut services = config.detect.lateral.written().to_vec();
+    services.retain(|(transport, port)| match (&greylist.ports, transport) {
+        (None, transport) => *transport == Transport::Tcp,
+        (Some(ports), Transport::Tcp) => ports.has_tcp(*port),
+        (Some(ports), _) => ports.has_udp(*port),
+    });
+    Greylist {
+        drops: greylist.enabled && config.gateway.mode == Mode::Enforce,
+        wait: greylist.wait,
+        services: Services::new(&services),
+        given: greylist.servers.iter().map(|server| (server.network, server.transport, server.port)).collect(),
+        care: config.gateway.care.clone(),
+        exempt: config.respond.never_contain.clone(),
     }
 }
 

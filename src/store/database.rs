@@ -8,6 +8,7 @@ use rusqlite::{Connection, Error, OpenFlags, Row, params};
 use super::Fault;
 use super::rows::{self, OrderRow, Step, Text};
 use super::schema::{migrate, version};
+use crate::respond::servers::{LearntServer, ServerChanges};
 use crate::respond::{Decision, Exempted, Held, Verdict};
 use crate::time::Timestamp;
 use crate::wire::Address;
@@ -162,6 +163,24 @@ impl Store {
             rows::put_held(&self.db, one)?;
         }
         Ok(())
+    }
+
+    /// Keeps what was learnt of servers.
+    pub fn keep_servers(&self, changes: &ServerChanges) -> Result<(), Fault> {
+        let mut put = self.db.prepare_cached("INSERT OR REPLACE INTO servers (service, record) VALUES (?, ?)")?;
+        for server in &changes.kept {
+            put.execute(params![Text(server.service), rows::json(server)?])?;
+        }
+        let mut forget = self.db.prepare_cached("DELETE FROM servers WHERE service = ?")?;
+        for service in &changes.forgotten {
+            forget.execute([Text(*service)])?;
+        }
+        Ok(())
+    }
+
+    /// The servers that were learnt, by when they last answered, the latest first.
+    pub fn servers(&self) -> Result<Vec<LearntServer>, Fault> {
+        self.all("SELECT record FROM servers ORDER BY last DESC", rows::record)
     }
 
     /// Replaces the list of networks exempted by command.

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::writer::Writer;
 use super::{OrderRow, Store};
 use crate::published::status::StoreView;
+use crate::respond::servers::ServerChanges;
 use crate::respond::{Decision, Exempted, Held};
 
 /// Records that may wait in the queue, and as many more beside a disk that refuses.
@@ -88,6 +89,7 @@ pub(super) enum Record {
     /// The mirror of held decisions or of exempted networks has changed.
     Held,
     Exempted,
+    Servers(Box<ServerChanges>),
 }
 
 /// What goes through the queue.
@@ -173,6 +175,11 @@ impl StoreHandle {
     /// Keeps the list of networks exempted by command, as it is now.
     pub fn set_exempted(&self, exempted: Vec<Exempted>) {
         self.send(Message::Exempted(exempted));
+    }
+
+    /// Keeps what was learnt of servers.
+    pub fn keep_servers(&self, changes: ServerChanges) {
+        self.send(Message::Record(Record::Servers(Box::new(changes)), None));
     }
 
     /// Takes a host off the table of acted hosts without a decision: its time ran out while nobody looked.

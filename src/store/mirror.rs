@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Fault, Store};
+use crate::respond::servers::{LearntServer, ServerChanges, Service};
 use crate::respond::{Decision, Exempted, Held, Verdict};
 
 /// Pardons beyond which those that have run out are looked for. How many are in force is bounded by the responder.
@@ -18,6 +19,7 @@ pub(super) struct Mirror {
     pardoned: BTreeMap<String, Arc<Decision>>,
     held: Vec<Held>,
     exempted: Vec<Exempted>,
+    servers: BTreeMap<Service, LearntServer>,
     /// Set until the file has been read once.
     unread: Option<Unread>,
 }
@@ -29,6 +31,7 @@ struct Unread {
     unpardoned: BTreeSet<String>,
     held: bool,
     exempted: bool,
+    forgotten: BTreeSet<Service>,
 }
 
 impl Default for Mirror {
@@ -38,6 +41,7 @@ impl Default for Mirror {
             pardoned: BTreeMap::new(),
             held: Vec::new(),
             exempted: Vec::new(),
+            servers: BTreeMap::new(),
             unread: Some(Unread::default()),
         }
     }
@@ -58,6 +62,11 @@ impl Mirror {
             let key = release.key();
             if !unread.unpardoned.contains(&key) {
                 self.pardoned.entry(key).or_insert(Arc::new(release));
+            }
+        }
+        for server in store.servers().unwrap_or_default() {
+            if !unread.forgotten.contains(&server.service) {
+                self.servers.entry(server.service).or_insert(server);
             }
         }
         if !unread.held {
@@ -113,6 +122,24 @@ impl Mirror {
         if let Some(unread) = &mut self.unread {
             unread.exempted = true;
         }
+    }
+
+    /// What was learnt of servers.
+    pub fn learn(&mut self, changes: &ServerChanges) {
+        for server in &changes.kept {
+            self.servers.insert(server.service, server.clone());
+        }
+        for service in &changes.forgotten {
+            self.servers.remove(service);
+            if let Some(unread) = &mut self.unread {
+                unread.forgotten.insert(*service);
+            }
+        }
+    }
+
+    /// Writes all servers anew.
+    pub fn write_servers(&self, store: &Store) -> Result<(), Fault> {
+        store.keep_servers(&ServerChanges { kept: self.servers.values().cloned().collect(), forgotten: Vec::new() })
     }
 
     /// What waits for an engineer.

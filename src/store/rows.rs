@@ -71,7 +71,7 @@ pub(super) fn record<T: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<T> 
 }
 
 /// As it is kept.
-fn json(record: &impl Serialize) -> rusqlite::Result<String> {
+pub(super) fn json(record: &impl Serialize) -> rusqlite::Result<String> {
     serde_json::to_string(record).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 

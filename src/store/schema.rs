@@ -53,7 +53,7 @@ macro_rules! operator {
 }
 
 /// Each step takes the database from the version of its position to the next.
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 6] = [
     // 1
     "
     CREATE TABLE decisions (
@@ -342,6 +342,19 @@ const STEPS: [&str; 5] = [
     ALTER TABLE now_held RENAME TO held;
     ",
     ),
+    // 6
+    "
+    CREATE TABLE servers (              -- who answered whom on which service: servers as they are learnt
+        service TEXT PRIMARY KEY,       -- as greylist.servers has it
+        record  TEXT NOT NULL CHECK (json_valid(record)),
+        address TEXT AS (record->>'$.service.address'),
+        port    INTEGER AS (record->>'$.service.port'),
+        since   TEXT AS (record->>'since'),
+        last    TEXT AS (record->>'last'),
+        days    INTEGER AS (record->>'days'),
+        clients INTEGER AS (json_array_length(record, '$.clients'))
+    );
+    ",
 ];
 
 /// The first version's tables, for tests of the way from there.

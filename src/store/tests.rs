@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use super::{Fault, Kept, Limits, OrderRow, Store, StoreHandle};
 use crate::evidence::{Detail, Grade, Score, Signal};
+use crate::respond::servers::{LearntServer, ServerChanges, Service};
 use crate::respond::{Action, By, Decision, EvidenceRecord, Exempted, Held, Verdict};
 use crate::suspect::{Suspect, Who, key};
 use crate::sys::clock::Boot;
 use crate::time::Timestamp;
 use crate::wire::frame::Transport;
-use crate::wire::{Link, Mac};
+use crate::wire::{Address, Link, Mac};
 
 const LIMITS: Limits = Limits { keep: Duration::from_hours(24 * 90), most: 100_000 };
 
@@ -277,7 +278,7 @@ fn a_file_of_version_four_loses_nothing_on_its_way_to_records() {
     let evidence = |n: u8, signal, at: &str, port, weight, detail: &str| EvidenceRecord {
         signal,
         at: at.parse().unwrap(),
-        peer: crate::wire::Address::v4([10, 9, 0, n]),
+        peer: Address::v4([10, 9, 0, n]),
         port,
         weight: Score(weight),
         detail: detail.to_owned(),
@@ -510,4 +511,37 @@ fn ten_thousand_acted_hosts_are_read_back_within_a_second() {
     eprintln!("10,000 acted hosts and their steps were read back in {took:?}");
     // An unoptimised build on a busy machine gets twice the time that the name of this test promises.
     assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
+fn learnt_servers_come_back_also_into_a_file_that_is_begun_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("history.db");
+    let server = |n: u8, clients: u8| LearntServer {
+        service: Service { address: Address::v4([10, 1, 0, n]), tcp: n != 3, port: 445 },
+        since: at(0),
+        last: at(u64::from(n)),
+        days: 2,
+        clients: (0..clients).map(|n| Who::Address(Address::v4([10, 2, 0, n]))).collect(),
+        monitored: false,
+        refusing: false,
+    };
+    let handle = start(&path);
+    handle.keep_servers(ServerChanges { kept: vec![server(1, 1), server(2, 1), server(3, 2)], forgotten: Vec::new() });
+    handle.keep_servers(ServerChanges { kept: vec![server(1, 4)], forgotten: vec![server(2, 1).service] });
+    drop(handle);
+    assert_eq!(open(&path).servers().unwrap(), [server(3, 2), server(1, 4)], "who answered last first");
+    let db = rusqlite::Connection::open(&path).unwrap();
+    let sql = "SELECT group_concat(service || ' ' || clients) FROM (SELECT * FROM servers ORDER BY service)";
+    let text: String = db.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(text, "10.1.0.1:445 4,10.1.0.3:445/udp 2");
+    drop(db);
+
+    let handle = start(&path);
+    for name in ["history.db", "history.db-wal", "history.db-shm"] {
+        let _ = std::fs::remove_file(directory.path().join(name));
+    }
+    assert_eq!(handle.record(decision(5, "10.1.0.5", Verdict::Contain)).wait(), Kept::Durable);
+    drop(handle);
+    assert_eq!(open(&path).servers().unwrap().len(), 2, "the new file has them too");
 }

@@ -112,8 +112,10 @@ impl Writer {
     fn take(&mut self, message: Message) -> bool {
         let record = match message {
             Message::Record(record, receipt) => {
-                if let Record::Decision(decision) = &record {
-                    self.mirror.follow(decision);
+                match &record {
+                    Record::Decision(decision) => self.mirror.follow(decision),
+                    Record::Servers(changes) => self.mirror.learn(changes),
+                    Record::Order(_) | Record::Held | Record::Exempted => {}
                 }
                 Some((record, receipt))
             }
@@ -261,6 +263,7 @@ impl Writer {
                     Record::Order(order) => store.record_order(order)?,
                     Record::Held => held = true,
                     Record::Exempted => exempted = true,
+                    Record::Servers(changes) => store.keep_servers(changes)?,
                 }
             }
             if held {
@@ -271,6 +274,7 @@ impl Writer {
             }
             if stale {
                 mirror.write_hosts(store)?;
+                mirror.write_servers(store)?;
             }
             Ok(())
         })

@@ -38,7 +38,7 @@ impl Proof {
     /// The most bytes that come with a SYN (RFC 7413), and its own one.
     const MOST: u32 = 1461;
 
-    fn holds(self, opening: Opening) -> bool {
+    pub(super) fn holds(self, opening: Opening) -> bool {
         match self {
             Proof::Acknowledges { port, number } => {
                 port == opening.port && (1..=Self::MOST).contains(&number.wrapping_sub(opening.sequence))

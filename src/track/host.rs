@@ -9,6 +9,7 @@ use crate::track::Attempts;
 use crate::track::buckets::Bucket;
 use crate::track::contacts::Party;
 use crate::track::ports::Ports;
+use crate::track::waits::AtOnce;
 use crate::track::windows::{Bins, Recent};
 use crate::wire::Address;
 
@@ -89,6 +90,10 @@ pub struct Host {
     pub exposed: Option<(Address, u16, Timestamp)>,
     /// Attempts that wait for an answer.
     pub attempts: Attempts,
+    /// First contacts that the greylist has dropped once, and that nobody has answered since.
+    pub waiting: AtOnce,
+    /// Until when its second askings do not pass the kernel: the fuse limited it, or they are held back.
+    pub held_until: Timestamp,
     /// First contacts on lateral services.
     pub lateral: Recent,
     /// First contacts on any port, one per configured window.
@@ -154,6 +159,8 @@ impl Host {
             dirty: false,
             smb1: false,
             attempts: Attempts::default(),
+            waiting: AtOnce::default(),
+            held_until: Timestamp::ZERO,
             lateral: Recent::default(),
             any: [Bins::default(); ANY_WINDOWS],
             any_inside: [Bins::default(); ANY_WINDOWS],
@@ -248,6 +255,7 @@ impl Host {
         self.chained = false;
         self.offered = None;
         self.attempts.clear();
+        self.waiting = AtOnce::default();
         self.lateral.clear();
         self.any = [Bins::default(); ANY_WINDOWS];
         self.ports = Ports::default();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::time::Timestamp;
-use crate::track::{Addresses, HashKey, OpenProbes, RecentTraffic};
+use crate::track::{Addresses, HashKey, KnownServers, OpenProbes, RecentTraffic};
 
 /// What the shards of one daemon share.
 pub struct Shared {
@@ -15,6 +15,8 @@ pub struct Shared {
     pub probes: OpenProbes,
     /// Who lately sent something to whom.
     pub recent_traffic: RecentTraffic,
+    /// The servers for whom no first contact waits, as they were learnt.
+    pub servers: KnownServers,
     /// Until when silence proves nothing, because the ring lost packets; nanoseconds.
     pub lossy_until: AtomicU64,
     /// A frame with a VLAN tag was seen.
@@ -67,6 +69,7 @@ impl Shared {
             addresses: Addresses::new(capacity, memory, hash_key),
             probes: OpenProbes::default(),
             recent_traffic: RecentTraffic::new(hash_key),
+            servers: KnownServers::default(),
             lossy_until: AtomicU64::new(0),
             tagged: AtomicBool::new(false),
             answers: AtomicU64::new(0),

@@ -6,10 +6,16 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 
 use super::proposal::{Line, Outlier, Proposal};
+use crate::config::model::GivenServer;
 use crate::config::{Config, reference};
 use crate::detect::settings::{Role, Window};
 use crate::published::host_report::Class;
 use crate::wire::{Networks, Services};
+
+const SERVERS: &str = "\
+# Servers that many use, so that nobody waits for them in the greylist; monitor mode learns them too. In place of the
+# same key of [greylist].
+";
 
 const ROLES: &str = "\
 # These stand out. If that is their work, give them a role instead of raising everybody's thresholds: fill in owner,
@@ -43,6 +49,16 @@ pub(super) fn write(proposal: &Proposal, config: &Config) -> String {
     if !changed.is_empty() {
         text.push_str("# In place of these keys of [detect].\n");
         text.push_str(&reference::part(&tuned, "detect", &changed));
+    }
+    if config.greylist.enabled && !proposal.servers.is_empty() {
+        let blank = if text.is_empty() { "" } else { "\n" };
+        let _ = write!(text, "{blank}{SERVERS}");
+        tuned.greylist.servers.extend(proposal.servers.iter().map(|(service, _)| GivenServer {
+            network: service.address.ip().into(),
+            transport: service.transport(),
+            port: service.port,
+        }));
+        text.push_str(&reference::part(&tuned, "greylist", &["servers"]));
     }
     let blank = if text.is_empty() { "" } else { "\n" };
     if !proposal.stand_out.is_empty() {

@@ -14,7 +14,8 @@ use crate::config::Config;
 use crate::detect::settings::Window;
 use crate::evidence::{Grade, Score, Signal};
 use crate::replay::{Lockstep, Summary};
-use crate::respond::{Decision, Verdict};
+use crate::respond::{Decision, Verdict, servers};
+use crate::suspect::Who;
 use crate::time::Timestamp;
 use crate::track::host::{ANY_WINDOWS, LATERAL_WINDOWS};
 use crate::wire::frame::{Packet, Transport};
@@ -127,6 +128,8 @@ pub struct Measured {
     pub covered: Duration,
     /// First contacts of hosts beyond [`MOST_HOSTS`].
     pub unmeasured: u64,
+    /// The clients of each service that answered somebody.
+    pub servers: BTreeMap<servers::Service, BTreeSet<Who>>,
 }
 
 /// A measurement under way.
@@ -148,6 +151,7 @@ impl Measure {
     pub fn new(mut config: Config) -> Self {
         config.detect.fuse = None;
         config.detect.believe_claims = true;
+        config.detect.learns_servers = true;
         let lateral = config.detect.lateral_windows.len();
         let windows = config.detect.lateral_windows.iter().chain(&config.detect.any_windows).copied().collect();
         Measure {
@@ -177,6 +181,9 @@ impl Measure {
     fn conclude(&mut self) {
         let last = self.core.now() + self.config.detect.answer_timeout;
         self.settle(last);
+        for server in self.core.servers().all() {
+            self.found.servers.entry(server.service).or_default().extend(server.clients.iter().copied());
+        }
         let part = self.core.summary();
         let sum = &mut self.found.summary;
         sum.hosts += part.hosts;

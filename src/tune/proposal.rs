@@ -6,6 +6,7 @@ use super::measure::{Alarmed, Service};
 use crate::evidence::{Grade, Score};
 use crate::published::host_report::Class;
 use crate::replay::Summary;
+use crate::respond::servers;
 use crate::wire::Address;
 
 /// What is proposed for a threshold.
@@ -125,6 +126,8 @@ pub struct Proposal {
     pub stand_out: Vec<Outlier>,
     /// Whom the core would have acted on: left out of all of this.
     pub alarmed: Vec<Outlier>,
+    /// Servers that answered as many clients as it takes to be known, and so many: nobody needs to wait for them.
+    pub servers: Vec<(servers::Service, usize)>,
     /// Lines to paste.
     pub fragment: String,
 }

@@ -6,15 +6,19 @@
 //! role, many are the way the site works, and raise the threshold. Captures of less than [`LEARNING`] lower nothing, and
 //! a window longer than the captures is left as it is.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::fragment;
-use super::measure::{Alarmed, MOST_SERVICES, Measured, Peak, Service};
+use super::measure::{Alarmed, MOST_SERVICES, Measured, Peak};
 use super::proposal::{Change, Line, Outlier, Proposal, ScoreLine, few};
 use crate::config::Config;
+use crate::config::model::GivenServer;
 use crate::detect::settings::{Settings, Window};
 use crate::evidence::{Score, Signal};
 use crate::published::host_report::Class;
+use crate::respond::servers::Service;
+use crate::suspect::Who;
 use crate::track::windows::Recent;
 use crate::wire::Address;
 
@@ -59,7 +63,7 @@ impl Proposal {
     /// From what was measured under `config`.
     #[must_use]
     pub fn new(measured: Measured, config: &Config) -> Self {
-        let Measured { hosts, alarmed, exempt, summary, covered, unmeasured } = measured;
+        let Measured { hosts, alarmed, exempt, summary, covered, unmeasured, servers } = measured;
         let mut ordinary: Vec<(Address, &Peak)> = hosts
             .iter()
             .filter(|(host, _)| !alarmed.contains_key(host) && !exempt.contains(host))
@@ -131,11 +135,26 @@ impl Proposal {
                 .into_values()
                 .map(|one| outlier(one.host, one.reason.clone(), by_score(&one), Some(one)))
                 .collect(),
+            servers: useful(servers, config),
             fragment: String::new(),
         };
         proposal.fragment = fragment::write(&proposal, config);
         proposal
     }
+}
+
+/// Servers that enough clients use, and that the configuration does not name.
+fn useful(servers: BTreeMap<Service, BTreeSet<Who>>, config: &Config) -> Vec<(Service, usize)> {
+    let given = |service: &Service| {
+        let named = |server: &GivenServer| {
+            (server.transport, server.port) == (service.transport(), service.port)
+                && server.network.contains(service.address.ip())
+        };
+        config.gateway.care.contains(service.address) || config.greylist.servers.iter().any(named)
+    };
+    let enough = usize::try_from(config.greylist.learning.sources).unwrap_or(usize::MAX);
+    let servers = servers.into_iter().map(|(service, clients)| (service, clients.len()));
+    servers.filter(|(service, clients)| *clients >= enough && service.tcp && !given(service)).collect()
 }
 
 fn lines(windows: &[(Class, Window)], ordinary: &[(Address, &Peak)], covered: Duration) -> Vec<Line> {
@@ -188,7 +207,7 @@ fn lines(windows: &[(Class, Window)], ordinary: &[(Address, &Peak)], covered: Du
 }
 
 /// A host's services, the most used first, and what it looks like by them.
-fn looks(peak: &Peak) -> (Vec<Service>, bool, &'static str) {
+fn looks(peak: &Peak) -> (Vec<super::measure::Service>, bool, &'static str) {
     let mut services = peak.services.clone();
     services.sort_unstable_by_key(|(service, times)| (std::cmp::Reverse(*times), *service));
     let total: u64 = services.iter().map(|(_, times)| times).sum();

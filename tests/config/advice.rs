@@ -93,6 +93,16 @@ fn each_unwise_setting_is_reported() {
         ("[[role]]", "[observe]\nhistory = \"off\"\n[[role]]", "a restart forgets"),
         ("[[role]]", "[observe]\nhistory_keep = \"3d\"\n[[role]]", "write history_keep = \"7d\" or more"),
         ("[[role]]", "[fuse]\nenabled = false\n[[role]]", "while the daemon is down"),
+        ("[[role]]", "[fuse]\nenabled = false\n[greylist]\nenabled = true\n[[role]]", "there is no greylist"),
+        ("[[role]]", "[greylist]\nenabled = true\n[[role]]", "one that nobody answers"),
+        ("[[role]]", "[greylist]\nenabled = true\nwait = \"2s\"\n[[role]]", "people wait three seconds"),
+        ("[[role]]", "[greylist]\nenabled = true\nports = [445, 80]\n[[role]]", "port 80 is not lateral"),
+        ("[[role]]", "[greylist]\nenabled = true\nservers = [\"10.1.0.3:80\"]\n[[role]]", "nobody waits for it anyway"),
+        (
+            "[[role]]",
+            "[greylist]\nenabled = true\nservers = [\"10.0.0.0/8:445\"]\n[[role]]",
+            "nobody waits for any host in 10.1.0.0/16",
+        ),
         ("[[role]]", "[privileges]\nseccomp = false\n[[role]]", "not confined by seccomp"),
         ("[[role]]", "[detect]\nlateral_windows = []\n[[role]]", "is not watched"),
         (

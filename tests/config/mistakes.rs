@@ -42,6 +42,13 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("[breaker]\nmost_at_once = 0", "out of range", "from 1 to"),
     ("[fuse]\nburst = 99999999999999999999999999999999999999999999", "out of range", "from 1 to 10000"),
     ("[fuse]\nburst = -1", "out of range", "from 1 to 10000"),
+    ("[greylist]\nwait = \"50ms\"", "out of range", "100ms to 5s"),
+    ("[greylist]\nports = \"all\"", "wrong kind", "a list"),
+    ("[greylist]\nservers = [\"10.1.2.3\"]", "`greylist.servers[0]` is no server with a port", "\"10.1.2.3:445\""),
+    ("[greylist]\nservers = [\"fd00::1:445\"]", "no server with a port", "\"[fd00::1]:445\""),
+    ("[greylist]\nservers = [\"10.1.2.3:0\"]", "no server with a port", "\"10.1.2.3:445\""),
+    ("[greylist]\nservers = [\"10.1.2.3/24:445\"]", "both a host and a network", "\"10.1.2.0/24\" for the network"),
+    ("[greylist]\nservers = [\"files.example.org:445\"]", "no address or network", "names are not looked up"),
     ("[capture]\nring_size = 8388608", "has no unit", "\"8MiB\""),
     ("[capture]\nring_size = \"8MB\"", "is no size", "B, KiB, MiB or GiB"),
     ("[capture]\nbackend = \"pnet\"\nshards = 2", "one shard", "shards = 1"),
@@ -155,4 +162,25 @@ fn a_file_that_is_missing_too_large_or_no_text_is_an_error_and_no_panic() {
     assert!(config::load(&path).unwrap_err().to_string().contains("UTF-8"));
     std::fs::write(&path, "#".repeat(2 << 20)).unwrap();
     assert!(config::load(&path).unwrap_err().to_string().contains("larger than 1 MiB"));
+}
+
+#[test]
+fn servers_are_read_with_their_ports_and_written_as_they_were() {
+    let text = "[greylist]\nports = [445, \"161/udp\"]\nservers = [\"10.1.2.3:445\", \"10.1.0.0/24:22/tcp\", \"[fd00::1]:445\", \"[fd00::/64]:161/udp\"]\n";
+    let (config, _) = config::parse(text, "site.toml").unwrap();
+    let servers: Vec<_> =
+        config.greylist.servers.iter().map(|server| (server.network.to_string(), server.port)).collect();
+    assert_eq!(
+        servers,
+        [("10.1.2.3/32", 445), ("10.1.0.0/24", 22), ("fd00::1/128", 445), ("fd00::/64", 161)]
+            .map(|(network, port)| (network.to_owned(), port))
+    );
+    let written = config::reference::written(&config);
+    assert!(
+        written
+            .contains("servers = [\"10.1.2.3:445\", \"10.1.0.0/24:22\", \"[fd00::1]:445\", \"[fd00::/64]:161/udp\"]")
+    );
+    assert_eq!(config::parse(&written, "written").unwrap().0.greylist, config.greylist);
+    let (config, _) = config::parse("[greylist]\nports = \"lateral\"\n", "site.toml").unwrap();
+    assert_eq!(config.greylist.ports, None);
 }

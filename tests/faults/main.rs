@@ -17,6 +17,7 @@ mod exempt;
 mod flood;
 mod forged;
 mod frames;
+mod greylist;
 mod identity;
 mod load;
 mod outage;

@@ -87,6 +87,11 @@ impl Site {
         Self::of(directory, Plan::new(Family::Ipv4, Shape::Routed, 12, seed), infected, change)
     }
 
+    /// On this plan.
+    pub fn planned(plan: Plan, infected: u8, change: impl FnOnce(Setup) -> Setup) -> Self {
+        Self::of(tempfile::tempdir().unwrap(), plan, infected, change)
+    }
+
     fn of(directory: tempfile::TempDir, plan: Plan, infected: u8, change: impl FnOnce(Setup) -> Setup) -> Self {
         let setup = change(Setup::new(Mode::Enforce, &plan));
         let scene = Scene::build(program(), plan, infected, &PORTS).unwrap();

@@ -9,6 +9,7 @@ mod care;
 mod drift;
 mod fragments;
 mod fuse;
+mod greylist;
 mod hidden;
 mod packets;
 mod places;

@@ -63,6 +63,7 @@ fn status_says_what_is_wrong_and_what_to_do() {
         "tripped",
         "`firedoor rearm`",
         "13,402 first contacts dropped",
+        "61 packets of first contacts had to be sent again",
         "table changed by somebody else, put right 2 times",
         "blind: one way",
         "protect the interface they return on too",

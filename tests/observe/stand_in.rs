@@ -15,10 +15,12 @@ use firedoor::inspect::Condition;
 use firedoor::metrics::{Metrics, exporter};
 use firedoor::published::Published;
 use firedoor::published::counters::Table;
+use firedoor::published::greylist::Readiness;
 use firedoor::published::host_report::{Class, HostReport, WindowFill};
 use firedoor::published::status::{
-    BlindView, Blindness, BreakerView, ConfigView, Drift, DropCause, Drops, FirewallView, FuseView, HiddenView,
-    HostCounts, InterfaceView, Occupancy, OverlapView, OverlapsView, Repairs, Status, StoreView, TunnelView,
+    BlindView, Blindness, BreakerView, ConfigView, Drift, DropCause, Drops, FirewallView, FuseView, GreylistView,
+    HiddenView, HostCounts, InterfaceView, Occupancy, OverlapView, OverlapsView, Repairs, Status, StoreView,
+    TunnelView,
 };
 use firedoor::respond::{
     Action, Block, By, Decision, EvidenceRecord, Exempted, Held, Mode, Refused, Responder, Verdict,
@@ -242,6 +244,13 @@ fn status(published: &Published, now: Timestamp) -> Status {
             zones: Vec::new(),
         },
         fuse: FuseView { enabled: true, drops: true, limited: 13_402, would_limit: 0 },
+        greylist: GreylistView {
+            enabled: true,
+            drops: true,
+            delayed: 61,
+            would_delay: 0,
+            readiness: Readiness::default(),
+        },
         tables: published.counters.tables(),
         sets: vec![set("contacts4", 950_000, 1_048_576), set("acted4", 1, 65_536)],
         store: StoreView { path: Some("/var/lib/firedoor/history.db".to_owned()), written: 42, ..StoreView::default() },

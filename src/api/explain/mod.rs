@@ -156,6 +156,7 @@ fn one(
         exemptions,
         next,
         pardoned_until: pardon,
+        greylist: crate::api::greylist::sentences(address, published),
         evidence,
         held: standing.held.cloned(),
         history,

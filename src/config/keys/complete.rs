@@ -1,17 +1,20 @@
 //! Nothing that can be set is without a row: each field of the settings is named here, so that a further one does not
 //! compile until somebody has decided which key it has.
 
-use crate::config::model::{Capture, Config, Fuse, Gateway, Observe, Privileges};
+use crate::config::model::{Capture, Config, Fuse, Gateway, Greylist, Observe, Privileges};
 use crate::detect::settings::{Capacities, Role, Settings, Weights};
 use crate::respond;
+use crate::respond::servers::Learning;
 use crate::respond::settings::Breaker;
 
 /// The settings that an engineer writes, by section. A field that is new belongs into the table of keys, and then here.
 const _: fn(Config) = |config| {
-    let Config { gateway, capture, detect, respond, fuse, observe, privileges } = config;
+    let Config { gateway, capture, detect, respond, fuse, greylist, observe, privileges } = config;
     let Gateway { mode: _, interfaces: _, care: _ } = gateway;
     let Capture { backend: _, shards: _, ring_bytes: _, block_timeout: _ } = capture;
     let Fuse { enabled: _, burst: _, per_second: _, contacts: _, contact_timeout: _, sources: _ } = fuse;
+    let Greylist { enabled: _, wait: _, ports: _, learning, servers: _ } = greylist;
+    let Learning { sources: _, days: _, keep: _ } = learning;
     let Observe { metrics: _, socket: _, group: _, history: _, history_keep: _, history_rows: _ } = observe;
     let Privileges { user: _, landlock: _, seccomp: _ } = privileges;
     detection(&detect);
@@ -51,6 +54,8 @@ fn detection(settings: &Settings) {
         live: _,
         believe_claims: _,
         fuse: _,
+        greylist: _,
+        learns_servers: _,
     } = settings;
     let Weights {
         failure: _,
@@ -62,6 +67,8 @@ fn detection(settings: &Settings) {
         exploit: _,
         remote_execution: _,
         fragment: _,
+        waiting: _,
+        once: _,
         known_server: _,
         answered: _,
     } = weights;

@@ -222,6 +222,18 @@ pub(super) const WEIGHTS: Section = Section {
              one at offset 1 (RFC 1858, RFC 3128). No stack sends them by itself. Contains at the second peer.",
         ),
         key(
+            "waiting",
+            Nats(|c| &mut c.detect.weights.waiting, 0.0..=100.0),
+            "A first contact waits in the greylist at once with two others or more (within three seconds). Taken back when it \
+             is answered. Alone it contains at the seventh; from the third on, second askings of the host are held back.",
+        ),
+        key(
+            "once",
+            Nats(|c| &mut c.detect.weights.once, 0.0..=100.0),
+            "The greylist dropped a first contact, and nobody asked again within five seconds: TCP would have, a raw \
+             scanner does not. To a dark address it weighs what `dark` does.",
+        ),
+        key(
             "known_server",
             Nats(|c| &mut c.detect.weights.known_server, -100.0..=0.0),
             "A first contact was answered by a server that others use: evidence of innocence, hence negative. On ports that \

@@ -1,8 +1,9 @@
-//! Keys of what the machine does: gateway, fuse, tables, capture, what is shown, privileges.
+//! Keys of what the machine does: gateway, fuse, greylist, tables, capture, what is shown, privileges.
 
 use super::key::{Section, days, key, ms, secs};
 use crate::config::value_kind::Kind::{
-    Backend, Count, Entries, Interfaces, ListenOrOff, Mode, Name, Networks, Path, PathOrOff, Size, Switch, Time,
+    Backend, Count, Entries, Interfaces, ListenOrOff, Mode, Name, Networks, Path, PathOrOff, Servers,
+    ServicesOrLateral, Size, Switch, Time,
 };
 
 /// `[gateway]`.
@@ -67,6 +68,59 @@ pub(super) const FUSE: Section = Section {
             "sources",
             Count(|c| &mut c.fuse.sources, 256..=1_048_576, "elements"),
             "Size of the kernel's sets of limited sources, each family.",
+        ),
+    ],
+};
+
+/// `[greylist]`.
+pub(super) const GREYLIST: Section = Section {
+    name: "greylist",
+    why: "A first contact to a lateral service of a host that is no known server has to ask twice: the kernel drops its \
+          first SYN and lets the next one pass, a second later. A worm asks once. It works while the daemon is dead. It \
+          stands behind the fuse, and needs it. In monitor mode it counts and drops nothing.",
+    keys: &[
+        key(
+            "enabled",
+            Switch(|c| &mut c.greylist.enabled),
+            "Have first contacts ask twice. A person waits a second, once a day for each host, and never for a server. \
+             Whoever has a role for the port or is on the never-contain list waits for nobody. Let monitor mode \
+             learn the servers first: `firedoor servers`, and `firedoor greylist` for what it would cost.",
+        ),
+        key(
+            "wait",
+            Time(|c| &mut c.greylist.wait, ms(100)..=secs(5)),
+            "So long after the first SYN another one passes. TCP repeats it after one second, and next after three: \
+             above 900 ms people wait for the third.",
+        ),
+        key(
+            "ports",
+            ServicesOrLateral(|c| &mut c.greylist.ports),
+            "The lateral services that wait. Over UDP nothing repeats by itself: name such a port only if its clients \
+             do.",
+        ),
+        key(
+            "server_sources",
+            Count(|c| &mut c.greylist.learning.sources, 2..=16, "clients"),
+            "Who answered so many distinct clients on a port is a known server there: nobody waits for it. Whoever is \
+             under suspicion is no client.",
+        ),
+        key(
+            "server_days",
+            Count(|c| &mut c.greylist.learning.days, 1..=30, "days"),
+            "On so many days it must have answered somebody. In monitor mode the clients are enough, so that enforce mode \
+             begins with all servers that were seen.",
+        ),
+        key(
+            "server_keep",
+            Time(|c| &mut c.greylist.learning.keep, days(2)..=days(365)),
+            "A server that answers nobody for so long is known no more; one that refuses several clients is not until it \
+             answers again.",
+        ),
+        key(
+            "servers",
+            Servers(|c| &mut c.greylist.servers),
+            "Servers, by address or network and port: nobody waits for them. What is in gateway.care is one for every \
+             port.",
         ),
     ],
 };

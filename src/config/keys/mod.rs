@@ -15,11 +15,13 @@ use crate::detect::settings::Role;
 use detection::{BREAKER, DETECT, NETWORKS, RESPOND, SERVICES, WEIGHTS};
 use key::key;
 pub use key::{Key, Section};
-use machine::{CAPTURE, FUSE, GATEWAY, OBSERVE, PRIVILEGES, TABLES};
+use machine::{CAPTURE, FUSE, GATEWAY, GREYLIST, OBSERVE, PRIVILEGES, TABLES};
 
 /// Every section but `[[role]]`, in the order shown.
-pub static SECTIONS: &[Section] =
-    &[GATEWAY, NETWORKS, SERVICES, DETECT, WEIGHTS, RESPOND, BREAKER, FUSE, TABLES, CAPTURE, OBSERVE, PRIVILEGES];
+pub static SECTIONS: &[Section] = &[
+    GATEWAY, NETWORKS, SERVICES, DETECT, WEIGHTS, RESPOND, BREAKER, FUSE, GREYLIST, TABLES, CAPTURE, OBSERVE,
+    PRIVILEGES,
+];
 
 /// What `[[role]]` is about.
 pub const ROLE_WHY: &str = "A named exemption, one table each: hosts that by their work contact many others \

@@ -66,6 +66,11 @@ pub(super) fn source_key(source: Who) -> Vec<u8> {
     }
 }
 
+/// A source on an interface, whatever its tags.
+pub(in crate::firewall) fn source_on(interface: u32, source: Address) -> Vec<u8> {
+    [interface.to_ne_bytes().to_vec(), address_octets(source)].concat()
+}
+
 pub(super) fn card_octets(Mac([a, b, c, d, e, f]): Mac) -> [u8; 8] {
     [a, b, c, d, e, f, 0, 0]
 }
@@ -77,7 +82,7 @@ pub(super) fn address_octets(address: Address) -> Vec<u8> {
     }
 }
 
-pub(super) fn port_key((transport, port): (Transport, u16)) -> Vec<u8> {
+pub(in crate::firewall) fn port_key((transport, port): (Transport, u16)) -> Vec<u8> {
     let [high, low] = port.to_be_bytes();
     vec![if transport == Transport::Udp { 17 } else { 6 }, 0, 0, 0, high, low, 0, 0]
 }

@@ -19,10 +19,10 @@ use crate::respond::Action;
 use crate::suspect::{Place, Who};
 use crate::sys::nftables::Family;
 use crate::wire::Link;
-use keys::{Scope, Source, kind, port_key, prefix, source_key, tag};
+use keys::{Scope, Source, kind, prefix, source_key, tag};
 
 pub(super) use found::{Found, Held};
-pub(super) use keys::{card_key, read_untagged};
+pub(super) use keys::{card_key, port_key, read_untagged, source_on};
 pub(super) use text::{is_writable, write};
 
 /// The same key's octets in one set.
@@ -98,7 +98,7 @@ pub(super) fn sets() -> impl Iterator<Item = (&'static str, Family)> {
 
 pub(super) fn family(set: &str) -> Family {
     match set {
-        "frame_forwarders" => Family::Netdev,
+        "frame_forwarders" | "frame_servers4" | "frame_servers6" => Family::Netdev,
         set => sets().find(|(name, _)| *name == set).map_or(Family::Inet, |(_, family)| family),
     }
 }

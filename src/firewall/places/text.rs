@@ -10,7 +10,7 @@ use crate::suspect::Who;
 use crate::sys::nftables::Family;
 use crate::wire::frame::Transport;
 
-/// A key as nft writes it; `None` if no set of that name holds places or cards.
+/// A key as nft writes it; `None` if no set of that name holds places, cards or servers.
 fn written(set: &str, key: &[u8]) -> Option<String> {
     let map = MAPS.iter().find(|map| map.name == set || (map.shut == set && !map.shut.is_empty()));
     let scope = match set {
@@ -36,7 +36,9 @@ fn written(set: &str, key: &[u8]) -> Option<String> {
         rest = behind;
     }
     let (source, ports) = match map {
-        Some(map) if map.shut == set => rest.split_at_checked(rest.len().checked_sub(8)?)?,
+        _ if map.is_some_and(|map| map.shut == set) || set.starts_with("servers") => {
+            rest.split_at_checked(rest.len().checked_sub(8)?)?
+        }
         _ => (rest, &[][..]),
     };
     if ISOLATED_AS_NUMBERS.contains(&set) {

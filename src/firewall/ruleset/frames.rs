@@ -48,8 +48,15 @@ const READABLE: [Readable; 2] = [
 ];
 
 /// Named counters of this table; each one's name and meaning are those of the other table.
-pub(crate) const COUNTERS: [&str; 5] =
-    ["encapsulated_dropped", "encapsulated_would_drop", "fuse_dropped", "fuse_would_drop", "exempt_passed"];
+pub(crate) const COUNTERS: [&str; 7] = [
+    "encapsulated_dropped",
+    "encapsulated_would_drop",
+    "fuse_dropped",
+    "fuse_would_drop",
+    "greylist_dropped",
+    "greylist_would_drop",
+    "exempt_passed",
+];
 
 impl Plan {
     /// The table, if the variant has interfaces for it.
@@ -151,15 +158,19 @@ impl Plan {
             let timeout = fuse.contact_timeout.as_secs().max(1);
             writeln!(out, "\t\tflags dynamic,timeout\n\t\ttimeout {timeout}s\n\t}}")?;
         }
+        self.write_frame_greylist_sets(out)?;
         for depth in [4, 8, 12] {
+            self.write_frame_greylist(out, depth, |family| met(depth, family))?;
             writeln!(out, "\tchain opening{depth} {{")?;
             writeln!(out, "\t\t{}", by_protocol("jump free"))?;
             let sides = [(4, Family::V4), (6, Family::V6)];
             for (n, family) in sides {
                 writeln!(out, "\t\t@nh,{},4 {n} {} @frame_contacts{n} return", depth * 8, met(depth, family))?;
             }
+            self.write_frame_asked(out, depth)?;
             writeln!(out, "\t\tupdate @frame_fuse {{ meta iif . ether saddr {over} }} goto throttle_frame")?;
             writeln!(out, "\t\tmeta iif . ether saddr != @frame_fuse {over} counter name fuse_{end}")?;
+            self.write_frame_wait(out, depth)?;
             for (n, family) in sides {
                 let proof = format!("@nh,{},4 {n} ", depth * 8);
                 write_met(out, fuse, &proof, &format!("frame_contacts{n}"), &met(depth, family))?;
@@ -190,17 +201,22 @@ fn by_protocol(then: &str) -> String {
 fn write_sources(out: &mut String, readable: &Readable, networks: &[IpNetwork], not: &str, then: &str) -> fmt::Result {
     for (depth, proofs) in readable.inner {
         for (family, proof) in Family::ALL.into_iter().zip(*proofs) {
-            let ranges: Vec<String> = disjoint(networks, family).into_iter().map(range).collect();
+            let ranges = ranges(&disjoint(networks, family));
             let (at, bits) = if family == Family::V4 { (12, 32) } else { (8, 128) };
             let field = format!("@nh,{},{bits}", (depth + at) * 8);
             if !ranges.is_empty() {
-                writeln!(out, "\t\t{proof} {field} {not}{{ {} }} {then}", ranges.join(", "))?;
+                writeln!(out, "\t\t{proof} {field} {not}{{ {ranges} }} {then}")?;
             } else if !not.is_empty() {
                 writeln!(out, "\t\t{proof} {then}")?;
             }
         }
     }
     Ok(())
+}
+
+/// Networks as ranges of numbers, none inside another.
+pub(super) fn ranges(networks: &[IpNetwork]) -> String {
+    networks.iter().copied().map(range).collect::<Vec<_>>().join(", ")
 }
 
 /// A network's first and last address as numbers.

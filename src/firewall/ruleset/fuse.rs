@@ -70,13 +70,16 @@ impl Plan {
         if !self.role_elements(family).is_empty() {
             writeln!(out, "\t\t{ip} saddr . meta l4proto . th dport @roles{n} counter name exempt_passed return")?;
         }
+        self.write_asked(out, family)?;
         writeln!(out, "\t\tjump limit_first{n}")?;
+        self.write_wait(out, family)?;
         write_met(out, fuse, "", &format!("contacts{n}"), &pair)?;
         writeln!(out, "\t}}")?;
         writeln!(out, "\tchain limit_first{n} {{")?;
         writeln!(out, "\t\tmeta iiftype != ether goto limit{n}")?;
         writeln!(out, "\t\tmeta iif . ether saddr @forwarders goto limit{n}")?;
-        writeln!(out, "\t\tgoto limit_card\n\t}}")
+        writeln!(out, "\t\tgoto limit_card\n\t}}")?;
+        self.write_greylist(out, family)
     }
 }
 

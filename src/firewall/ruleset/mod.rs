@@ -47,6 +47,7 @@ mod drops;
 mod fragments;
 mod frames;
 mod fuse;
+pub(crate) mod greylist;
 mod places;
 mod transaction;
 mod tunnels;
@@ -115,7 +116,7 @@ impl Family {
 }
 
 /// The named counters, in the order the text declares them. Those of the other mode stay at what they were.
-pub const COUNTERS: [&str; 16] = [
+pub const COUNTERS: [&str; 18] = [
     "contain_dropped",
     "contain_would_drop",
     "isolate_dropped",
@@ -124,6 +125,8 @@ pub const COUNTERS: [&str; 16] = [
     "fuse_would_drop",
     "fuse_shared_dropped",
     "fuse_shared_would_drop",
+    "greylist_dropped",
+    "greylist_would_drop",
     "fragment_dropped",
     "fragment_would_drop",
     "encapsulated_dropped",
@@ -136,7 +139,7 @@ pub const COUNTERS: [&str; 16] = [
 
 /// Sets and maps whose elements come and go at run time, and outlive a reload; with the octets of a key, by which those
 /// of an earlier version are recognised.
-pub const KEPT_SETS: [(&str, u32); 43] = [
+pub const KEPT_SETS: [(&str, u32); 55] = [
     ("acted4", 8),
     ("isolated_raw4", 4),
     ("contacts4", 12),
@@ -180,6 +183,18 @@ pub const KEPT_SETS: [(&str, u32); 43] = [
     ("frame_forwarders", 12),
     ("frame_fuse", 12),
     ("frame_throttled", 12),
+    ("servers4", 12),
+    ("servers6", 24),
+    ("young4", 16),
+    ("young6", 40),
+    ("knocked4", 16),
+    ("knocked6", 40),
+    ("frame_servers4", 8),
+    ("frame_servers6", 20),
+    ("frame_young4", 20),
+    ("frame_young6", 32),
+    ("frame_knocked4", 20),
+    ("frame_knocked6", 32),
 ];
 
 /// The octets of a key of one of [`KEPT_SETS`].
@@ -236,6 +251,7 @@ pub struct Plan {
     lateral: Services,
     exemptions: Vec<Exemption>,
     fuse: Fuse,
+    greylist: Option<greylist::Greylist>,
     tagged: bool,
 }
 
@@ -281,6 +297,7 @@ impl Plan {
                 })
                 .collect(),
             fuse: config.fuse,
+            greylist: greylist::Greylist::of(config),
             tagged: false,
         })
     }
@@ -408,7 +425,7 @@ impl Plan {
             writeln!(out, "\t\telements = {{ {} }}", listed(&ports))?;
             writeln!(out, "\t}}")?;
         }
-        Ok(())
+        self.write_greylisted(out)
     }
 
     fn write_sets(&self, out: &mut String, family: Family) -> fmt::Result {
@@ -424,7 +441,7 @@ impl Plan {
             write_dynamic(out, &format!("fuse{n}"), &one, fuse.sources, bucket_refills(fuse))?;
             write_dynamic(out, &format!("throttled{n}"), &one, fuse.sources, THROTTLED)?;
         }
-        Ok(())
+        self.write_greylist_sets(out, family)
     }
 
     /// One element for a service and a network: a role's services narrowed to the lateral ones, which is all the fuse

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::model::GivenServer;
 use crate::detect::settings::Role;
 use crate::wire::Networks;
 
@@ -162,4 +163,70 @@ fn a_reload_names_what_is_no_longer_needed_and_keeps_the_rest() {
         let script = plan(&config(mode)).script(&there, &Variant::default());
         assert!(!script.contains("flush map") && !script.contains("flush set"), "hosts stay in either mode: {script}");
     }
+}
+
+fn greylisting(mode: Mode) -> Config {
+    let mut config = config(mode);
+    config.greylist.enabled = true;
+    config.greylist.servers = ["10.7.0.7", "10.7.0.0/24", "2001:db8:7::7"]
+        .map(|network| GivenServer { network: network.parse().unwrap(), transport: Transport::Tcp, port: 445 })
+        .to_vec();
+    config
+}
+
+/// The chains of a text, each with its rules.
+fn chains(text: &str) -> Vec<(&str, &str)> {
+    text.split("\tchain ").skip(1).filter_map(|chain| chain.split("\t}\n").next()?.split_once(" {\n")).collect()
+}
+
+#[test]
+fn a_greylist_touches_only_what_first_contacts_meet() {
+    let variant = Variant { frames: vec!["lan0".to_owned()], acted: true, ..Variant::default() };
+    for mode in [Mode::Enforce, Mode::Monitor] {
+        let (with, without) = (plan(&greylisting(mode)).variant(&variant), plan(&config(mode)).variant(&variant));
+        let (with, without) = (chains(&with), chains(&without));
+        for (name, rules) in &without {
+            let mine = with.iter().find(|(chain, _)| chain == name).unwrap().1;
+            let first = name.starts_with("first_contact") || ["opening4", "opening8", "opening12"].contains(name);
+            assert!(mine == *rules || first, "{name}");
+        }
+        let added: Vec<&str> =
+            with.iter().map(|(name, _)| *name).filter(|name| !without.iter().any(|(old, _)| old == name)).collect();
+        assert!(added.iter().all(|name| name.starts_with("wait") || name.starts_with("asked_again")), "{added:?}");
+    }
+}
+
+#[test]
+fn the_greylist_asks_twice() {
+    let text = plan(&greylisting(Mode::Enforce)).text(false);
+    let sets = text.split("# Services whose").nth(1).unwrap().split("\tset exempt4").next().unwrap();
+    let servers = text.split("# Servers, for").nth(1).unwrap().split("\tset exempt6").next().unwrap();
+    let mut shown = String::new();
+    for (name, rules) in chains(&text) {
+        if name.ends_with('4') && ["first_contact", "wait", "asked"].iter().any(|start| name.starts_with(start)) {
+            shown.push_str(&[name, "\n", rules].concat());
+        }
+    }
+    insta::assert_snapshot!(format!("{sets}{servers}{shown}"));
+}
+
+#[test]
+fn a_greylist_needs_the_fuse_and_says_nothing_where_it_is_off() {
+    let mut config = greylisting(Mode::Enforce);
+    config.fuse.enabled = false;
+    for config in [config, self::config(Mode::Enforce)] {
+        let text = plan(&config).text(true);
+        for word in ["young", "knocked", "servers4", "greylisted", "wait4"] {
+            assert!(!text.contains(word), "{word}");
+        }
+    }
+}
+
+#[test]
+fn only_lateral_services_wait() {
+    let mut config = greylisting(Mode::Enforce);
+    config.greylist.ports = Some(Services::new(&[(Transport::Tcp, 445), (Transport::Tcp, 80), (Transport::Udp, 161)]));
+    let text = plan(&config).text(false);
+    let waiting = text.split("set greylisted {").nth(1).unwrap().split("\t}\n").next().unwrap();
+    assert!(waiting.contains("{ tcp . 445, udp . 161 }"), "{waiting}");
 }

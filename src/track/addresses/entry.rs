@@ -50,6 +50,10 @@ pub(super) struct Service<'t> {
     pub failing_at: &'t AtomicU32,
     /// When it last answered a connection attempt.
     pub served: &'t AtomicU32,
+    /// A sketch of those that it answered on the day `day`.
+    pub today: &'t AtomicU64,
+    /// The number of that day.
+    pub day: &'t AtomicU32,
 }
 
 impl Service<'_> {
@@ -60,8 +64,8 @@ impl Service<'_> {
 
 impl<'t> Entry<'t> for Service<'t> {
     fn of(slot: &'t Slot) -> Self {
-        let Slot { a, b, at, proven, .. } = slot;
-        Service { clients: a, failing: b, failing_at: at, served: proven }
+        let Slot { a, b, c, number, at, proven, .. } = slot;
+        Service { clients: a, failing: b, failing_at: at, served: proven, today: c, day: number }
     }
 }
 

@@ -32,6 +32,9 @@ fn seconds(at: Timestamp) -> u32 {
 
 const FAILING_FOR: u32 = 600;
 
+/// A day, in seconds.
+const DAY: u32 = 86_400;
+
 /// From so many distinct IPv4 source addresses on that a card does not own, within [`PERIOD`] to twice that, it belongs to
 /// a router (or to a forger).
 pub const ROUTER_ADDRESSES: u32 = 4;
@@ -60,6 +63,12 @@ impl Addresses {
     #[must_use]
     pub const fn bytes(capacity: usize) -> usize {
         Table::bytes(capacity)
+    }
+
+    /// The hash by which an address is known here.
+    #[must_use]
+    pub const fn hash(&self, address: Address) -> u64 {
+        self.hash_key.address(address)
     }
 
     fn liveness(&self, address: Address) -> Option<Liveness<'_>> {
@@ -103,6 +112,30 @@ impl Addresses {
             entry.clients.fetch_or(bit, Relaxed);
             entry.served.store(now, Relaxed);
             entry.failing.store(0, Relaxed);
+        }
+    }
+
+    /// Whether `server` has not answered this client on `port` today, as far as a sketch shows, and notes that it has. The
+    /// sketch's hashes are others on each day: who is taken for another today is not tomorrow.
+    #[must_use]
+    pub fn is_news(&self, server: Address, port: u16, client: u64, now: Timestamp) -> bool {
+        let today = seconds(now) / DAY;
+        let Some(entry) = self.table.find_or_insert(Service::key(&self.hash_key, server, port), seconds(now)) else {
+            return false;
+        };
+        if entry.day.swap(today, Relaxed) != today {
+            entry.today.store(0, Relaxed);
+        }
+        // Three bits each, as in a Bloom filter: of the few clients that it takes, none is taken for another.
+        let hash = client.wrapping_mul(u64::from(today) << 1 | 1);
+        let bits = [58, 52, 46].iter().fold(0_u64, |bits, at| bits | 1 << (hash >> at & 63));
+        entry.today.fetch_or(bits, Relaxed) & bits != bits
+    }
+
+    /// What `server` answers next is news again.
+    pub fn forget_news(&self, server: Address, port: u16) {
+        if let Some(entry) = self.service(server, port) {
+            entry.day.store(0, Relaxed);
         }
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Slot {
     key: AtomicU64,
     pub a: AtomicU64,
     pub b: AtomicU64,
+    pub c: AtomicU64,
+    pub number: AtomicU32,
     pub at: AtomicU32,
     /// Since when the entry lives, seconds; 0 counts as long ago.
     pub since: AtomicU32,
@@ -128,11 +130,11 @@ impl Table {
                 self.pressure_until.store(now.saturating_add(PRESSURE), Relaxed);
             }
         }
-        let Slot { key: fingerprint, a, b, at, since, last, proven } = victim;
-        for word in [a, b] {
+        let Slot { key: fingerprint, a, b, c, number, at, since, last, proven } = victim;
+        for word in [a, b, c] {
             word.store(0, Relaxed);
         }
-        for time in [at, since, last, proven] {
+        for time in [number, at, since, last, proven] {
             time.store(0, Relaxed);
         }
         fingerprint.store(key, Relaxed);
