@@ -37,9 +37,9 @@ pub(super) struct Greylist {
     since: Timestamp,
     /// When the last server became known.
     last_learnt: Option<Timestamp>,
-    /// What is known has changed since the kernel was told.
+    /// What is known has changed since the kernel was given it.
     due: bool,
-    told: Timestamp,
+    given: Timestamp,
     looked: Timestamp,
     in_kernel: HashSet<KnownServer>,
     error: Option<String>,
@@ -67,7 +67,7 @@ impl Greylist {
             since: now,
             last_learnt: None,
             due: true,
-            told: Timestamp::ZERO,
+            given: Timestamp::ZERO,
             looked: Timestamp::ZERO,
             in_kernel: HashSet::new(),
             error: None,
@@ -140,8 +140,8 @@ impl Greylist {
         if let Some(changes) = self.servers.changes() {
             recorder.keep_servers(changes);
         }
-        if self.due || now.since(self.told) >= RENEW {
-            self.tell(now, enforcement, shared);
+        if self.due || now.since(self.given) >= RENEW {
+            self.give(now, enforcement, shared);
         }
         if now.since(self.looked) >= LOOK {
             self.looked = now;
@@ -151,8 +151,8 @@ impl Greylist {
     }
 
     /// Gives kernel and shards the known servers.
-    fn tell(&mut self, now: Timestamp, enforcement: &mut Enforcement, shared: &Shared) {
-        (self.due, self.told) = (false, now);
+    fn give(&mut self, now: Timestamp, enforcement: &mut Enforcement, shared: &Shared) {
+        (self.due, self.given) = (false, now);
         let known: Vec<(Service, Duration)> = self.servers.known(now).collect();
         // What the kernel lets pass must not seem to wait: the shards know first.
         shared.servers.set(known.iter().map(|(service, _)| (service.address, service.transport(), service.port)));

@@ -1,7 +1,7 @@
 //! Sources whose second askings wait longer: several of their first contacts wait at once, which is how a scan begins.
 //!
 //! They stand for a while among those that the fuse limits, whose second askings do not pass (docs/greylist.md, rule 7). An
-//! element of the daemon's has no counter, by which it is told from one of the fuse's.
+//! element of the daemon's has no counter, which distinguishes it from one of the fuse's.
 
 use std::time::Duration;
 

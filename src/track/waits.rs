@@ -73,9 +73,9 @@ impl Waits {
             return false;
         }
         let key = self.key(identity, attempt.peer, attempt.port);
-        if self.of.insert(key, Wait { identity, source, attempt, asked_again: false }).is_none() {
-            self.queue.push_back((attempt.at + Self::PATIENCE, key));
-        }
+        self.of.insert(key, Wait { identity, source, attempt, asked_again: false });
+        // One that is asked anew has a place at the front, too, which is passed over: without another it would stay for good.
+        self.queue.push_back((attempt.at + Self::PATIENCE, key));
         true
     }
 
@@ -228,6 +228,15 @@ mod tests {
         assert_eq!((due, wait.attempt.peer, wait.asked_again), (ms(5_000), peer(0), false));
         assert!(waits.begin(1, SOURCE, attempt(30, ms(5_000))), "there is room again");
         assert_eq!(std::iter::from_fn(|| waits.take(ms(60_000))).count(), 16);
+        assert_eq!(waits.occupancy().0, 0);
+    }
+
+    #[test]
+    fn what_is_asked_anew_leaves_the_table_after_its_own_patience() {
+        let mut waits = Waits::new(16, HashKey::new(1));
+        assert!(waits.begin(1, SOURCE, attempt(5, ms(0))) && waits.begin(1, SOURCE, attempt(5, ms(1_000))));
+        assert!(waits.take(ms(5_500)).is_none());
+        assert_eq!(waits.take(ms(6_000)).map(|(due, _)| due), Some(ms(6_000)));
         assert_eq!(waits.occupancy().0, 0);
     }
 
