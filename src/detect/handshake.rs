@@ -28,7 +28,7 @@ impl Detector {
         let acknowledges = host.offered.is_some_and(|(server, port, number)| {
             server == destination && port == destination_port && acknowledgement.wrapping_sub(number) < 0x1_0000
         });
-        let is_card = host.is_card();
+        let (is_card, nameless) = (host.is_card(), host.nameless);
         // What another card sends in this name is another's.
         if !acknowledges || !(is_card || host.attachment.mac == card) {
             return;
@@ -45,6 +45,9 @@ impl Detector {
         }
         if !is_card && frame.mac_source.is_some() {
             self.places(link, card, source, slot);
+        } else if nameless {
+            // Another card answered for its address, but the server's answer reached this one: it is there.
+            self.owns(link, card, source);
         }
         if let Some(since) = unconfirmed {
             let Detector { scorer, hosts, .. } = self;
